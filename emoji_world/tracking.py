@@ -1,0 +1,251 @@
+"""Find the characters in a clip without knowing its masks.
+
+Every background of this world has one colour along a row, apart from small decoration.  So the
+colours at the frame's left and right border say what each row's background is; what differs from
+it is a character, once specks the size of a star or a blade of grass are dropped and holes are
+filled.  Two characters are told apart by position, frame after frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+BORDER = 3  # columns at either side that show background
+THRESHOLD = 24.0  # distance in RGB, 0..255, from which a pixel is no background
+SPECK = 12  # pixels; components below are decoration
+COLOUR_WEIGHT = 0.05  # pixels of distance one step of colour (0..255) is worth, when identities are kept
+CROP_MARGIN = 1.15  # side of a crop by the longer side of its box
+GREY = 127.5
+
+
+@dataclass(frozen=True)
+class Track:
+    """One character, followed through a clip.
+
+    Attributes:
+        centres: [F, 2] x and y of the mean of its pixels, in pixels; steadier than the box's middle.
+        boxes: [F, 4] left, top, right, bottom in pixels, right and bottom exclusive.
+        sizes: [F] longer side of the box in pixels.
+        masks: [F, H, W] bool, the pixels that show the character.
+        found: [F] bool, False where nothing was seen; the other fields then repeat a neighbour.
+    """
+
+    centres: np.ndarray
+    boxes: np.ndarray
+    sizes: np.ndarray
+    masks: np.ndarray
+    found: np.ndarray
+
+
+def row_colours(video: np.ndarray) -> np.ndarray:
+    """The background's colour in each row: the most common one near the border.
+
+    A median would fail where characters stand at the border for half of the clip.
+
+    Args:
+        video: uint8 [F, H, W, 3].
+
+    Returns:
+        [H, 3] float32 in 0..255.
+    """
+    border = np.concatenate([video[:, :, :BORDER], video[:, :, -BORDER:]], axis=2).astype(np.float32)
+    samples = border.transpose(1, 0, 2, 3).reshape(video.shape[1], -1, 3)  # [F, H, 2b, 3] -> [H, S, 3]
+    near = np.linalg.norm(samples[:, :, None] - samples[:, None], axis=-1) < THRESHOLD / 2  # [H, S, S]
+    best = near.sum(2).argmax(1)
+    members = near[np.arange(len(near)), best].astype(np.float32)  # [H, S]
+    return (samples * members[..., None]).sum(1) / members.sum(1, keepdims=True)
+
+
+def foreground(video: np.ndarray) -> np.ndarray:
+    """Where a clip shows characters.
+
+    Args:
+        video: uint8 [F, H, W, 3].
+
+    Returns:
+        bool [F, H, W].
+    """
+    if video.ndim != 4 or video.shape[-1] != 3 or video.dtype != np.uint8:
+        raise ValueError(f"video: got {video.dtype} {video.shape}, allowed: uint8 [F, H, W, 3]")
+    distance = np.linalg.norm(video.astype(np.float32) - row_colours(video)[None, :, None], axis=-1)
+    filled = _fill_holes(torch.from_numpy(distance > THRESHOLD))
+    return _drop_specks(filled).numpy()
+
+
+def _spread(labels: torch.Tensor, inside: torch.Tensor, kernel: tuple[int, int]) -> torch.Tensor:
+    return functional.max_pool2d(labels[:, None], kernel, 1, tuple(k // 2 for k in kernel))[:, 0] * inside
+
+
+def _drop_specks(mask: torch.Tensor) -> torch.Tensor:
+    """Without components (8-connected) smaller than SPECK or a twelfth of the frame's largest.  [F, H, W] bool."""
+    frames, height, width = mask.shape
+    inside = mask.float()
+    labels = torch.arange(1, height * width + 1).view(1, height, width) * inside
+    while True:
+        spread = labels
+        for _ in range(8):
+            spread = _spread(spread, inside, (3, 3))
+        if torch.equal(spread, labels):
+            break
+        labels = spread
+    kept = torch.zeros_like(mask)
+    for frame in range(frames):
+        index = labels[frame].long()
+        areas = torch.bincount(index.flatten(), minlength=height * width + 1)
+        areas[0] = 0
+        kept[frame] = (areas >= max(SPECK, int(areas.max()) / 12))[index]
+    return kept
+
+
+def _fill_holes(mask: torch.Tensor) -> torch.Tensor:
+    """Also True where the border cannot be reached (4-connected).  [F, H, W] bool."""
+    outside = functional.pad(torch.zeros_like(mask), (1, 1, 1, 1), value=True)
+    free = functional.pad(~mask, (1, 1, 1, 1), value=True).float()
+    reached = outside.float()
+    while True:
+        spread = reached
+        for _ in range(8):
+            spread = torch.maximum(_spread(spread, free, (3, 1)), _spread(spread, free, (1, 3)))
+        if torch.equal(spread, reached):
+            return (reached == 0)[:, 1:-1, 1:-1]
+        reached = spread
+
+
+def track(video: np.ndarray, count: int) -> list[Track]:
+    """Follow the characters through a clip.
+
+    Args:
+        video: uint8 [F, H, W, 3].
+        count: how many characters are expected, 0, 1 or 2.
+
+    Returns:
+        ``count`` tracks; the order of two is that of their place in the first frame, left to right.
+    """
+    if count not in (0, 1, 2):
+        raise ValueError(f"count: got {count}, allowed: 0, 1, 2")
+    mask = foreground(video)
+    if count == 2:
+        return [_measure(part) for part in _split(video, mask)]
+    return [_measure(mask)][:count]
+
+
+def _measure(masks: np.ndarray) -> Track:
+    frames, height, width = masks.shape
+    boxes = np.tile(np.float32((width / 2 - 1, height / 2 - 1, width / 2 + 1, height / 2 + 1)), (frames, 1))
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    found = masks.any((1, 2))
+    seen = np.flatnonzero(found)
+    for f in seen:
+        rows, columns = np.nonzero(masks[f])
+        boxes[f] = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+        centres[f] = columns.mean() + 0.5, rows.mean() + 0.5
+    for f in np.flatnonzero(~found) if len(seen) else ():
+        nearest = seen[np.abs(seen - f).argmin()]
+        boxes[f], centres[f] = boxes[nearest], centres[nearest]
+    return Track(centres, boxes, (boxes[:, 2:] - boxes[:, :2]).max(1), masks, found)
+
+
+def _split(video: np.ndarray, mask: np.ndarray) -> list[np.ndarray]:
+    """The foreground in two, identities kept.  Returns two bool [F, H, W]."""
+    parts = [np.zeros_like(mask), np.zeros_like(mask)]
+    previous: np.ndarray | None = None  # [2, 5] x, y, colour of the last frame's two
+    for f in range(len(mask)):
+        places = np.argwhere(mask[f])[:, ::-1].astype(np.float32)  # x, y
+        if len(places) < 2:
+            continue
+        nearest = _two_means(places, None if previous is None else previous[:, :2])
+        colours = video[f][mask[f]].astype(np.float32) * COLOUR_WEIGHT
+        known = np.concatenate([places, colours], axis=1)
+        means = np.stack([known[nearest == k].mean(0) for k in (0, 1)])
+        if previous is None:
+            swap = means[0, 0] > means[1, 0]
+        else:
+            swap = _distance(means[::-1], previous) < _distance(means, previous)
+        if swap:
+            nearest, means = 1 - nearest, means[::-1]
+        previous = means
+        for k in (0, 1):
+            parts[k][f][mask[f]] = nearest == k
+    return parts
+
+
+def _distance(means: np.ndarray, others: np.ndarray) -> float:
+    return float(np.linalg.norm(means - others, axis=1).sum())
+
+
+def _two_means(places: np.ndarray, previous: np.ndarray | None) -> np.ndarray:
+    """0 or 1 for each of the places [P, 2]: the tightest of several runs of 2-means, neither empty."""
+    middle, spread = places.mean(0), places.std(0) + 1e-3
+    starts = [
+        np.stack([middle - spread * way, middle + spread * way]) for way in np.array([(1, 0), (0, 1), (1, 1), (1, -1)])
+    ]
+    if previous is not None:
+        starts.append(previous)
+    best, least = np.arange(len(places)) % 2, np.inf
+    for start in starts:
+        centres = start
+        for _ in range(12):
+            squared = ((places[:, None] - centres[None]) ** 2).sum(-1)  # [P, 2]
+            nearest = squared.argmin(1)
+            if nearest.min() == nearest.max():
+                break
+            centres = np.stack([places[nearest == k].mean(0) for k in (0, 1)])
+        else:
+            if squared.min(1).sum() < least:
+                best, least = nearest, squared.min(1).sum()
+    return best
+
+
+def crops(
+    video: np.ndarray, tracked: Track, size: int, margin: float = CROP_MARGIN, frames: np.ndarray | None = None
+) -> torch.Tensor:
+    """Square pictures of one character on grey, so that neither place nor company shows.
+
+    Args:
+        video: uint8 [F, H, W, 3].
+        tracked: the character.
+        size: side of the pictures in pixels.
+        margin: side of what is cut out, by the longer side of the character's box.
+        frames: indices of frames; all in which the character was found unless given.
+
+    Returns:
+        [n, 3, size, size] in 0..1, one for each of the frames.
+    """
+    pictures = []
+    for f in np.flatnonzero(tracked.found) if frames is None else frames:
+        shown = np.where(tracked.masks[f][..., None], video[f], GREY).astype(np.float32) / 255
+        side = max(4, round(float(tracked.sizes[f]) * margin))
+        left, top = np.round((tracked.boxes[f, :2] + tracked.boxes[f, 2:] - side) / 2).astype(int)
+        square = _cut(torch.from_numpy(shown).permute(2, 0, 1), int(left), int(top), side)
+        pictures.append(functional.interpolate(square[None], (size, size), mode="bicubic", antialias=True)[0])
+    return torch.stack(pictures).clamp(0, 1) if pictures else torch.zeros(0, 3, size, size)
+
+
+def _cut(image: torch.Tensor, left: int, top: int, side: int) -> torch.Tensor:
+    """[3, H, W] -> [3, side, side], grey beyond the frame."""
+    _, height, width = image.shape
+    square = torch.full((3, side, side), GREY / 255)
+    x0, y0, x1, y1 = max(left, 0), max(top, 0), min(left + side, width), min(top + side, height)
+    if x0 < x1 and y0 < y1:
+        square[:, y0 - top : y1 - top, x0 - left : x1 - left] = image[:, y0:y1, x0:x1]
+    return square
+
+
+def overlap(box: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two boxes (left, top, right, bottom)."""
+    area, second = ((b[2] - b[0]) * (b[3] - b[1]) for b in (box, other))
+    width, height = (max(0.0, min(box[i + 2], other[i + 2]) - max(box[i], other[i])) for i in (0, 1))
+    return float(width * height / max(1e-6, area + second - width * height))
+
+
+def match(tracks: list[Track], centres: list[np.ndarray]) -> list[Track]:
+    """The tracks in the order in which they fit the given ways [F, 2] best."""
+    if len(tracks) < 2:
+        return tracks
+    orders = (tracks, tracks[::-1])
+    costs = [sum(np.abs(t.centres - c).sum() for t, c in zip(order, centres, strict=True)) for order in orders]
+    return list(orders[int(np.argmin(costs))])

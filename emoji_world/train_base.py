@@ -1,0 +1,115 @@
+"""The recipe of the embedded base, in one command, resumable at any point.
+
+    python -m emoji_world.train_base
+
+draws the data, trains the autoencoder, then text encoder and U-Net on stills, then on clips, and
+writes the finished base in diffusers layout.  Stopped, it goes on where it was when called again.
+``--from-base`` starts text encoder and U-Net from an existing base instead of from nothing, and
+keeps its autoencoder: more training for weights that are already good.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, UNet3DConditionModel
+from safetensors.torch import load_file
+from transformers import CLIPTokenizer
+
+from .dataset import Dataset, drawn, vocabulary, write_json
+from .fitting import save_atomically
+from .tokenizer import build_tokenizer
+from .train_unet import TextToVideo, encode, noise_schedule, train_unet
+from .train_vae import train_vae
+
+OUTPUT = Path(__file__).parent.parent / "videomage_core" / "assets" / "emoji_base"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=Path("runs"), help="folder for data and checkpoints (runs)")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="where the finished base goes")
+    parser.add_argument("--stills", type=int, default=40_000, help="still scenes drawn")
+    parser.add_argument("--clips", type=int, default=12_000, help="clips drawn")
+    parser.add_argument("--vae-steps", type=int, default=6_000, help="steps of 16 frames")
+    parser.add_argument("--still-steps", type=int, default=4_000, help="steps of 64 stills")
+    parser.add_argument("--clip-steps", type=int, default=3_000, help="steps of 8 clips, every fourth of 48 stills")
+    parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak, of stills and clips")
+    parser.add_argument("--from-base", type=Path, help="start from this base's weights, keep its autoencoder")
+    parser.add_argument("--write-only", action="store_true", help="write the base from the last checkpoint and stop")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    train(parser.parse_args(arguments))
+
+
+def train(options: argparse.Namespace) -> None:
+    """Run the stages that are not finished yet."""
+    options.work.mkdir(parents=True, exist_ok=True)
+    tokenizer = build_tokenizer(vocabulary(), options.work / "tokenizer")
+    stills = drawn(options.work, options.stills, still=True)
+    start = None
+    if options.from_base:
+        vae = AutoencoderKL.from_pretrained(options.from_base / "vae").to(options.device)
+        start = weights_of(options.from_base, tokenizer)
+    else:
+        vae = train_vae(options.work, stills.pixels[:, 0], options.vae_steps, device=options.device)
+    still_latents = _cached_latents(options.work / "stills.latents.pt", vae, stills)
+
+    if options.write_only:
+        model = TextToVideo(tokenizer)
+        checkpoints = [path for path in (options.work / "clips.pt", options.work / "stills.pt") if path.is_file()]
+        model.load_state_dict(torch.load(checkpoints[0], map_location="cpu", weights_only=True)["average"])
+        return write_base(options.output, vae, model)
+
+    def stage(name: str, parts: list, steps: int, start: dict | None) -> TextToVideo:
+        path = options.work / f"{name}.pt"
+        return train_unet(name, path, parts, tokenizer, steps, options.learning_rate, start, options.device)
+
+    if options.still_steps:
+        start = stage("stills", [(stills, still_latents, 64)], options.still_steps, start).state_dict()
+    clips = drawn(options.work, options.clips, still=False)
+    clip_latents = _cached_latents(options.work / "clips.latents.pt", vae, clips)
+    parts = [(clips, clip_latents, 8)] * 3 + [(stills, still_latents, 48)]
+    write_base(options.output, vae, stage("clips", parts, options.clip_steps, start))
+
+
+def _cached_latents(path: Path, vae: AutoencoderKL, data: Dataset) -> torch.Tensor:
+    if not path.is_file():
+        save_atomically(encode(vae, data), path)
+    return torch.load(path, weights_only=True)
+
+
+def weights_of(base: Path, tokenizer: CLIPTokenizer) -> dict[str, torch.Tensor]:
+    """The state dict of ``TextToVideo`` with a finished base's weights."""
+    model = TextToVideo(tokenizer)
+    model.text_encoder = type(model.text_encoder).from_pretrained(base / "text_encoder")
+    model.unet.load_state_dict(load_file(base / "unet" / "diffusion_pytorch_model.safetensors"))
+    return model.float().state_dict()
+
+
+def write_base(folder: Path, vae: AutoencoderKL, model: TextToVideo) -> None:
+    """Write a base in diffusers layout, weights in fp16."""
+    folder.mkdir(parents=True, exist_ok=True)
+    unet: UNet3DConditionModel = model.unet
+    parts = {"vae": vae, "text_encoder": model.text_encoder, "unet": unet}
+    for name, part in parts.items():
+        dtype = next(part.parameters()).dtype
+        part.half().save_pretrained(folder / name)
+        part.to(dtype)
+    build_tokenizer(vocabulary(), folder / "tokenizer")
+    noise_schedule().save_pretrained(folder / "scheduler")
+    index = {
+        "_class_name": "TextToVideoSDPipeline",
+        "_diffusers_version": "0.39.0",
+        "vae": ["diffusers", "AutoencoderKL"],
+        "text_encoder": ["transformers", "CLIPTextModel"],
+        "tokenizer": ["transformers", "CLIPTokenizer"],
+        "unet": ["diffusers", "UNet3DConditionModel"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+    }
+    write_json(folder / "model_index.json", index)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Stages 2 and 3 of the embedded base: the text encoder and the U-Net, on stills, then on clips.
+
+Both stages learn epsilon prediction on cached latents.  Stills pass the U-Net as one-frame
+videos, without its temporal layers (``videomage_core/model/one_frame.py``); clips pass all of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
+from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
+from torch import nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from videomage_core.model.one_frame import skip_temporal_layers_at_one_frame
+
+from .dataset import Dataset, training_caption
+from .fitting import autocast, fit
+from .train_vae import LATENT_CHANNELS, to_pixels
+
+TEXT_WIDTH = 96
+
+
+class TextToVideo(nn.Module):
+    """Text encoder and U-Net, trained together."""
+
+    def __init__(self, tokenizer: CLIPTokenizer) -> None:
+        super().__init__()
+        self.text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=TEXT_WIDTH,
+                intermediate_size=4 * TEXT_WIDTH,
+                num_hidden_layers=3,
+                num_attention_heads=4,
+                max_position_embeddings=77,
+                projection_dim=TEXT_WIDTH,
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        )
+        self.unet = new_unet()
+
+
+def new_unet() -> UNet3DConditionModel:
+    """ZeroScope's architecture, made small: two resolutions, 12x12 and 6x6, about five million parameters."""
+    unet = UNet3DConditionModel(
+        sample_size=12,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        down_block_types=("CrossAttnDownBlock3D", "DownBlock3D"),
+        up_block_types=("UpBlock3D", "CrossAttnUpBlock3D"),
+        block_out_channels=(64, 128),
+        layers_per_block=1,
+        cross_attention_dim=TEXT_WIDTH,
+        attention_head_dim=16,
+        norm_num_groups=16,
+    )
+    skip_temporal_layers_at_one_frame(unet)
+    for module in unet.modules():
+        if isinstance(module, TransformerTemporalModel):  # clips begin where stills left off
+            nn.init.zeros_(module.proj_out.weight)
+            nn.init.zeros_(module.proj_out.bias)
+    return unet.eval()  # its temporal convolutions hold dropout: never wanted here
+
+
+def noise_schedule() -> DDIMScheduler:
+    """ZeroScope's noise schedule."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+        prediction_type="epsilon",
+    )
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderKL, data: Dataset, batch: int = 256) -> torch.Tensor:
+    """Scaled latents of a data set, fp16 [N, C, F, 12, 12]."""
+    count, frames = data.pixels.shape[:2]
+    flat = data.pixels.reshape(-1, *data.pixels.shape[2:])
+    parts = []
+    for start in range(0, len(flat), batch):
+        with autocast(vae.device):
+            mode = vae.encode(to_pixels(flat[start : start + batch]).to(vae.device)).latent_dist.mode()
+        parts.append((mode.float() * vae.config.scaling_factor).half().cpu())
+    latents = torch.cat(parts).unflatten(0, (count, frames))  # [N*F,C,h,w] -> [N,F,C,h,w]
+    return latents.transpose(1, 2).contiguous()  # -> [N,C,F,h,w]
+
+
+def train_unet(
+    name: str,
+    checkpoint: Path,
+    parts: list[tuple[Dataset, torch.Tensor, int]],
+    tokenizer: CLIPTokenizer,
+    steps: int,
+    learning_rate: float = 1e-3,
+    start: dict | None = None,
+    device: str = "cpu",
+) -> TextToVideo:
+    """Train, or resume, text encoder and U-Net.
+
+    Args:
+        name: for the log.
+        checkpoint: where the state is kept.
+        parts: (data, its latents, batch size); steps take the parts by turns.
+        tokenizer: the base's tokenizer.
+        steps: optimiser steps in all.
+        learning_rate: peak of the cosine schedule.
+        start: a state dict of ``TextToVideo`` to begin from.
+        device: "cpu" or "cuda".
+    """
+    where = torch.device(device)
+    torch.manual_seed(0)
+    model = TextToVideo(tokenizer).to(where)
+    alphas_cumprod = noise_schedule().alphas_cumprod.to(where)
+
+    def loss_at(step: int) -> torch.Tensor:
+        rng = np.random.default_rng([step, 3])
+        data, latents, batch = parts[step % len(parts)]
+        chosen = rng.integers(len(latents), size=batch)
+        still = latents.shape[2] == 1
+        texts = [training_caption(data.scenes[i], rng, still) for i in chosen]
+        tokens = tokenizer(texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt")
+        x0 = latents[torch.from_numpy(chosen)].float().to(where)  # [B,C,F,h,w]
+        # one timestep from each of `batch` equal parts of the schedule: less noise in the loss
+        t = ((torch.arange(batch) + torch.rand(batch)) * len(alphas_cumprod) / batch).long().to(where)
+        eps = torch.randn_like(x0)
+        alpha_bar = alphas_cumprod[t].view(-1, 1, 1, 1, 1)
+        x_t = alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * eps
+        with autocast(where):
+            text = model.text_encoder(tokens.input_ids.to(where))[0]  # [B,T,D]
+            output = model.unet(x_t, t, text).sample
+        return (output.float() - eps).square().mean()
+
+    print(f"{name}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f}M parameters", flush=True)
+    trained = fit(model, loss_at, checkpoint, steps, learning_rate, ema_decay=0.9985, start=start)
+    assert isinstance(trained, TextToVideo)
+    return trained

@@ -1,0 +1,146 @@
+"""LoRAs: exactly where they belong, switched without side effects, gone without a trace."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from videomage_core.model import lora
+from videomage_core.model.backbone import Target
+from videomage_core.model.lora import LoraWeights
+
+
+def predict(base, x):
+    return base.predict(x, base.levels(4)[1], base.encode_prompt(["a dog is jumping on grass"]))
+
+
+def random_lora(base, role: str, seed: int, rank: int = 3, alpha: float = 6.0) -> LoraWeights:
+    generator = torch.Generator().manual_seed(seed)
+    layers = {}
+    for target in base.targets(role):
+        layer = base.network.get_submodule(target.module)
+        a = torch.randn(rank, layer.in_features, generator=generator) * 0.05
+        layers[target.module] = (a, torch.randn(layer.out_features, rank, generator=generator) * 0.05)
+    return LoraWeights(layers, alpha)
+
+
+@pytest.fixture(autouse=True)
+def clean(emoji_base):
+    """Each test ends with the base as it found it; the base's own fixture compares the bits."""
+    with lora.leaving_no_trace(emoji_base):
+        yield
+
+
+def test_a_new_lora_is_the_base(emoji_base, latents):
+    plain = predict(emoji_base, latents)
+    lora.add(emoji_base, "new", emoji_base.targets("spatial"), rank=4)
+    with lora.active(emoji_base, {"new": 1.0}):
+        assert torch.equal(predict(emoji_base, latents), plain)
+
+
+@pytest.mark.parametrize("role", ["spatial", "temporal"])
+def test_an_active_lora_is_the_base_with_merged_weights(emoji_base, latents, role):
+    plain, weights = predict(emoji_base, latents), random_lora(emoji_base, role, 0)
+    lora.load(emoji_base, "x", weights)
+    assert torch.equal(predict(emoji_base, latents), plain)
+    with torch.no_grad(), lora.active(emoji_base, {"x": 0.5}):
+        switched = predict(emoji_base, latents)
+    lora.remove(emoji_base, "x")
+    layers = {module: emoji_base.network.get_submodule(module).weight for module in weights.layers}
+    kept = {module: weight.detach().clone() for module, weight in layers.items()}
+    with torch.no_grad():
+        for module, weight in layers.items():
+            weight += 0.5 * weights.delta(module)
+        merged = predict(emoji_base, latents)
+        for module, weight in layers.items():
+            weight.copy_(kept[module])
+    assert torch.allclose(switched, merged, atol=1e-3)
+    assert not torch.allclose(switched, plain, atol=1e-2)
+
+
+def test_several_loras_add_up_on_one_base(emoji_base, latents):
+    one, two = random_lora(emoji_base, "spatial", 1), random_lora(emoji_base, "spatial", 2)
+    lora.load(emoji_base, "one", one)
+    lora.load(emoji_base, "two", two)
+    both = {
+        m: (torch.cat([one.layers[m][0], two.layers[m][0]]), torch.cat([one.layers[m][1], two.layers[m][1]], dim=1))
+        for m in one.layers
+    }
+    lora.load(emoji_base, "both", LoraWeights(both, alpha=12.0))
+    with torch.no_grad():
+        with lora.active(emoji_base, {"one": 1, "two": 1}):
+            added = predict(emoji_base, latents)
+        with lora.active(emoji_base, {"both": 1}):
+            assert torch.allclose(predict(emoji_base, latents), added, atol=1e-3)
+
+
+def test_weights_come_back_as_they_were_loaded(emoji_base):
+    weights = random_lora(emoji_base, "temporal", 3)
+    lora.load(emoji_base, "x", weights)
+    again = lora.weights(emoji_base, "x")
+    assert again.alpha == weights.alpha and again.rank == 3
+    assert all(torch.equal(again.layers[m][i], weights.layers[m][i]) for m in weights.layers for i in (0, 1))
+
+
+def test_gradients_survive_a_switch_to_the_bare_base_before_backward(emoji_base, latents):
+    parameters = lora.add(emoji_base, "x", emoji_base.targets("temporal"), rank=2)
+    with lora.active(emoji_base, {"x": 1}):
+        output = predict(emoji_base, latents)
+        with lora.active(emoji_base, {}), torch.no_grad():
+            teacher = predict(emoji_base, latents)
+        loss = (output - teacher - 1).square().mean()
+    loss.backward()
+    assert all(p.requires_grad and p.grad is not None for p in parameters)
+    assert any(p.grad.abs().max() > 0 for p in parameters)
+    own = {id(p) for p in parameters}
+    assert all(p.grad is None for p in emoji_base.network.parameters() if id(p) not in own)
+
+
+def test_only_the_rows_of_a_target_are_trained(emoji_base, latents):
+    module = emoji_base.targets("spatial")[0].module
+    parameters = lora.add(emoji_base, "x", [Target(module, rows=(1, 3))], rank=2)
+    with lora.active(emoji_base, {"x": 1}):
+        predict(emoji_base, latents).square().mean().backward()
+    gradient = parameters[1].grad
+    assert gradient[[1, 3]].abs().min() > 0
+    assert gradient[[0, 2, *range(4, len(gradient))]].abs().max() == 0
+
+
+def test_nothing_is_left_after_an_error(emoji_base, latents):
+    plain = predict(emoji_base, latents)
+    with pytest.raises(RuntimeError, match="boom"), lora.leaving_no_trace(emoji_base):
+        lora.load(emoji_base, "x", random_lora(emoji_base, "spatial", 4))
+        with lora.active(emoji_base, {"x": 1}):
+            raise RuntimeError("boom")
+    assert lora.names(emoji_base) == []
+    assert torch.equal(predict(emoji_base, latents), plain)
+
+
+def test_the_seed_decides_where_a_lora_begins(emoji_base):
+    targets = emoji_base.targets("spatial")
+    state = torch.random.get_rng_state()
+    for name, seed in (("one", 5), ("again", 5), ("other", 6)):
+        lora.add(emoji_base, name, targets, rank=2, seed=seed)
+    assert torch.equal(state, torch.random.get_rng_state())
+    one, again, other = (lora.weights(emoji_base, n).layers[targets[0].module][0] for n in ("one", "again", "other"))
+    assert torch.equal(one, again) and not torch.equal(one, other)
+
+
+def test_bad_names_and_misfits_are_refused(emoji_base):
+    lora.add(emoji_base, "x", emoji_base.targets("spatial")[:1], rank=2)
+    with pytest.raises(ValueError, match="got 'x', which is on this base already"):
+        lora.add(emoji_base, "x", emoji_base.targets("spatial")[:1], rank=2)
+    with (
+        pytest.raises(ValueError, match="strengths: got y, on this base are x"),
+        lora.active(emoji_base, {"y": 1}),
+    ):
+        pass
+    with pytest.raises(ValueError, match="got 'y', on this base are x"):
+        lora.weights(emoji_base, "y")
+    with pytest.raises(ValueError, match="has no linear layer 'nowhere.to_q'; it is for another base"):
+        lora.load(emoji_base, "z", LoraWeights({"nowhere.to_q": (torch.zeros(2, 8), torch.zeros(8, 2))}, 2))
+    module = emoji_base.targets("spatial")[0].module
+    with pytest.raises(ValueError, match=r"is 8x8 in the file and .* it is for another base"):
+        lora.load(emoji_base, "z", LoraWeights({module: (torch.zeros(2, 8), torch.zeros(8, 2))}, 2))
+    with pytest.raises(ValueError, match="targets: got none"):
+        lora.add(emoji_base, "z", [], rank=2)

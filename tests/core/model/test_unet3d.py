@@ -1,0 +1,182 @@
+"""Loading any folder with a UNet3DConditionModel, and refusing what is none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import UNet3DConditionModel
+from safetensors.torch import load_file
+
+from videomage_core.model.text import TokenSpan
+from videomage_core.model.unet3d import EMOJI_BASE, UNet3DBackbone, load_unet3d
+
+
+@pytest.fixture
+def copied_base(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(EMOJI_BASE, tmp_path / "base"))
+
+
+def test_the_embedded_base_is_small_and_in_ordinary_layout():
+    assert {p.name for p in EMOJI_BASE.iterdir()} >= {
+        "unet", "vae", "text_encoder", "tokenizer", "scheduler", "model_index.json",
+    }  # fmt: skip
+    assert sum(p.stat().st_size for p in EMOJI_BASE.rglob("*") if p.is_file()) < 20e6
+    assert not list(EMOJI_BASE.rglob("*.bin"))
+
+
+def test_bin_weights_load_as_safetensors_do(emoji_base, copied_base, latents):
+    for part, name in (("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"), ("text_encoder", "model")):
+        source = copied_base / part / f"{name}.safetensors"
+        target = "pytorch_model.bin" if part == "text_encoder" else f"{name}.bin"
+        torch.save(load_file(source), copied_base / part / target)
+        source.unlink()
+    loaded = load_unet3d(copied_base, dtype="fp32", device="cpu")
+    text = emoji_base.encode_prompt(["a dog on grass"])
+    assert torch.equal(loaded.encode_prompt(["a dog on grass"]), text)
+    level = loaded.levels(4)[1]
+    assert torch.equal(loaded.predict(latents, level, text), emoji_base.predict(latents, level, text))
+
+
+def test_a_pickle_that_would_run_code_is_not_run(copied_base, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "sprung",))
+
+    (copied_base / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    torch.save({"conv_in.weight": Trap()}, copied_base / "unet" / "diffusion_pytorch_model.bin")
+    with pytest.raises(Exception):  # noqa: B017 - the library's own kind; what matters is below
+        load_unet3d(copied_base, dtype="fp32", device="cpu")
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
+def test_half_precision_predicts_nearly_the_same(emoji_base, latents, dtype):
+    half = load_unet3d(dtype=dtype, device="cpu")
+    text, level = emoji_base.encode_prompt(["a dog on grass"]), emoji_base.levels(4)[1]
+    expected = emoji_base.predict(latents, level, text)
+    output = half.predict(latents, level, half.encode_prompt(["a dog on grass"]))
+    assert output.dtype == torch.float32
+    assert (output - expected).square().mean() < 1e-2 * expected.square().mean()
+
+
+def test_levels_go_from_noise_to_clean(emoji_base):
+    levels = emoji_base.levels(25)
+    assert len(levels) == 26 and [int(level.t) for level in levels[:2]] == [961, 921]
+    assert all(later.a > earlier.a for earlier, later in zip(levels, levels[1:], strict=False))
+    assert all(torch.isclose(level.a**2 + level.s**2, torch.tensor(1.0)) for level in levels)
+    random = emoji_base.random_level(5, torch.Generator().manual_seed(0))
+    assert random.t.shape == random.a.shape == (5,)
+    assert len(emoji_base.levels(1000)) == 1001
+    with pytest.raises(ValueError, match="steps: got 1001, allowed: 1 to 1000"):
+        emoji_base.levels(1001)
+
+
+def test_targets_split_the_network_without_overlap(emoji_base):
+    spatial = {t.module for t in emoji_base.targets("spatial")}
+    temporal = {t.module for t in emoji_base.targets("temporal")}
+    assert spatial and temporal and not spatial & temporal
+    assert all(".attentions." in name and "temp" not in name for name in spatial)
+    assert any(name.startswith("transformer_in.") for name in temporal)
+    linear = {n for n, m in emoji_base.unet.named_modules() if isinstance(m, torch.nn.Linear) and "attentions" in n}
+    assert linear <= spatial | temporal
+
+
+def test_sites_are_in_running_order(emoji_base, latents):
+    ran: list[str] = []
+    sites = [s.name for s in emoji_base.map_sites("cross") + emoji_base.map_sites("temporal")]
+    hooks = [
+        emoji_base.unet.get_submodule(name).register_forward_hook(lambda *_, name=name: ran.append(name)) for name in sites
+    ]
+    emoji_base.predict(latents, emoji_base.levels(4)[0], emoji_base.encode_prompt([""]))
+    for hook in hooks:
+        hook.remove()
+    for kind in ("cross", "temporal"):
+        expected = [s.name for s in emoji_base.map_sites(kind)]
+        assert [name for name in ran if name in expected] == expected
+
+
+def test_video_through_the_autoencoder_keeps_order_and_shape(emoji_base):
+    ramp = torch.linspace(-1, 1, 5).view(1, 1, 5, 1, 1).expand(2, 3, 5, 48, 64)
+    latents = emoji_base.encode_video(ramp)
+    assert latents.shape == (2, *emoji_base.latent_shape(5, 48, 64))
+    single = emoji_base.encode_video(ramp[1:, :, 3:4])
+    assert torch.allclose(latents[1:, :, 3:4], single, atol=1e-5)
+    assert emoji_base.decode_video(latents).shape == ramp.shape
+
+
+def test_a_size_the_autoencoder_cannot_make_is_refused(emoji_base):
+    with pytest.raises(ValueError, match=r"got 50x48 pixels .* multiples of 4; nearest: 48x48"):
+        emoji_base.latent_shape(8, 50, 48)
+
+
+def test_a_missing_folder_and_half_a_base_are_named(copied_base, tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere is not a folder"):
+        load_unet3d(tmp_path / "nowhere")
+    (copied_base / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    shutil.rmtree(copied_base / "scheduler")
+    with pytest.raises(FileNotFoundError, match=r"lacks scheduler, unet/\*.safetensors"):
+        load_unet3d(copied_base)
+
+
+def test_another_kind_of_network_is_refused(copied_base):
+    config = copied_base / "unet" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"_class_name": "UNet2DConditionModel"}))
+    with pytest.raises(ValueError, match="is a UNet2DConditionModel, allowed is UNet3DConditionModel"):
+        load_unet3d(copied_base)
+
+
+def test_another_prediction_type_is_refused(copied_base):
+    config = copied_base / "scheduler" / "scheduler_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"prediction_type": "sample"}))
+    with pytest.raises(ValueError, match="predicts 'sample', allowed: epsilon, v_prediction"):
+        load_unet3d(copied_base)
+
+
+def test_an_unknown_dtype_is_refused():
+    with pytest.raises(ValueError, match="dtype: got 'int8', allowed: 'auto', 'fp32', 'fp16', 'bf16'"):
+        load_unet3d(dtype="int8")
+
+
+@pytest.fixture(scope="module")
+def zeroscope_size(shared_emoji_base) -> UNet3DBackbone:
+    """ZeroScope's U-Net with random weights in bf16; its text encoder is replaced by random embeddings."""
+    with torch.device("meta"):
+        unet = UNet3DConditionModel()
+    unet = unet.to_empty(device="cpu").to(torch.bfloat16)
+    generator = torch.Generator().manual_seed(0)
+    for weight in unet.parameters():
+        if weight.ndim > 1:
+            weight.data.normal_(0, 0.02, generator=generator)
+        else:
+            weight.data.fill_(1.0)
+    for name, weight in unet.named_parameters():
+        if name.endswith("bias"):
+            weight.data.zero_()
+    parts = shared_emoji_base.prompts
+    scheduler = _Scheduler(shared_emoji_base.alphas_cumprod)
+    return UNet3DBackbone("zeroscope", unet, shared_emoji_base.vae, parts.text_encoder, parts.tokenizer, scheduler)
+
+
+class _Scheduler:
+    def __init__(self, alphas_cumprod: torch.Tensor) -> None:
+        self.alphas_cumprod = alphas_cumprod
+        self.config = type("Config", (dict,), {"prediction_type": "epsilon"})()
+
+
+def test_zeroscope_size_in_bf16_predicts_records_and_gives_gradients(zeroscope_size):
+    assert sum(p.numel() for p in zeroscope_size.unet.parameters()) == 1_411_233_860
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(1, 4, 3, 8, 8, generator=generator).requires_grad_()
+    text = torch.randn(1, 77, 1024, generator=generator)
+    sites = zeroscope_size.map_sites("cross")[-1:] + zeroscope_size.map_sites("temporal")[-2:-1]
+    with zeroscope_size.record(sites, [TokenSpan("a", (2,))]) as maps:
+        output = zeroscope_size.predict(x, zeroscope_size.levels(50)[10], text)
+    assert output.isfinite().all() and output.abs().max() > 0
+    cross, temporal = next(iter(maps.cross.values())), next(iter(maps.temporal.values()))
+    assert cross.shape == (1, 1, 3, 8, 8) and temporal.shape == (1, 64, 3, 3)
+    (gradient,) = torch.autograd.grad(cross.square().sum() + temporal.square().sum(), x)
+    assert gradient.isfinite().all() and gradient.abs().max() > 0

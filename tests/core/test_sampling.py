@@ -1,0 +1,133 @@
+"""The step, guidance, sampling and inversion, as laws."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from videomage_core.config import SamplingConfig
+from videomage_core.model.backbone import Level
+from videomage_core.run import Cancelled, Run
+from videomage_core.sampling import (
+    add_noise,
+    generate_videos,
+    guide,
+    invert,
+    predict_guided,
+    sample,
+    split_output,
+    start_noise,
+    step,
+    step_back,
+    training_target,
+)
+
+PREDICTIONS = ["epsilon", "v", "flow"]
+
+
+def level(prediction: str, s: float) -> Level:
+    s64 = torch.tensor(s, dtype=torch.float64)
+    return Level(torch.tensor(1), 1 - s64 if prediction == "flow" else (1 - s64**2).sqrt(), s64)
+
+
+def noise(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_the_right_output_splits_into_what_was_mixed(prediction):
+    x0, eps = noise(2, 1, 4, 3, 5, 5)
+    at = level(prediction, 0.7)
+    output = training_target(x0, eps, at, prediction)
+    found_x0, found_eps = split_output(output, add_noise(x0, eps, at), at, prediction)
+    assert torch.allclose(found_x0, x0) and torch.allclose(found_eps, eps)
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_a_step_with_the_right_output_stays_on_the_line_from_noise_to_video(prediction):
+    x0, eps = noise(2, 1, 4, 3, 5, 5)
+    at, following = level(prediction, 0.7), level(prediction, 0.2)
+    reached = step(training_target(x0, eps, at, prediction), add_noise(x0, eps, at), at, following, prediction)
+    assert torch.allclose(reached, add_noise(x0, eps, following))
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_step_back_undoes_a_step(prediction):
+    x, output = noise(2, 1, 4, 3, 5, 5)
+    at, following = level(prediction, 0.7), level(prediction, 0.2)
+    reached = step(output, x, at, following, prediction)
+    assert torch.allclose(step_back(output, reached, at, following, prediction), x)
+
+
+def test_the_step_is_that_of_the_library(emoji_base, latents):
+    from diffusers import DDIMScheduler
+
+    from videomage_core.model.unet3d import EMOJI_BASE
+
+    scheduler = DDIMScheduler.from_pretrained(EMOJI_BASE / "scheduler")
+    scheduler.set_timesteps(10)
+    levels, output = emoji_base.levels(10), latents.flip(-1)
+    assert [int(t) for t in scheduler.timesteps] == [int(at.t) for at in levels[:-1]]
+    for index, t in enumerate(scheduler.timesteps):
+        expected = scheduler.step(output, t, latents).prev_sample
+        assert torch.allclose(step(output, latents, levels[index], levels[index + 1], "epsilon"), expected, atol=1e-4)
+
+
+def test_guidance_of_one_is_the_conditional_half_alone(emoji_base, latents):
+    text, negative = emoji_base.encode_prompt(["a dog on grass"]), emoji_base.encode_prompt([""])
+    at = emoji_base.levels(4)[1]
+    with torch.no_grad():
+        unconditional, conditional = (emoji_base.predict(latents, at, c) for c in (negative, text))
+        assert torch.equal(predict_guided(emoji_base, latents, at, text, negative, 1), conditional)
+        for scale in (0.0, 5.0):
+            guided = predict_guided(emoji_base, latents, at, text, negative, scale)
+            assert torch.allclose(guided, guide(unconditional, conditional, scale), atol=1e-4)
+
+
+def test_inversion_then_sampling_returns_the_latents(emoji_base):
+    text = emoji_base.encode_prompt([""])
+    config = SamplingConfig(frames=8, height=48, width=48, steps=20, guidance_scale=1)
+    from emoji_world.cast import Character
+    from emoji_world.scene import Scene, draw
+
+    clip = draw(Scene((Character("noto", "panda"),), "jumping", "plain", 1)).frames
+    pixels = torch.from_numpy(clip).permute(3, 0, 1, 2)[None].float() / 127.5 - 1  # [F,h,w,3] -> [1,3,F,h,w]
+    latents = emoji_base.encode_video(pixels)
+
+    def error(refinements: int) -> float:
+        start = invert(emoji_base, latents, text, steps=20, refinements=refinements)
+        back = sample(emoji_base, start, text, text, config)
+        return float((back - latents).square().mean() / latents.square().mean())
+
+    plain, refined = error(0), error(4)
+    assert plain < 0.1
+    assert refined < min(plain, 5e-3)
+
+
+def test_sampling_depends_on_prompt_and_seed_only(emoji_base):
+    config = SamplingConfig(frames=2, height=16, width=16, steps=2, guidance_scale=5)
+    together = generate_videos(emoji_base, ["a dog", "a cat"], [1, 2], config)
+    assert torch.allclose(together[1:], generate_videos(emoji_base, ["a cat"], [2], config), atol=1e-3)
+    assert not torch.allclose(together[1:], generate_videos(emoji_base, ["a cat"], [3], config), atol=1e-3)
+    assert together.shape == (2, 3, 2, 16, 16) and together.abs().max() <= 1
+
+
+def test_the_start_noise_is_the_seeds_alone():
+    assert torch.equal(start_noise((4, 2, 3, 3), 7), start_noise((4, 2, 3, 3), 7))
+    assert not torch.equal(start_noise((4, 2, 3, 3), 7), start_noise((4, 2, 3, 3), 8))
+
+
+def test_progress_is_told_and_a_cancel_acts_within_one_step(emoji_base, latents):
+    told: list[tuple[int, int]] = []
+    run = Run(progress=lambda done, total, _: told.append((done, total)), cancelled=lambda: len(told) == 2)
+    text, config = emoji_base.encode_prompt(["a dog"]), SamplingConfig(steps=9, guidance_scale=1)
+    with pytest.raises(Cancelled):
+        sample(emoji_base, latents, text, text, config, run)
+    assert told == [(1, 9), (2, 9)]
+    with pytest.raises(Cancelled):
+        invert(emoji_base, latents, text, 9, run=Run(cancelled=lambda: True))
+
+
+def test_seeds_and_prompts_must_match(emoji_base):
+    with pytest.raises(ValueError, match="seeds: got 1 for 2 prompts"):
+        generate_videos(emoji_base, ["a dog", "a cat"], [1], SamplingConfig(frames=2, height=16, width=16))

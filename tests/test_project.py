@@ -1,0 +1,31 @@
+"""Laws of the project's own files: what is written twice agrees."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_both_lists_of_requirements_agree() -> None:
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    listed = {line.strip().replace('"', "'") for line in lines if line.strip() and not line.startswith("#")}
+    assert listed == {line.replace('"', "'") for line in PROJECT["project"]["dependencies"]}
+
+
+def test_no_requirement_has_an_upper_bound() -> None:
+    assert not [line for line in PROJECT["project"]["dependencies"] if any(sign in line for sign in ("==", "~=", "<="))]
+
+
+@pytest.mark.parametrize("artist", sorted(p.name for p in (ROOT / "emoji_world" / "art").iterdir() if p.is_dir()))
+def test_every_artist_is_named_in_the_notice(artist: str) -> None:
+    assert f"emoji_world/art/{artist}\n" in (ROOT / "NOTICE").read_text(encoding="utf-8")

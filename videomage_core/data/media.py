@@ -1,0 +1,233 @@
+"""Clips and mp4 files, to and from tensors.  Stills are in ``images.py``, where the pixels' range is said.
+
+Shapes: F frames, H W pixels.  A ``size`` is always (height, width).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import torch
+from PIL import Image
+
+from .images import WHITE, Colour, Fit, Size, check_fit, fitted, list_images, load_image, on_background, to_pixels
+
+FOLDER_FPS = 8.0  # of a folder of images when nobody says; the paper's rate (Sec. 4.1)
+
+# av tells the turn in degrees counter-clockwise, as Pillow counts.
+_TURNS = {
+    90: Image.Transpose.ROTATE_90,
+    180: Image.Transpose.ROTATE_180,
+    270: Image.Transpose.ROTATE_270,
+}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A moving picture.
+
+    Attributes:
+        pixels: [3, F, H, W] float32 in -1..1.
+        fps: frames per second at which it moves as fast as its source.
+    """
+
+    pixels: torch.Tensor
+    fps: float
+
+
+def load_clip(
+    path: str | Path,
+    frames: int,
+    fps: float | None = None,
+    size: Size | None = None,
+    fit: Fit = "crop",
+    background: Colour = WHITE,
+    folder_fps: float | None = None,
+) -> Clip:
+    """Read a clip of any length and rate as ``frames`` frames; only these are kept in memory.
+
+    Args:
+        path: a video file (mp4, webm, mov, gif, ...) or a folder of numbered images.
+        frames: how many, F; ``choose_frames`` says which.
+        fps: the rate wanted; None spreads the frames over the whole clip.
+        size: (H, W) of the result; None keeps the source's.
+        fit: "crop" or "pad", as in ``load_picture``.
+        background: RGB 0..255, as in ``load_picture``.
+        folder_fps: rate of a folder of images, which has none of its own; None: ``fps``, or 8.
+
+    Raises:
+        FileNotFoundError: no such file or folder.
+        ValueError: no video in it, a damaged file, a clip of one frame, or wrong arguments.
+    """
+    path = Path(path)
+    check_fit(size, fit)
+    _check_rates(frames=frames, fps=fps, folder_fps=folder_fps)
+    if not path.exists():
+        raise FileNotFoundError(f"clip: {path} does not exist, give a video file or a folder of numbered images")
+    images = list_images(path) if path.is_dir() else []
+    if path.is_dir():
+        times = [index / (folder_fps or fps or FOLDER_FPS) for index in range(len(images))]
+    else:
+        times = _times(path, math.inf if fps is None else frames / fps)
+    if len(times) < 2:
+        raise ValueError(f"clip: {path} has {len(times)} frame(s) and so no motion, give a clip of at least 2 frames")
+    chosen, rate = choose_frames(np.array(times), frames, fps)
+    if path.is_dir():
+        stills = {index: load_image(images[index], size, fit, background) for index in chosen}
+    else:
+        stills = _stills(path, set(chosen), size, fit, background)
+    shapes = {tuple(still.shape[1:]) for still in stills.values()}
+    if len(shapes) > 1:
+        raise ValueError(f"clip: {path} holds frames of several sizes ({sorted(shapes)}), give a size to bring them to")
+    return Clip(torch.stack([stills[index] for index in chosen], dim=1), rate)  # F x [3,H,W] -> [3,F,H,W]
+
+
+def choose_frames(times: np.ndarray, frames: int, fps: float | None) -> tuple[list[int], float]:
+    """Which frames of a source to take, and the rate at which they keep its speed.
+
+    With ``fps``, frame i is the one nearest to i / fps seconds after the first.  If the source is
+    shorter than frames / fps, or ``fps`` is None, frames are spread evenly from the first to the
+    last.  A source of fewer frames gives some of them more than once.
+
+    Args:
+        times: when each frame is shown, in seconds, rising, [N] with N >= 2.
+        frames: how many are wanted, F.
+        fps: the rate wanted, or None.
+
+    Returns:
+        F indices into ``times``, and frames per second.
+    """
+    since = times - times[0]
+    interval = since[-1] / (len(times) - 1)
+    # The last frame is shown for an interval too; half of one more forgives rates like 29.97.
+    if fps is not None and since[-1] + 1.5 * interval >= frames / fps:
+        wanted, rate = np.arange(frames) / fps, fps
+    else:
+        wanted = np.linspace(0, since[-1], frames)
+        rate = (frames - 1) / since[-1] if frames > 1 else 1 / interval
+    nearest = np.abs(since[None, :] - wanted[:, None]).argmin(axis=1)  # [F,N] -> [F]
+    return nearest.tolist(), float(rate)
+
+
+def _check_rates(**values: float | None) -> None:
+    problems = []
+    for name, value in values.items():
+        least = 1 if name in ("frames", "scale") else 0
+        if value is not None and not (math.isfinite(value) and value >= least and value > 0):
+            problems.append(f"{name}: got {value}, must be {'at least 1' if least else 'a number above 0'}")
+    if problems:
+        raise ValueError("; ".join(problems))
+
+
+def _decoded(path: Path) -> Iterator[tuple[int, float, av.VideoFrame]]:
+    """Index, time in seconds and frame, one by one."""
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise ValueError(f"clip: {path} holds no video, give a video file or a folder of numbered images")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            rate = float(stream.average_rate or FOLDER_FPS)
+            for index, frame in enumerate(container.decode(stream)):
+                yield index, index / rate if frame.time is None else frame.time, frame
+    except av.FFmpegError as error:
+        raise ValueError(
+            f"clip: {path} cannot be read ({error}); it is damaged or of an unknown format: save it anew as mp4 (h264)"
+        ) from error
+
+
+def _times(path: Path, seconds: float) -> list[float]:
+    """When each frame is shown, up to the first that is ``seconds`` or more after the start, [N]."""
+    times: list[float] = []
+    for _, time, _ in _decoded(path):
+        if times and time <= times[-1]:
+            time = times[-1] + 1e-3  # a broken timestamp must not send the clock back
+        times.append(time)
+        if time - times[0] >= seconds and len(times) > 1:
+            break
+    return times
+
+
+def _stills(path: Path, indices: set[int], size: Size | None, fit: Fit, background: Colour) -> dict[int, torch.Tensor]:
+    """The frames of these indices, each [3, H, W] in -1..1."""
+    stills = {}
+    for index, _, frame in _decoded(path):
+        if index in indices:
+            stills[index] = to_pixels(fitted(_upright(frame, background), size, fit, background))
+            if len(stills) == len(indices):
+                break
+    return stills
+
+
+def _upright(frame: av.VideoFrame, background: Colour) -> Image.Image:
+    """A frame as RGB, turned as the file says (phones), transparent parts (gif) on the background."""
+    if any(component.is_alpha for component in frame.format.components):
+        image = on_background(Image.fromarray(frame.to_ndarray(format="rgba")), background)
+    else:
+        image = frame.to_image()
+    turn = frame.rotation % 360
+    return image.transpose(_TURNS[turn]) if turn in _TURNS else image
+
+
+def to_uint8(pixels: torch.Tensor) -> np.ndarray:
+    """A video [3, F, H, W] in -1..1 -> uint8 [F, H, W, 3]; values beyond are clipped.
+
+    Raises:
+        ValueError: another shape, or values that are not finite.
+    """
+    if pixels.ndim != 4 or pixels.shape[0] != 3 or 0 in pixels.shape:
+        raise ValueError(f"pixels: got shape {tuple(pixels.shape)}, must be [3, F, H, W], none of them 0")
+    values = pixels.detach().float().cpu()
+    if not values.isfinite().all():
+        raise ValueError("pixels: got values that are not finite; a base in fp16 can overflow, try bf16 or fp32")
+    scaled = ((values.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return scaled.permute(1, 2, 3, 0).numpy()  # [3,F,H,W] -> [F,H,W,3]
+
+
+def save_video(pixels: torch.Tensor, path: str | Path, fps: float, scale: int = 1) -> None:
+    """Write an h264 mp4 that every player opens (yuv420p); the file appears when it is whole.
+
+    Args:
+        pixels: [3, F, H, W] in -1..1.  An odd height or width gains a copy of its last row or column.
+        path: ends in .mp4; its folder is made where it is missing.
+        fps: frames per second.
+        scale: each pixel becomes scale x scale pixels: small videos stay sharp; 1 is off.
+
+    Raises:
+        ValueError: see ``to_uint8``; another suffix; fps or scale out of range.
+    """
+    path = Path(path)
+    _check_rates(fps=fps, scale=scale)
+    if path.suffix.lower() != ".mp4":
+        raise ValueError(f"path: got {path}, must end in .mp4")
+    images = to_uint8(pixels)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{uuid.uuid4().hex}.mp4")
+    try:
+        _encode(images, partial, Fraction(fps).limit_denominator(1001), int(scale))
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _encode(images: np.ndarray, path: Path, fps: Fraction, scale: int) -> None:
+    # images: uint8 [F,H,W,3]
+    height, width = (side * scale for side in images.shape[1:3])
+    even = ((0, height % 2), (0, width % 2), (0, 0))  # yuv420p halves both sides
+    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+        stream = container.add_stream("libx264", rate=fps, options={"crf": "17"})
+        stream.height, stream.width, stream.pix_fmt = height + height % 2, width + width % 2, "yuv420p"
+        for index, image in enumerate(images):
+            large = np.pad(image.repeat(scale, 0).repeat(scale, 1), even, mode="edge")
+            frame = av.VideoFrame.from_ndarray(large, format="rgb24")
+            frame.pts, frame.time_base = index, 1 / fps
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())

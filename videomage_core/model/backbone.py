@@ -1,0 +1,132 @@
+"""The contract of a base model: all that stages, training and sampling may know of one.
+
+A new base is one new file beside this one.  Nothing else in the engine asks which base it has
+or assumes noise prediction.
+
+Shapes: B batch, F frames, C latent channels, H W latent height and width, T text tokens, D width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import nn
+
+from .attention_maps import Maps, Site
+from .text import SpecialToken, TokenSpan
+
+Prediction = Literal["epsilon", "v", "flow"]
+Role = Literal["spatial", "temporal"]
+
+
+@dataclass(frozen=True)
+class Level:
+    """A noise level: x_t = a * x0 + s * eps.  Under flow matching a = 1 - s.
+
+    Attributes:
+        t: what the network is told, [] or [B].
+        a: the clean video's share, [] or [B], float32.
+        s: the noise's share, [] or [B], float32.
+    """
+
+    t: torch.Tensor
+    a: torch.Tensor
+    s: torch.Tensor
+
+    def shares(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(a, s) shaped to multiply with x [B, C, F, H, W]."""
+        shape = (-1, *(1,) * (x.ndim - 1))
+        return self.a.to(x.device).view(shape), self.s.to(x.device).view(shape)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A linear layer a LoRA may be put on.
+
+    Attributes:
+        module: its dotted name in the network.
+        rows: the output rows the LoRA may touch; None for all.
+    """
+
+    module: str
+    rows: tuple[int, ...] | None = None
+
+
+class Backbone(Protocol):
+    """A text-to-video base model, loaded.
+
+    Latents are float32 [B, C, F, H, W] of about unit variance; pixels float32 [B, 3, F, h, w] in
+    -1..1.  Weights are frozen; gradients flow to latents and prompt embeddings where asked.
+    """
+
+    name: str
+    prediction: Prediction
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network computes."""
+
+    @property
+    def network(self) -> nn.Module:
+        """The denoising network, in which ``targets`` and ``map_sites`` name their layers."""
+
+    def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """(C, F, H, W) of a video of that many frames and pixels; ValueError if it cannot make that size."""
+
+    def encode_video(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Pixels [B, 3, F, h, w] -> clean latents [B, C, F, H, W], without sampling noise."""
+
+    def decode_video(self, latents: torch.Tensor) -> torch.Tensor:
+        """The inverse: clean latents -> pixels in -1..1."""
+
+    def encode_prompt(
+        self, texts: Sequence[str], tokens: Sequence[SpecialToken] = (), as_superclass: bool = False
+    ) -> torch.Tensor:
+        """Prompts, with learned vectors or superclass words in place of special tokens, -> [B, T, D]."""
+
+    def token_spans(
+        self, text: str, tokens: Sequence[SpecialToken], as_superclass: bool = False
+    ) -> list[TokenSpan]:
+        """Where each special token of a prompt, or its superclass words, stands; in the text's order."""
+
+    def word_spans(self, text: str, word: str) -> list[TokenSpan]:
+        """Where each occurrence of a plain word, or of a few words, stands."""
+
+    def levels(self, steps: int) -> list[Level]:
+        """``steps`` + 1 levels from noisy to clean; the last is where the last step lands."""
+
+    def random_level(self, batch: int, generator: torch.Generator) -> Level:
+        """Levels for a training batch, [B]; covers every expert of a base that has several."""
+
+    def predict(self, x: torch.Tensor, level: Level, text: torch.Tensor) -> torch.Tensor:
+        """The network's native output for noisy latents, [B, C, F, H, W] float32.
+
+        Args:
+            x: noisy latents [B, C, F, H, W].
+            level: of all of x, or one for each of B.
+            text: prompt embeddings [B, T, D].
+
+        A one-frame video passes no temporal layer.
+        """
+
+    def targets(self, role: Role) -> list[Target]:
+        """The linear layers of one role.  Roles may overlap in a base that does not split them."""
+
+    def map_sites(self, kind: Literal["cross", "temporal"]) -> list[Site]:
+        """The layers whose attention can be recorded, in the order in which they run."""
+
+    def record(
+        self, sites: Sequence[Site], spans: Sequence[TokenSpan] = (), rows: slice = slice(None), stop: bool = False
+    ) -> AbstractContextManager[Maps]:
+        """Record attention maps, with gradients, in every ``predict`` inside the context.
+
+        Args:
+            sites: where; all other layers keep their fused attention.
+            spans: for cross maps, which tokens; the columns of a span are summed.
+            rows: which part of the batch, e.g. the conditional half under guidance.
+            stop: end the forward, and the context, after the last site; ``predict`` does not return.
+        """

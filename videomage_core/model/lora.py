@@ -1,0 +1,236 @@
+"""LoRAs on the spatial or temporal layers of one base: several named ones, never a second copy.
+
+A LoRA adds scale * B A x to a linear layer's output (Hu et al. 2021), A [R, in], B [out, R],
+scale = alpha / R times a strength chosen at each use.
+
+The adapters themselves are peft's.  Three of its habits are kept out of the engine's way:
+
+* ``set_adapter`` flips ``requires_grad``.  Here whoever trains says once what is trainable
+  (``add``), and switching adapters never changes it: the frozen teacher of Eq. 5 is the same
+  network with no adapter active, and switching to it before ``backward`` must not lose gradients.
+* Module names are matched by pattern ("attentions" also matches "temp_attentions").  Here a LoRA
+  goes on exactly the modules that the base names as ``targets``.
+* Wrapped layers stay wrapped.  Here the last adapter to leave takes the wrapper with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from .backbone import Backbone, Target
+
+
+@dataclass(frozen=True)
+class LoraWeights:
+    """A LoRA apart from any network.
+
+    Attributes:
+        layers: module name -> (A [R, in], B [out, R]), float32.
+        alpha: the scale is alpha / R.
+    """
+
+    layers: dict[str, tuple[torch.Tensor, torch.Tensor]]
+    alpha: float
+
+    @property
+    def rank(self) -> int:
+        return max(a.shape[0] for a, _ in self.layers.values())
+
+    def delta(self, module: str) -> torch.Tensor:
+        """What the LoRA adds to a layer's weight at strength 1: scale * B A, [out, in]."""
+        a, b = self.layers[module]
+        return self.alpha / a.shape[0] * (b @ a)
+
+
+def add(
+    backbone: Backbone,
+    name: str,
+    targets: Sequence[Target],
+    rank: int,
+    alpha: float | None = None,
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> list[nn.Parameter]:
+    """Put a new LoRA on ``targets``, inactive; it begins as zero (B = 0).
+
+    Args:
+        backbone: the base.
+        name: how ``active`` and ``remove`` call it.
+        targets: the layers, from ``backbone.targets``.
+        rank: R.
+        alpha: scale = alpha / R; the rank itself by default, so that the scale is 1.
+        dropout: share of a LoRA's inputs dropped while its module is in train mode; 0 is off.
+        seed: of the random A.
+
+    Returns:
+        Its parameters, float32, requiring gradients.
+
+    Raises:
+        ValueError: the name is taken, or the base has no such layer.
+    """
+    from peft import LoraConfig, inject_adapter_in_model
+
+    if name in names(backbone):
+        raise ValueError(f"name: got {name!r}, which is on this base already; choose another or remove it")
+    if not targets:
+        raise ValueError("targets: got none; choose at least one layer of the base")
+    was_active, trainable = _state(backbone)
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=alpha or rank,
+        lora_dropout=dropout,
+        target_modules=[target.module for target in targets],
+        init_lora_weights=True,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, backbone.network, adapter_name=name)
+    parameters = []
+    for target in targets:
+        layer = _wrapped(backbone)[target.module]
+        for factor in (layer.lora_A[name], layer.lora_B[name]):
+            factor.to(torch.float32)
+            parameters.append(factor.weight)
+        if target.rows is not None:
+            _train_only_rows(layer.lora_B[name].weight, target.rows)
+    _activate(backbone, was_active, trainable | {id(p) for p in parameters})
+    return parameters
+
+
+def _train_only_rows(weight: nn.Parameter, rows: tuple[int, ...]) -> None:
+    """B begins as zero and a zero gradient keeps it so: the other rows of the layer are never touched."""
+    mask = torch.zeros_like(weight[:, :1])
+    mask[list(rows)] = 1
+    weight.register_hook(lambda gradient: gradient * mask.to(gradient))
+
+
+def load(backbone: Backbone, name: str, weights: LoraWeights) -> None:
+    """Put existing weights on the base, frozen and inactive.
+
+    Raises:
+        ValueError: the base lacks one of the layers, or a layer has another size.
+    """
+    layers = dict(backbone.network.named_modules())
+    for module, (a, b) in weights.layers.items():
+        layer = layers.get(module)
+        if layer is None or not hasattr(layer, "in_features"):
+            raise ValueError(f"LoRA: the base {backbone.name!r} has no linear layer {module!r}; it is for another base")
+        if (a.shape[1], b.shape[0]) != (layer.in_features, layer.out_features):
+            raise ValueError(
+                f"LoRA: {module} is {b.shape[0]}x{a.shape[1]} in the file and "
+                f"{layer.out_features}x{layer.in_features} in {backbone.name!r}; it is for another base"
+            )
+    by_rank: dict[int, list[str]] = {}
+    for module, (a, _) in weights.layers.items():
+        by_rank.setdefault(a.shape[0], []).append(module)
+    if len(by_rank) != 1:
+        raise ValueError(f"LoRA: got layers of ranks {sorted(by_rank)}, all layers of a LoRA must share one")
+    ((rank, modules),) = by_rank.items()
+    add(backbone, name, [Target(module) for module in modules], rank, weights.alpha)
+    with torch.no_grad():
+        for module, layer in _layers_of(backbone, name).items():
+            for factor, value in zip((layer.lora_A[name], layer.lora_B[name]), weights.layers[module], strict=True):
+                factor.weight.copy_(value)
+                factor.weight.requires_grad_(False)
+
+
+def weights(backbone: Backbone, name: str) -> LoraWeights:
+    """A copy of an adapter's weights, on the CPU."""
+    layers = _layers_of(backbone, name)
+    if not layers:
+        raise ValueError(f"name: got {name!r}, on this base are {', '.join(names(backbone)) or 'no LoRAs'}")
+    copies = {
+        module: tuple(f[name].weight.detach().float().cpu().clone() for f in (layer.lora_A, layer.lora_B))
+        for module, layer in layers.items()
+    }
+    alpha = float(next(iter(layers.values())).lora_alpha[name])
+    return LoraWeights(copies, alpha)  # type: ignore[arg-type]
+
+
+def names(backbone: Backbone) -> list[str]:
+    """The adapters on the base, sorted."""
+    return sorted({name for layer in _wrapped(backbone).values() for name in layer.lora_A})
+
+
+@contextmanager
+def active(backbone: Backbone, strengths: Mapping[str, float]) -> Iterator[None]:
+    """Inside, exactly these adapters act, each with its strength; outside, what acted before.
+
+    An empty mapping is the bare base.  What requires gradients does not change.
+    """
+    unknown = sorted(set(strengths) - set(names(backbone)))
+    if unknown:
+        raise ValueError(
+            f"strengths: got {', '.join(unknown)}, on this base are {', '.join(names(backbone)) or 'no LoRAs'}"
+        )
+    before, trainable = _state(backbone)
+    _activate(backbone, dict(strengths), trainable)
+    try:
+        yield
+    finally:
+        _activate(backbone, before, _state(backbone)[1])
+
+
+def remove(backbone: Backbone, name: str) -> None:
+    """Take an adapter off; a layer that has none left is the base's own again."""
+    was_active, trainable = _state(backbone)
+    for module, layer in _layers_of(backbone, name).items():
+        layer.delete_adapter(name)
+        if not layer.lora_A:
+            parent, _, child = module.rpartition(".")
+            owner = backbone.network.get_submodule(parent)
+            if isinstance(owner, (nn.ModuleList, nn.Sequential)):
+                owner[int(child)] = layer.base_layer
+            else:
+                setattr(owner, child, layer.base_layer)
+    was_active.pop(name, None)
+    _activate(backbone, was_active, trainable)
+    if hasattr(backbone.network, "peft_config") and not names(backbone):
+        del backbone.network.peft_config
+
+
+@contextmanager
+def leaving_no_trace(backbone: Backbone) -> Iterator[None]:
+    """However the block ends, adapters added in it are gone and those that acted before act again."""
+    present, (before, trainable) = set(names(backbone)), _state(backbone)
+    try:
+        yield
+    finally:
+        for name in set(names(backbone)) - present:
+            remove(backbone, name)
+        _activate(backbone, before, trainable)
+
+
+def _wrapped(backbone: Backbone) -> dict[str, Any]:
+    """The layers that hold adapters, by the name they have without."""
+    return {n: m for n, m in backbone.network.named_modules() if hasattr(m, "lora_A") and hasattr(m, "base_layer")}
+
+
+def _layers_of(backbone: Backbone, name: str) -> dict[str, Any]:
+    return {module: layer for module, layer in _wrapped(backbone).items() if name in layer.lora_A}
+
+
+def _state(backbone: Backbone) -> tuple[dict[str, float], set[int]]:
+    """(active adapters with their strengths, ids of the parameters that require gradients)."""
+    strengths: dict[str, float] = {}
+    for layer in _wrapped(backbone).values():
+        for name in layer.active_adapters:
+            if name in layer.lora_A:
+                strengths[name] = layer.scaling[name] * layer.r[name] / layer.lora_alpha[name]
+    return strengths, {id(p) for p in backbone.network.parameters() if p.requires_grad}
+
+
+def _activate(backbone: Backbone, strengths: dict[str, float], trainable: set[int]) -> None:
+    for layer in _wrapped(backbone).values():
+        here = [name for name in strengths if name in layer.lora_A]
+        layer.set_adapter(here)
+        for name in here:
+            layer.set_scale(name, strengths[name])
+    for parameter in backbone.network.parameters():
+        parameter.requires_grad_(id(parameter) in trainable)

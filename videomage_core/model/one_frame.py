@@ -1,0 +1,46 @@
+"""How a one-frame video passes a U-Net with temporal layers: it does not pass them.
+
+A photo has no motion, so with F = 1 every temporal convolution and temporal transformer hands
+its input on unchanged.  (Stock diffusers runs them at F = 1; MotionDirector trains single frames
+without them, and so was the embedded base.)  The rule depends on the number of frames alone,
+never on a mode somebody must set and clear: training the embedded base, training on photos and
+sampling cannot disagree, and a block recomputed under gradient checkpointing takes the same way.
+"""
+
+from __future__ import annotations
+
+from types import MethodType
+from typing import Any
+
+import torch
+from diffusers import UNet3DConditionModel
+from diffusers.models.resnet import TemporalConvLayer
+from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
+
+
+def skip_temporal_layers_at_one_frame(unet: UNet3DConditionModel) -> None:
+    """Give every temporal layer of ``unet`` the one-frame rule; doing it twice changes nothing.
+
+    Weights and state dict stay as they are.
+    """
+    for module in unet.modules():
+        if isinstance(module, TemporalConvLayer):
+            module.forward = MethodType(_convolution_forward, module)  # type: ignore[method-assign]
+        elif isinstance(module, TransformerTemporalModel):
+            module.forward = MethodType(_transformer_forward, module)  # type: ignore[method-assign]
+
+
+def _convolution_forward(self: TemporalConvLayer, hidden_states: torch.Tensor, num_frames: int = 1) -> torch.Tensor:
+    # hidden_states: [B*F, C, H, W]
+    if num_frames == 1:
+        return hidden_states
+    return TemporalConvLayer.forward(self, hidden_states, num_frames=num_frames)
+
+
+def _transformer_forward(
+    self: TransformerTemporalModel, hidden_states: torch.Tensor, *args: Any, num_frames: int = 1, **kwargs: Any
+) -> Any:
+    # hidden_states: [B*F, C, H, W]; UNet3DConditionModel calls with return_dict=False
+    if num_frames == 1:
+        return (hidden_states,)
+    return TransformerTemporalModel.forward(self, hidden_states, *args, num_frames=num_frames, **kwargs)

@@ -1,0 +1,205 @@
+"""Prompts with special tokens: "A <toy> is riding a <dog>".
+
+A special token stands for one or several learned vectors and knows its superclass words
+("stuffed animal").  It is written in angle brackets, so it needs no boundary rules:
+``<toy>`` in ``<toy>s`` is the token followed by an "s", and ``<toy_1>`` never matches in
+``<toy_10>``.  Case does not matter.  A bracketed name that no loaded token has is an error.
+
+Neither tokenizer nor token table is ever changed.  The text around a special token is
+tokenized as usual, the token's places are filled with a placeholder, and the learned vectors
+replace the placeholder's rows on their way into the encoder.  So nothing has to be restored,
+every other row stays bit-identical, and gradients reach the vectors and nothing else.
+
+Spans (where a token stands) come from this substitution itself, by occurrence; a superclass
+prompt is the same substitution with plain words, so its spans match those of the original.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+_SPECIAL = re.compile(r"<[A-Za-z0-9_-]+>")
+
+
+@dataclass(frozen=True)
+class SpecialToken:
+    """A learned token.
+
+    Attributes:
+        name: as prompts write it, e.g. "<toy>"; letters, digits, "_" and "-" in angle brackets.
+        vectors: [k, D], what it stands for.
+        superclass: plain words for the kind of thing it is, e.g. "stuffed animal".
+    """
+
+    name: str
+    vectors: torch.Tensor
+    superclass: str
+
+    def __post_init__(self) -> None:
+        if not _SPECIAL.fullmatch(self.name):
+            raise ValueError(
+                f"name: got {self.name!r}, allowed are letters, digits, '_' and '-' in angle brackets, e.g. '<toy>'"
+            )
+        if self.vectors.ndim != 2 or len(self.vectors) == 0:
+            raise ValueError(f"vectors of {self.name}: got shape {tuple(self.vectors.shape)}, must be [k, D] with k >= 1")
+        if not self.superclass.strip():
+            raise ValueError(f"superclass of {self.name}: got nothing, give the kind of thing it is, e.g. 'dog'")
+
+
+@dataclass(frozen=True)
+class TokenSpan:
+    """Where a word stands among the text tokens.
+
+    Attributes:
+        word: the special token's name, or the plain word.
+        positions: one place for each of its tokens.
+    """
+
+    word: str
+    positions: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class _Tokenized:
+    ids: list[int]
+    spans: list[TokenSpan]
+    learned: list[TokenSpan]  # those of the spans that learned vectors fill
+
+
+def superclass_prompt(text: str, tokens: Sequence[SpecialToken]) -> str:
+    """c~_tgt of Sec. 3.3: "A <toy> is riding a <dog>" -> "A toy is riding a dog"."""
+    known = _by_name(tokens)
+    return "".join(known[part].superclass if part in known else part for part in _parts(text, known))
+
+
+class PromptEncoder:
+    """A CLIP tokenizer and text encoder that take special tokens."""
+
+    def __init__(self, tokenizer: Any, text_encoder: Any) -> None:
+        self.tokenizer, self.text_encoder = tokenizer, text_encoder
+        self.length = int(tokenizer.model_max_length)
+
+    def encode(
+        self, texts: Sequence[str], tokens: Sequence[SpecialToken] = (), as_superclass: bool = False
+    ) -> torch.Tensor:
+        """Prompt embeddings [B, T, D]; gradients flow to the tokens' vectors where they need them.
+
+        Args:
+            texts: prompts, B of them.
+            tokens: the special tokens they may name.
+            as_superclass: encode the superclass words in the tokens' places instead.
+
+        Raises:
+            ValueError: a prompt is too long, or names a special token that is not among ``tokens``.
+        """
+        known = _by_name(tokens)
+        rows = [self._tokenize(text, known, as_superclass) for text in texts]
+        device = self.text_encoder.device
+        ids = torch.tensor([row.ids for row in rows], device=device)
+        with _replaced_rows(self.text_encoder, rows, known):
+            return self.text_encoder(ids)[0]
+
+    def spans(self, text: str, tokens: Sequence[SpecialToken], as_superclass: bool = False) -> list[TokenSpan]:
+        """Where each special token of ``text`` stands, in the order of the text.
+
+        Args:
+            text: a prompt with special tokens.
+            tokens: those it may name.
+            as_superclass: the places of the superclass words in ``superclass_prompt(text, tokens)``.
+        """
+        return self._tokenize(text, _by_name(tokens), as_superclass).spans
+
+    def word_spans(self, text: str, word: str) -> list[TokenSpan]:
+        """Where each occurrence of a plain word, or of several words in a row, stands.
+
+        Raises:
+            ValueError: the text does not hold the word.
+        """
+        ids, wanted = self._tokenize(text, {}, False).ids, self._plain_ids(word)
+        starts = [i for i in range(len(ids)) if wanted and ids[i : i + len(wanted)] == wanted]
+        if not starts:
+            raise ValueError(f"word: got {word!r}, which does not stand in the prompt {text!r}")
+        return [TokenSpan(word, tuple(range(start, start + len(wanted)))) for start in starts]
+
+    def initial_vectors(self, words: str, count: int) -> torch.Tensor:
+        """Vectors [count, D] for a new token to start from: those of ``words``, repeated as needed."""
+        ids = self._plain_ids(words)
+        if not ids:
+            raise ValueError(f"words: got {words!r}, which holds no token to start from")
+        table = self.text_encoder.get_input_embeddings().weight.detach()
+        return torch.stack([table[ids[i % len(ids)]] for i in range(count)]).float().clone()
+
+    def _plain_ids(self, text: str) -> list[int]:
+        return list(self.tokenizer(text, add_special_tokens=False).input_ids)
+
+    def _tokenize(self, text: str, known: dict[str, SpecialToken], as_superclass: bool) -> _Tokenized:
+        tokenizer = self.tokenizer
+        ids, spans = [tokenizer.bos_token_id], []
+        for part in _parts(text, known):
+            token = known.get(part)
+            if token is None:
+                ids += self._plain_ids(part)
+                continue
+            filling = (
+                self._plain_ids(token.superclass) if as_superclass else [tokenizer.eos_token_id] * len(token.vectors)
+            )
+            spans.append(TokenSpan(part, tuple(range(len(ids), len(ids) + len(filling)))))
+            ids += filling
+        ids.append(tokenizer.eos_token_id)
+        if len(ids) > self.length:
+            raise ValueError(
+                f"prompt: got {len(ids) - 2} tokens, at most {self.length - 2} fit; shorten {_shown(text)}"
+            )
+        padding = [tokenizer.pad_token_id] * (self.length - len(ids))
+        return _Tokenized(ids + padding, spans, [] if as_superclass else spans)
+
+
+@contextmanager
+def _replaced_rows(text_encoder: Any, rows: Sequence[_Tokenized], known: dict[str, SpecialToken]) -> Iterator[None]:
+    """While active, the token table's output holds the learned vectors at the special tokens' places."""
+    places = [(b, span) for b, row in enumerate(rows) for span in row.learned]
+
+    def replace(_: Any, __: Any, embedded: torch.Tensor) -> torch.Tensor:  # [B,T,D]
+        if not places:
+            return embedded
+        vectors = torch.cat([known[span.word].vectors for _, span in places]).to(embedded)
+        batch = torch.tensor([b for b, span in places for _ in span.positions], device=embedded.device)
+        position = torch.tensor([p for _, span in places for p in span.positions], device=embedded.device)
+        return embedded.index_put((batch, position), vectors)
+
+    hook = text_encoder.get_input_embeddings().register_forward_hook(replace)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def _by_name(tokens: Sequence[SpecialToken]) -> dict[str, SpecialToken]:
+    known = {token.name.lower(): token for token in tokens}
+    if len(known) != len(tokens):
+        names = sorted(token.name for token in tokens)
+        raise ValueError(f"tokens: got {', '.join(names)}; two share a name, rename one of them")
+    return known
+
+
+def _parts(text: str, known: dict[str, SpecialToken]) -> list[str]:
+    """The text cut at its special tokens; those come in lower case, as ``known`` has them."""
+    parts, end = [], 0
+    for match in _SPECIAL.finditer(text):
+        name = match.group().lower()
+        if name not in known:
+            have = f"the loaded tokens are {', '.join(known)}" if known else "no LoRA with a token is loaded"
+            raise ValueError(f"prompt: {match.group()} is not known; {have}. Load its LoRA or correct {_shown(text)}")
+        parts += [text[end : match.start()], name]
+        end = match.end()
+    return [part for part in (*parts, text[end:]) if part]
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 80 else text[:77] + "...")

@@ -1,0 +1,246 @@
+"""ZeroScope, ModelScope and the embedded base: any diffusers folder with a UNet3DConditionModel.
+
+Layers, as diffusers names them: spatial transformers stand under ``attentions``, temporal ones
+under ``temp_attentions`` (which contains the text "attentions": names are compared by part, never
+by substring) and ``transformer_in``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from . import attention_maps
+from .attention_maps import Maps, Site
+from .backbone import Level, Prediction, Role, Target
+from .one_frame import skip_temporal_layers_at_one_frame
+from .text import PromptEncoder, SpecialToken, TokenSpan
+
+EMOJI_BASE = Path(__file__).parents[1] / "assets" / "emoji_base"
+
+_PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+_WEIGHTS = ("*.safetensors", "*.bin")
+_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+_PREDICTIONS: dict[str, Prediction] = {"epsilon": "epsilon", "v_prediction": "v"}
+
+
+class UNet3DBackbone:
+    """A loaded base that keeps the contract of ``backbone.Backbone``; build it with ``load_unet3d``."""
+
+    def __init__(self, name: str, unet: Any, vae: Any, text_encoder: Any, tokenizer: Any, scheduler: Any) -> None:
+        self.name = name
+        self.unet, self.vae = unet, vae
+        self.prompts = PromptEncoder(tokenizer, text_encoder)
+        self.alphas_cumprod: torch.Tensor = scheduler.alphas_cumprod.float()
+        self.set_alpha_to_one = bool(scheduler.config.get("set_alpha_to_one", False))
+        self.steps_offset = int(scheduler.config.get("steps_offset", 0))
+        self.prediction: Prediction = _PREDICTIONS[scheduler.config.prediction_type]
+        skip_temporal_layers_at_one_frame(unet)
+        for part in (unet, vae, text_encoder):
+            part.eval().requires_grad_(False)
+
+    @property
+    def device(self) -> torch.device:
+        return self.unet.device
+
+    @property
+    def network(self) -> nn.Module:
+        return self.unet
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights; latents, maps and losses are float32 whatever it is."""
+        return self.unet.dtype
+
+    @property
+    def spatial_factor(self) -> int:
+        """Pixels of a latent's side."""
+        return 2 ** (len(self.vae.config.block_out_channels) - 1)
+
+    def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """See ``Backbone``; sides must be multiples of the autoencoder's factor."""
+        factor = self.spatial_factor
+        if height % factor or width % factor or min(height, width) < factor:
+            nearest = [max(factor, round(side / factor) * factor) for side in (height, width)]
+            raise ValueError(
+                f"size: got {height}x{width} pixels (height x width), both must be multiples of {factor}; "
+                f"nearest: {nearest[0]}x{nearest[1]}"
+            )
+        return self.unet.config.in_channels, frames, height // factor, width // factor
+
+    @torch.no_grad()
+    def encode_video(self, pixels: torch.Tensor) -> torch.Tensor:
+        """See ``Backbone``; frame by frame, the mode of the autoencoder's posterior."""
+        return self._by_frames(
+            pixels, lambda frame: self.vae.encode(frame).latent_dist.mode() * self.vae.config.scaling_factor
+        )
+
+    @torch.no_grad()
+    def decode_video(self, latents: torch.Tensor) -> torch.Tensor:
+        """See ``Backbone``; frame by frame, clipped to -1..1."""
+        scale = self.vae.config.scaling_factor
+        return self._by_frames(latents, lambda frame: self.vae.decode(frame / scale).sample).clamp(-1, 1)
+
+    def _by_frames(self, video: torch.Tensor, convert: Any) -> torch.Tensor:
+        batch = video.shape[0]
+        frames = video.transpose(1, 2).flatten(0, 1)  # [B,C,F,H,W] -> [B*F,C,H,W]
+        vae = self.vae
+        converted = [convert(frame[None].to(vae.device, vae.dtype)).float() for frame in frames]
+        return torch.cat(converted).unflatten(0, (batch, -1)).transpose(1, 2)  # [B*F,C,H,W] -> [B,C,F,H,W]
+
+    def encode_prompt(
+        self, texts: Sequence[str], tokens: Sequence[SpecialToken] = (), as_superclass: bool = False
+    ) -> torch.Tensor:
+        """See ``Backbone``."""
+        return self.prompts.encode(texts, tokens, as_superclass)
+
+    def token_spans(self, text: str, tokens: Sequence[SpecialToken], as_superclass: bool = False) -> list[TokenSpan]:
+        """See ``Backbone``."""
+        return self.prompts.spans(text, tokens, as_superclass)
+
+    def word_spans(self, text: str, word: str) -> list[TokenSpan]:
+        """See ``Backbone``."""
+        return self.prompts.word_spans(text, word)
+
+    def _level(self, t: torch.Tensor) -> Level:
+        alpha_bar = self.alphas_cumprod[t]
+        return Level(t, alpha_bar.sqrt(), (1 - alpha_bar).sqrt())
+
+    def levels(self, steps: int) -> list[Level]:
+        """See ``Backbone``; evenly spaced as DDIM's "leading" spacing, the last at the schedule's clean end."""
+        length = len(self.alphas_cumprod)
+        if not 1 <= steps <= length:
+            raise ValueError(f"steps: got {steps}, allowed: 1 to {length}")
+        times = torch.arange(steps).flip(0) * (length // steps) + self.steps_offset
+        noisy = [self._level(t) for t in times.clamp(max=length - 1)]
+        zero = torch.tensor(0)
+        clean = Level(zero, torch.tensor(1.0), torch.tensor(0.0)) if self.set_alpha_to_one else self._level(zero)
+        return [*noisy, clean]
+
+    def random_level(self, batch: int, generator: torch.Generator) -> Level:
+        """See ``Backbone``; timesteps drawn evenly."""
+        return self._level(torch.randint(len(self.alphas_cumprod), (batch,), generator=generator))
+
+    def predict(self, x: torch.Tensor, level: Level, text: torch.Tensor) -> torch.Tensor:
+        """See ``Backbone``."""
+        t = level.t.to(self.device).expand(x.shape[0])
+        return self.unet(x.to(self.device, self.dtype), t, text.to(self.device, self.dtype)).sample.float()
+
+    def targets(self, role: Role) -> list[Target]:
+        """See ``Backbone``: all linear layers of the spatial, or of the temporal transformers."""
+        return [
+            Target(name)
+            for name, module in self.unet.named_modules()
+            if isinstance(module, nn.Linear) and _role_of(name) == role
+        ]
+
+    def map_sites(self, kind: Literal["cross", "temporal"]) -> list[Site]:
+        """See ``Backbone``.  Both attention layers of a temporal block are temporal self-attention."""
+        role, layers = ("spatial", ("attn2",)) if kind == "cross" else ("temporal", ("attn1", "attn2"))
+        names = [name for name, _ in self.unet.named_modules() if _role_of(name) == role]
+        return sorted((Site(n, kind) for n in names if n.split(".")[-1] in layers), key=_running_order)
+
+    def record(
+        self, sites: Sequence[Site], spans: Sequence[TokenSpan] = (), rows: slice = slice(None), stop: bool = False
+    ) -> AbstractContextManager[Maps]:
+        """See ``Backbone``."""
+        return attention_maps.record(self.unet, sites, spans, rows, stop)
+
+
+def _role_of(name: str) -> Role | None:
+    """What kind of transformer a module belongs to."""
+    parts = name.split(".")
+    if "temp_attentions" in parts or "transformer_in" in parts:
+        return "temporal"
+    return "spatial" if "attentions" in parts else None
+
+
+def _running_order(site: Site) -> tuple[int, list[int], bool, str]:
+    """The order of the forward pass; in a block, each spatial transformer runs before its temporal one."""
+    stages = ("transformer_in", "down_blocks", "mid_block", "up_blocks")
+    parts = site.name.split(".")
+    numbers = [int(part) for part in parts if part.isdigit()]
+    return stages.index(parts[0]), numbers, "temp_attentions" in parts, parts[-1]
+
+
+def load_unet3d(folder: str | Path = EMOJI_BASE, dtype: str = "auto", device: str = "auto") -> UNet3DBackbone:
+    """Load a base from a folder in diffusers layout.
+
+    Args:
+        folder: holds ``unet vae text_encoder tokenizer scheduler``; weights as safetensors or
+            ``.bin``, which is read with ``weights_only``.  Nothing is downloaded.
+        dtype: "fp32", "fp16", "bf16"; "auto" is fp16 on a GPU and fp32 on a CPU.
+        device: a torch device; "auto" takes a GPU where there is one.
+
+    Raises:
+        FileNotFoundError: no such folder, or parts of a base are missing; all of them are named.
+        ValueError: the folder holds another kind of model, or dtype is unknown.
+    """
+    folder = Path(folder)
+    check_base_folder(folder)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if dtype == "auto":
+        dtype = "fp16" if torch.device(device).type == "cuda" else "fp32"
+    if dtype not in _DTYPES:
+        raise ValueError(f"dtype: got {dtype!r}, allowed: 'auto', {', '.join(map(repr, _DTYPES))}")
+
+    # slow to import, and not needed to refuse a wrong folder
+    from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    def weights(kind: Any, part: str) -> Any:
+        loaded = kind.from_pretrained(folder / part, local_files_only=True, **_load_options(kind, _DTYPES[dtype]))
+        return loaded.to(device)
+
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    tokenizer.model_max_length = min(tokenizer.model_max_length, 77)  # a missing setting means infinity
+    return UNet3DBackbone(
+        folder.name,
+        weights(UNet3DConditionModel, "unet"),
+        weights(AutoencoderKL, "vae"),
+        weights(CLIPTextModel, "text_encoder"),
+        tokenizer,
+        DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
+    )
+
+
+def _load_options(kind: Any, dtype: torch.dtype) -> dict[str, Any]:
+    """Both libraries renamed ``torch_dtype`` to ``dtype``, at different times."""
+    import transformers
+
+    renamed = kind.__module__.startswith("transformers") and int(transformers.__version__.split(".")[0]) >= 5
+    return {"dtype" if renamed else "torch_dtype": dtype}
+
+
+def check_base_folder(folder: Path) -> None:
+    """Raise, before anything is loaded, if ``folder`` is no whole base with a UNet3DConditionModel."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"base: {folder} is not a folder; give one in diffusers layout ({', '.join(_PARTS)})")
+    missing = [part for part in _PARTS if not (folder / part).is_dir()]
+    for part, config in (("unet", "config.json"), ("vae", "config.json"), ("text_encoder", "config.json")):
+        if part not in missing and not (folder / part / config).is_file():
+            missing.append(f"{part}/{config}")
+        if part not in missing and not any(f for pattern in _WEIGHTS for f in (folder / part).glob(pattern)):
+            missing.append(f"{part}/*.safetensors (or *.bin)")
+    if "scheduler" not in missing and not (folder / "scheduler" / "scheduler_config.json").is_file():
+        missing.append("scheduler/scheduler_config.json")
+    if missing:
+        raise FileNotFoundError(f"base: {folder} lacks {', '.join(missing)}; copy the whole model folder again")
+    kind = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8")).get("_class_name")
+    if kind != "UNet3DConditionModel":
+        raise ValueError(
+            f"base: {folder}/unet is a {kind}, allowed is UNet3DConditionModel "
+            "(ZeroScope v2, ModelScope text-to-video, or the embedded base)"
+        )
+    scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+    if scheduler.get("prediction_type", "epsilon") not in _PREDICTIONS:
+        raise ValueError(
+            f"base: {folder}/scheduler predicts {scheduler['prediction_type']!r}, allowed: {', '.join(_PREDICTIONS)}"
+        )
