@@ -12,12 +12,19 @@ from dataclasses import dataclass
 from typing import Any
 
 
-def setting(default: Any, help: str, minimum: float | None = None, maximum: float | None = None) -> Any:
-    """A dataclass field with its help and the range it may take, both ends allowed.
+def setting(
+    default: Any,
+    help: str,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """A dataclass field with its help and the range it may take, both ends allowed, or its choices.
 
     The help says what the setting does, its unit, at which value it is off, and where the default is from.
     """
-    return dataclasses.field(default=default, metadata={"help": help, "minimum": minimum, "maximum": maximum})
+    limits = {"help": help, "minimum": minimum, "maximum": maximum, "choices": choices}
+    return dataclasses.field(default=default, metadata=limits)
 
 
 class Settings:
@@ -40,6 +47,9 @@ class Settings:
             if not inside:
                 limits = [f"at least {low}"] * (low is not None) + [f"at most {high}"] * (high is not None)
                 problems.append(f"{field.name}: got {value}, allowed is {' and '.join(limits)}")
+            choices = field.metadata["choices"]
+            if choices is not None and value not in choices:
+                problems.append(f"{field.name}: got {value!r}, allowed: {', '.join(map(repr, choices))}")
         return problems
 
 
@@ -60,3 +70,30 @@ class SamplingConfig(Settings):
 
 # The embedded base was trained on 8 frames of 48x48 pixels; its steps and guidance are ours.
 EMOJI_SAMPLING = SamplingConfig(frames=8, height=48, width=48, steps=25, guidance_scale=5.0)
+
+
+@dataclass(frozen=True)
+class TrainingConfig(Settings):
+    """The one training loop; every stage has one of these."""
+
+    steps: int = setting(300, "optimiser steps (paper, Sec. 4.1)", 1, 1_000_000)
+    learning_rate: float = setting(1e-4, "of the LoRA (paper, Sec. 4.1)", 0, 1)
+    token_learning_rate: float = setting(1e-3, "of learned token vectors (paper, Sec. 4.1)", 0, 1)
+    batch_size: int = setting(1, "videos or photos in one forward (ours: the paper does not say)", 1, 1024)
+    accumulation: int = setting(1, "forwards summed up in one optimiser step; 1 is off (ours)", 1, 1024)
+    optimizer: str = setting(
+        "adamw", "adamw, or adamw8bit where bitsandbytes is installed (ours)", choices=("adamw", "adamw8bit")
+    )
+    schedule: str = setting("constant", "of the learning rates after warm-up (ours)", choices=("constant", "cosine"))
+    warmup_steps: int = setting(0, "steps in which the learning rates rise from 0; 0 is off (ours)", 0, 1_000_000)
+    weight_decay: float = setting(0.01, "AdamW's, on the LoRA only; 0 is off (ours: AdamW's default)", 0, 1)
+    max_gradient_norm: float = setting(1.0, "gradients are scaled down to this norm; 0 is off (ours)", 0, 1e6)
+    gradient_checkpointing: bool = setting(False, "less memory for a third more time (ours: off)")
+    save_every: int = setting(50, "steps between two checkpoints (ours)", 1, 1_000_000)
+    sample_every: int = setting(0, "steps between two samples; 0 is off (ours)", 0, 1_000_000)
+    seed: int = setting(0, "decides everything random in the training (ours)", 0, 2**31)
+
+    def contradictions(self) -> list[str]:
+        if self.warmup_steps >= self.steps > 0:
+            return [f"warmup_steps: got {self.warmup_steps}, must be fewer than steps ({self.steps})"]
+        return []

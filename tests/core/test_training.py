@@ -1,0 +1,223 @@
+"""The loop: resumed bit for bit, stopped at once, nothing lost."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from videomage_core import training
+from videomage_core.config import TrainingConfig
+from videomage_core.run import Cancelled, Run
+from videomage_core.training import CHECKPOINT, ParameterGroup, TrainingDiverged, fit, schedule
+
+CONFIG = TrainingConfig(steps=10, learning_rate=0.1, save_every=2, accumulation=2, schedule="cosine", warmup_steps=2)
+
+
+def make_groups() -> list[ParameterGroup]:
+    torch.manual_seed(1)
+    lora = {"a": torch.randn(3, 4, requires_grad=True), "b": torch.zeros(4, 3, requires_grad=True)}
+    return [
+        ParameterGroup("lora", lora, 0.1, weight_decay=0.01),
+        ParameterGroup("tokens", {"<toy>": torch.randn(2, 3, requires_grad=True)}, 0.5),
+    ]
+
+
+def make_loss(groups: list[ParameterGroup]):
+    lora, token = groups[0].parameters, groups[1].parameters["<toy>"]
+
+    def loss_at(generator: torch.Generator) -> dict[str, torch.Tensor]:
+        x = torch.randn(5, 3, generator=generator)
+        dropped = torch.nn.functional.dropout(x, 0.5)  # draws from the global generator
+        fit_term = (dropped @ lora["a"] @ lora["b"] - x * 2 + token.sum(0)).square().mean()
+        return {"subject": fit_term, "prior": 0.25 * token.square().mean()}
+
+    return loss_at
+
+
+def train(folder: Path, config: TrainingConfig = CONFIG, run: Run | None = None, identity: str = "x"):
+    groups = make_groups()
+    history = fit(groups, make_loss(groups), config, folder, identity, run)
+    return groups, history
+
+
+def values(groups: list[ParameterGroup]) -> list[torch.Tensor]:
+    return [p.detach() for g in groups for p in g.parameters.values()]
+
+
+def same(one: list[ParameterGroup], two: list[ParameterGroup]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(values(one), values(two), strict=True))
+
+
+@pytest.mark.parametrize("stop", [1, 4, 5, 9])
+def test_ten_steps_equal_some_a_cancel_and_the_rest(tmp_path, stop):
+    whole, whole_history = train(tmp_path / "whole")
+    done: list[int] = []
+    run = Run(progress=lambda step, *_: done.append(step), cancelled=lambda: len(done) == stop)
+    with pytest.raises(Cancelled):
+        train(tmp_path / "stopped", run=run)
+    assert len(done) == stop
+    resumed, history = train(tmp_path / "stopped")
+    assert history.resumed_at == stop
+    assert same(whole, resumed) and not same(whole, make_groups())
+    assert history.losses == whole_history.losses and len(history.losses["loss"]) == 10
+
+
+KILLED = """
+import sys, time
+sys.path[:0] = {paths!r}
+from pathlib import Path
+from test_training import *
+config = dataclasses.replace(CONFIG, steps=600, save_every=3)
+train(Path({folder!r}), config, Run(progress=lambda step, *_: print(step, flush=True)))
+"""
+
+
+def test_a_killed_training_resumes_bit_for_bit(tmp_path):
+    config = dataclasses.replace(CONFIG, steps=600, save_every=3)
+    paths = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
+    script = KILLED.format(paths=paths, folder=str(tmp_path / "killed"))
+    for attempt in range(2):
+        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        process.stdout.readline()  # it trains
+        time.sleep(random.Random(attempt).uniform(0.05, 0.4))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+    at = torch.load(tmp_path / "killed" / CHECKPOINT, weights_only=True)["step"]
+    assert 0 < at < 600, "the kill came too late to show anything"
+    config = dataclasses.replace(config, steps=600)
+    resumed, history = train(tmp_path / "killed", config)
+    whole, _ = train(tmp_path / "whole", config)
+    assert history.resumed_at == at and same(whole, resumed)
+
+
+def test_a_finished_training_returns_at_once(tmp_path):
+    first, _ = train(tmp_path)
+    steps: list[int] = []
+    again, history = train(tmp_path, run=Run(progress=lambda step, *_: steps.append(step)))
+    assert not steps and same(first, again) and history.resumed_at == 10
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    stock, calls = torch.save, []
+
+    def failing(state, file):
+        calls.append(1)
+        if len(calls) >= 3:
+            raise OSError(28, "No space left on device")
+        stock(state, file)
+
+    monkeypatch.setattr(torch, "save", failing)
+    with pytest.raises(OSError, match=r"step 6 could not be written .*No space left.* before it is kept"):
+        train(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == [CHECKPOINT]
+    monkeypatch.undo()
+    resumed, history = train(tmp_path)
+    assert history.resumed_at == 4
+    assert same(resumed, train(tmp_path / "whole")[0])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_with_step_and_cause(tmp_path, bad):
+    groups = make_groups()
+    good, seen = make_loss(groups), []
+
+    def loss_at(generator):
+        seen.append(1)
+        terms = good(generator)
+        return terms | {"subject": terms["subject"] * bad} if len(seen) == 12 else terms
+
+    with pytest.raises(TrainingDiverged, match=r"the loss \(subject\) .* step 6\. .*learning rate that is too high"):
+        fit(groups, loss_at, CONFIG, tmp_path, "x")
+    resumed, history = train(tmp_path)
+    assert history.resumed_at == 4
+    assert same(resumed, train(tmp_path / "whole")[0])
+
+
+def test_accumulated_halves_equal_one_batch(tmp_path):
+    """Two forwards of one item each move the parameters as their mean does."""
+
+    def run_with(accumulation: int) -> torch.Tensor:
+        weight = torch.ones(3, requires_grad=True)
+        items = iter([torch.tensor([1.0, 2, 3]), torch.tensor([3.0, 1, 0])])
+
+        def loss_at(_):
+            chosen = [next(items) for _ in range(2 // accumulation)]
+            return {"l": torch.stack([(weight * x).sum().square() for x in chosen]).mean()}
+
+        config = TrainingConfig(steps=1, accumulation=accumulation, max_gradient_norm=0, weight_decay=0)
+        fit([ParameterGroup("w", {"w": weight}, 0.1)], loss_at, config, tmp_path / str(accumulation), "x")
+        return weight.detach()
+
+    assert torch.allclose(run_with(1), run_with(2))
+
+
+def test_another_trainings_checkpoint_is_refused(tmp_path):
+    train(tmp_path)
+    with pytest.raises(ValueError, match="holds the checkpoint of another training"):
+        train(tmp_path, identity="y")
+
+
+def test_samples_come_on_time_also_after_a_resume(tmp_path):
+    config = dataclasses.replace(CONFIG, sample_every=3)
+    sampled: list[int] = []
+
+    def go(stop: int) -> None:
+        groups, steps = make_groups(), []
+        run = Run(progress=lambda step, *_: steps.append(step), cancelled=lambda: bool(steps) and steps[-1] == stop)
+
+        def sample_at(step: int) -> torch.Tensor:
+            sampled.append(step)
+            return torch.zeros(3, 1, 2, 2)
+
+        fit(groups, make_loss(groups), config, tmp_path, "x", run, sample_at)
+
+    with pytest.raises(Cancelled):
+        go(4)
+    go(99)
+    assert sampled == [3, 6, 9]
+
+
+def test_the_global_generator_is_left_alone(tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    groups = make_groups()
+    torch.manual_seed(5)
+    fit(groups, make_loss(groups), CONFIG, tmp_path, "x")
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_schedules():
+    cosine = [schedule(step, CONFIG) for step in range(10)]
+    assert cosine[:3] == [0.5, 1.0, 1.0] and cosine[-1] < 0.1
+    assert schedule(7, dataclasses.replace(CONFIG, schedule="constant")) == 1
+
+
+def test_the_8_bit_optimizer_says_what_it_needs(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
+    with pytest.raises(ValueError, match="needs bitsandbytes; pip install bitsandbytes, or choose 'adamw'"):
+        train(tmp_path, dataclasses.replace(CONFIG, optimizer="adamw8bit"))
+    assert training.CHECKPOINT not in {p.name for p in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"steps": 5, "warmup_steps": 5}, "warmup_steps: got 5, must be fewer than steps"),
+        ({"optimizer": "sgd"}, "optimizer: got 'sgd', allowed: 'adamw', 'adamw8bit'"),
+        ({"learning_rate": -1.0}, "learning_rate: got -1.0, allowed is at least 0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        TrainingConfig(**settings)

@@ -1,0 +1,248 @@
+"""The one training loop: every stage brings parameters and a loss, everything else is here.
+
+A step is a function of (seed, step): all its randomness comes from a generator made for it.  So a
+resumed training needs no random state, only parameters, optimiser and history, and ten steps
+equal five, a restart and five more, bit for bit.
+
+Checkpoints are written beside the old one and renamed over it: a kill, a full disk or a power
+cut in between leaves the old one whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .config import TrainingConfig
+from .run import Run
+
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """What is trained together.
+
+    Attributes:
+        name: e.g. "lora" or "tokens".
+        parameters: by names that stay the same from run to run.
+        learning_rate: peak of the schedule.
+        weight_decay: AdamW's.
+    """
+
+    name: str
+    parameters: Mapping[str, torch.Tensor]
+    learning_rate: float
+    weight_decay: float = 0.0
+
+
+@dataclass
+class History:
+    """What happened, a value a step.
+
+    Attributes:
+        losses: by term ("loss" is their sum), the mean over a step's forwards.
+        seconds: of each step.
+        resumed_at: the step this run began with; 0 if it began anew.
+    """
+
+    losses: dict[str, list[float]] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+    resumed_at: int = 0
+
+    def add(self, terms: Mapping[str, float], seconds: float) -> None:
+        for name, value in {**terms, "loss": sum(terms.values())}.items():
+            self.losses.setdefault(name, []).append(value)
+        self.seconds.append(seconds)
+
+
+class TrainingDiverged(ArithmeticError):
+    """A loss or gradient became NaN or infinite; the last good checkpoint is kept."""
+
+
+LossAt = Callable[[torch.Generator], Mapping[str, torch.Tensor]]
+
+
+def fit(
+    groups: Sequence[ParameterGroup],
+    loss_at: LossAt,
+    config: TrainingConfig,
+    folder: Path,
+    identity: str,
+    run: Run | None = None,
+    sample_at: Callable[[int], torch.Tensor] | None = None,
+) -> History:
+    """Train the groups' parameters in place, or go on where an earlier run stopped.
+
+    Args:
+        groups: what is trained.
+        loss_at: the terms of one forward's loss, whose sum is minimised; takes all randomness
+            from the generator it is given.  Whatever adapters it needs are active around ``fit``.
+        config: the loop's settings.
+        folder: keeps the checkpoint.
+        identity: names what is trained on what with which settings; a checkpoint with another
+            identity is refused.
+        run: progress and cancel.
+        sample_at: a video [3, F, H, W] to look at, made every ``config.sample_every`` steps.
+
+    Raises:
+        Cancelled: the host stopped the run; a checkpoint was written first.
+        TrainingDiverged: with the step and the likely cause.
+        ValueError: the folder holds another training's checkpoint.
+    """
+    run = run or Run()
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / CHECKPOINT
+    optimizer = _optimizer(groups, config)
+    history, done = _resume(checkpoint, groups, optimizer, identity), 0
+    done = history.resumed_at
+    if done:
+        run.log(f"resumed at step {done} of {config.steps}")
+    saved = done
+    try:
+        while done < config.steps:
+            run.check()
+            began = time.monotonic()
+            terms = _one_step(groups, loss_at, optimizer, config, done)
+            history.add(terms, time.monotonic() - began)
+            done += 1
+            run.progress(done, config.steps, "training")
+            if done % config.save_every == 0 or done == config.steps:
+                save_checkpoint(checkpoint, groups, optimizer, history, done, identity)
+                saved = done
+            if sample_at is not None and config.sample_every and done % config.sample_every == 0:
+                run.preview(sample_at(done))
+    except TrainingDiverged:
+        raise
+    except BaseException:  # a cancel may be one; nothing that was learned is lost
+        if done > saved:
+            save_checkpoint(checkpoint, groups, optimizer, history, done, identity)
+        raise
+    return history
+
+
+def _one_step(
+    groups: Sequence[ParameterGroup], loss_at: LossAt, optimizer: Any, config: TrainingConfig, step: int
+) -> dict[str, float]:
+    """One optimiser step; returns the mean of each loss term over its forwards."""
+    for entry, group in zip(optimizer.param_groups, groups, strict=True):
+        entry["lr"] = group.learning_rate * schedule(step, config)
+    means: dict[str, float] = {}
+    for forward in range(config.accumulation):
+        seed = (config.seed * 1_000_003 + step) * 1_009 + forward
+        generator = torch.Generator().manual_seed(seed % 2**63)
+        with _seeded(seed):  # dropout draws from the global generator
+            terms = loss_at(generator)
+            total = sum(terms.values(), torch.zeros(()))
+            _require_finite(terms, step)
+            (total / config.accumulation).backward()
+        for name, term in terms.items():
+            means[name] = means.get(name, 0.0) + float(term.detach()) / config.accumulation
+    parameters = [p for group in groups for p in group.parameters.values()]
+    norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_gradient_norm or math.inf)
+    if not norm.isfinite():
+        raise TrainingDiverged(_diverged("the gradient", step))
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return means
+
+
+def schedule(step: int, config: TrainingConfig) -> float:
+    """The learning rates' factor at a step, counted from 0: linear warm-up, then constant or a half cosine."""
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    if config.schedule == "constant":
+        return 1.0
+    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def _optimizer(groups: Sequence[ParameterGroup], config: TrainingConfig) -> Any:
+    entries = [
+        {"params": list(g.parameters.values()), "lr": g.learning_rate, "weight_decay": g.weight_decay} for g in groups
+    ]
+    if config.optimizer == "adamw8bit":
+        try:
+            from bitsandbytes.optim import AdamW8bit
+        except ImportError as error:
+            raise ValueError(
+                "optimizer: got 'adamw8bit', which needs bitsandbytes; pip install bitsandbytes, or choose 'adamw'"
+            ) from error
+        return AdamW8bit(entries)
+    return torch.optim.AdamW(entries)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Any:
+    """The global generators are seeded inside and as they were outside."""
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed % 2**63)
+        yield
+
+
+def _require_finite(terms: Mapping[str, torch.Tensor], step: int) -> None:
+    bad = [name for name, term in terms.items() if not bool(term.isfinite())]
+    if bad:
+        raise TrainingDiverged(_diverged(f"the loss ({', '.join(bad)})", step))
+
+
+def _diverged(what: str, step: int) -> str:
+    return (
+        f"{what} is not a finite number at step {step + 1}. The last checkpoint is kept. Likely causes: a learning "
+        "rate that is too high (try a tenth), fp16 overflow (try bf16 or fp32), or a broken input picture"
+    )
+
+
+def save_checkpoint(
+    path: Path, groups: Sequence[ParameterGroup], optimizer: Any, history: History, done: int, identity: str
+) -> None:
+    """Write a checkpoint beside ``path``, then rename it over; on any error the old one stays.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; says which checkpoint is kept.
+    """
+    state = {
+        "identity": identity,
+        "step": done,
+        "parameters": {g.name: {n: p.detach().cpu() for n, p in g.parameters.items()} for g in groups},
+        "optimizer": optimizer.state_dict(),
+        "history": asdict(history),
+    }
+    partial = path.with_suffix(".partial")
+    try:
+        with open(partial, "wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
+        partial.unlink(missing_ok=True)
+        kept = f"the checkpoint before it is kept in {path}" if path.is_file() else "there is none before it"
+        raise OSError(f"the checkpoint of step {done} could not be written ({error}); {kept}") from error
+
+
+def _resume(path: Path, groups: Sequence[ParameterGroup], optimizer: Any, identity: str) -> History:
+    if not path.is_file():
+        return History()
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if state["identity"] != identity:
+        raise ValueError(
+            f"folder: {path.parent} holds the checkpoint of another training (other data or settings); "
+            "choose another folder, or delete it to begin anew"
+        )
+    with torch.no_grad():
+        for group in groups:
+            for name, parameter in group.parameters.items():
+                parameter.copy_(state["parameters"][group.name][name])
+    optimizer.load_state_dict(state["optimizer"])
+    kept = state["history"]
+    return History(kept["losses"], kept["seconds"], resumed_at=state["step"])
