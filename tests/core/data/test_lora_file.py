@@ -1,0 +1,159 @@
+"""The LoRA file: what goes in comes out, stock loaders read it, wrong files say what is wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from videomage_core.data.lora_file import (
+    Concept,
+    load_lora,
+    lora_path,
+    rename_token,
+    require_fit,
+    save_lora,
+    tokens_of,
+)
+from videomage_core.model import lora
+from videomage_core.model.fingerprint import Fingerprint, fingerprint
+from videomage_core.model.lora import LoraWeights
+from videomage_core.model.text import SpecialToken
+
+
+@pytest.fixture
+def concept(emoji_base) -> Concept:
+    generator = torch.Generator().manual_seed(0)
+    layers = {}
+    for target in emoji_base.targets("spatial"):
+        layer = emoji_base.network.get_submodule(target.module)
+        a = torch.randn(2, layer.in_features, generator=generator) * 0.1
+        layers[target.module] = (a, torch.randn(layer.out_features, 2, generator=generator) * 0.1)
+    return Concept(
+        "subject",
+        LoraWeights(layers, alpha=6.0),
+        (SpecialToken("<toy_1>", torch.randn(2, 96, generator=generator), "stuffed animal"),),
+        "emoji_base",
+        fingerprint(emoji_base.network),
+        {"steps": 300},
+        Image.new("RGB", (300, 200), "red"),
+    )
+
+
+def test_a_file_comes_back_whole(concept, tmp_path, emoji_base):
+    save_lora(tmp_path / "sub" / "toy.safetensors", concept)
+    assert [p.name for p in (tmp_path / "sub").iterdir()] == ["toy.safetensors"]
+    again = load_lora(tmp_path / "sub" / "toy.safetensors")
+    assert (again.kind, again.base, again.details) == ("subject", "emoji_base", {"steps": 300})
+    assert again.tokens[0].name == "<toy_1>" and again.tokens[0].superclass == "stuffed animal"
+    assert torch.equal(again.tokens[0].vectors, concept.tokens[0].vectors)
+    assert again.fingerprint == concept.fingerprint
+    assert again.thumbnail is not None and max(again.thumbnail.size) == 128
+    for module in concept.weights.layers:
+        assert torch.allclose(again.weights.delta(module), concept.weights.delta(module), atol=1e-6)
+    assert emoji_base.encode_prompt(["a <toy_1> on grass"], again.tokens).shape == (1, 77, 96)
+
+
+def test_stock_diffusers_loads_it_and_predicts_the_same(concept, tmp_path, emoji_base, latents):
+    from diffusers import UNet3DConditionModel
+    from diffusers.loaders import PeftAdapterMixin, StableDiffusionLoraLoaderMixin
+
+    from videomage_core.model.unet3d import EMOJI_BASE
+
+    class StockUNet(UNet3DConditionModel, PeftAdapterMixin):
+        pass
+
+    save_lora(tmp_path / "toy.safetensors", concept)
+    unet = StockUNet.from_config(UNet3DConditionModel.load_config(EMOJI_BASE / "unet")).eval()
+    unet.load_state_dict(emoji_base.unet.state_dict())
+    state, alphas = StableDiffusionLoraLoaderMixin.lora_state_dict(tmp_path, weight_name="toy.safetensors")
+    StableDiffusionLoraLoaderMixin.load_lora_into_unet(state, network_alphas=alphas, unet=unet)
+
+    text = emoji_base.encode_prompt(["a dog on grass"])
+    lora.load(emoji_base, "toy", load_lora(tmp_path / "toy.safetensors").weights)
+    try:
+        with torch.no_grad(), lora.active(emoji_base, {"toy": 1}):
+            ours = emoji_base.unet(latents, 500, text).sample
+    finally:
+        lora.remove(emoji_base, "toy")
+    with torch.no_grad():
+        assert torch.allclose(unet(latents, 500, text).sample, ours, atol=1e-4)
+        assert not torch.allclose(emoji_base.unet(latents, 500, text).sample, ours, atol=1e-2)
+
+
+def test_every_key_is_one_that_stock_loaders_accept(concept, tmp_path):
+    save_lora(tmp_path / "toy.safetensors", concept)
+    with safe_open(tmp_path / "toy.safetensors", framework="pt") as file:
+        keys, about = list(file.keys()), json.loads(file.metadata()["videomage"])
+    assert all("lora" in key for key in keys)
+    assert "lora_emb.toy_1" in keys
+    assert not any(isinstance(v, str) and "/" in v for k, v in about.items() if k != "thumbnail")
+
+
+def test_another_base_is_named(concept, emoji_base):
+    require_fit(concept, "emoji_base", fingerprint(emoji_base.network))
+    other = dataclasses.replace(concept, fingerprint=Fingerprint("0" * 16, concept.fingerprint.weights), base="zeroscope")
+    with pytest.raises(ValueError, match="trained on the base 'zeroscope' and does not fit 'emoji_base'"):
+        require_fit(other, "emoji_base", fingerprint(emoji_base.network))
+
+
+def test_clashing_tokens_say_how_to_rename(concept):
+    with pytest.raises(ValueError, match=r"<toy_1> is in more than one .* e.g. to <toy_1_2>"):
+        tokens_of([concept, concept])
+    renamed = rename_token(concept, "<TOY_1>", "<bear>")
+    assert [t.name for t in tokens_of([concept, renamed])] == ["<toy_1>", "<bear>"]
+    assert torch.equal(renamed.tokens[0].vectors, concept.tokens[0].vectors)
+    with pytest.raises(ValueError, match="got '<cat>', this LoRA has <toy_1>"):
+        rename_token(concept, "<cat>", "<dog>")
+
+
+def test_a_missing_a_truncated_and_a_strange_file_are_refused(concept, tmp_path):
+    path = tmp_path / "toy.safetensors"
+    with pytest.raises(FileNotFoundError, match=r"toy.safetensors is not there"):
+        load_lora(path)
+    save_lora(path, concept)
+    whole = path.read_bytes()
+    for length in (0, 5, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="toy.safetensors is not a whole safetensors file"):
+            load_lora(path)
+    save_file({"lora": torch.zeros(1)}, path)
+    with pytest.raises(ValueError, match="was not written by VideoMage"):
+        load_lora(path)
+    save_file({"lora": torch.zeros(1)}, path, metadata={"videomage": "{'format': __import__('os')}"})
+    with pytest.raises(ValueError, match="the metadata of toy.safetensors cannot be read"):
+        load_lora(path)
+    save_file({"lora": torch.zeros(1)}, path, metadata={"videomage": '{"format": 99}'})
+    with pytest.raises(ValueError, match="is of format 99, allowed is 1"):
+        load_lora(path)
+
+
+def test_a_failed_write_leaves_the_old_file(concept, tmp_path, monkeypatch):
+    path = tmp_path / "toy.safetensors"
+    save_lora(path, concept)
+    before = path.read_bytes()
+
+    def full(*_args, **_options):
+        path.with_suffix(".partial").write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("videomage_core.data.lora_file.save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_lora(path, concept)
+    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "/etc/evil", ""])
+def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match="name: got"):
+        lora_path(tmp_path, name)
+
+
+def test_a_name_may_have_sub_folders(tmp_path):
+    assert lora_path(tmp_path, "toys/bear") == tmp_path.resolve() / "toys" / "bear.safetensors"
+    assert lora_path(tmp_path, "bear.safetensors") == tmp_path.resolve() / "bear.safetensors"

@@ -1,0 +1,28 @@
+"""A base is recognised in any precision, and other weights are not taken for it."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from videomage_core.model.fingerprint import fingerprint
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_precision_does_not_matter(emoji_base, dtype):
+    rounded = copy.deepcopy(emoji_base.unet).to(dtype)
+    assert fingerprint(emoji_base.unet).matches(fingerprint(rounded))
+
+
+def test_other_weights_are_another_base(emoji_base):
+    tuned, generator = copy.deepcopy(emoji_base.unet), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for weight in tuned.parameters():
+            weight += 0.1 * weight.std() * torch.randn(weight.shape, generator=generator) if weight.numel() > 1 else 0
+    assert not fingerprint(emoji_base.unet).matches(fingerprint(tuned))
+
+
+def test_another_architecture_is_another_base(emoji_base):
+    assert not fingerprint(emoji_base.unet).matches(fingerprint(emoji_base.vae))

@@ -1,0 +1,204 @@
+"""The LoRA file: one safetensors file is one concept to share, a subject, a motion or a fusion.
+
+Tensors: ``unet.<module>.lora_A.weight`` [R, in] and ``.lora_B.weight`` [out, R], the names that
+stock diffusers reads; learned token vectors as ``lora_emb.<name>`` [k, D] (stock loaders refuse a
+file with any key that lacks "lora", and pass over those that do not begin with "unet.").  The
+scale alpha / R is multiplied into B, so that every loader, whatever it takes alpha to be, gets it
+right.
+
+Metadata: one JSON text under "videomage", parsed and never evaluated.  It holds no path, no
+training picture, and prompts only if the user wants them in.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from ..model.fingerprint import Fingerprint
+from ..model.lora import LoraWeights
+from ..model.text import SpecialToken
+
+Kind = Literal["subject", "motion", "fusion"]
+FORMAT = 1
+_PREFIX, _EMBEDDING = "unet.", "lora_emb."
+
+
+@dataclass(frozen=True)
+class Concept:
+    """What a LoRA file holds.
+
+    Attributes:
+        kind: "subject", "motion" or "fusion".
+        weights: the LoRA.
+        tokens: its special tokens with their learned vectors; none for a motion.
+        base: the name of the base it was trained on.
+        fingerprint: the base's mark.
+        details: settings, steps, versions and, if wanted, prompts: JSON values.
+        thumbnail: a generated sample, at most 128 pixels a side.
+    """
+
+    kind: Kind
+    weights: LoraWeights
+    tokens: tuple[SpecialToken, ...]
+    base: str
+    fingerprint: Fingerprint
+    details: dict[str, Any] = field(default_factory=dict)
+    thumbnail: Image.Image | None = None
+
+
+def save_lora(path: Path, concept: Concept) -> None:
+    """Write a file; beside the target first, then renamed over it."""
+    tensors = {}
+    for module, (a, b) in concept.weights.layers.items():
+        tensors[f"{_PREFIX}{module}.lora_A.weight"] = a.contiguous()
+        tensors[f"{_PREFIX}{module}.lora_B.weight"] = (b * (concept.weights.alpha / a.shape[0])).contiguous()
+    for token in concept.tokens:
+        tensors[_EMBEDDING + token.name.strip("<>")] = token.vectors.detach().float().cpu().contiguous()
+    about = {
+        "format": FORMAT,
+        "kind": concept.kind,
+        "base": concept.base,
+        "fingerprint": {"architecture": concept.fingerprint.architecture, "weights": concept.fingerprint.weights},
+        "rank": concept.weights.rank,
+        "tokens": [{"name": t.name, "superclass": t.superclass} for t in concept.tokens],
+        "details": concept.details,
+        "thumbnail": _picture_to_text(concept.thumbnail),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    try:
+        save_file(tensors, partial, metadata={"format": "pt", "videomage": json.dumps(about)})
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_lora(path: Path) -> Concept:
+    """Read a file, tokens and all.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a whole safetensors file, or not one of ours.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"LoRA: {path} is not there; give a .safetensors file made by VideoMage")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    except SafetensorError as error:
+        raise ValueError(f"LoRA: {path.name} is not a whole safetensors file ({error}); copy it again") from error
+    about = _about(metadata, path.name)
+    kept = about["fingerprint"]
+    try:
+        return Concept(
+            about["kind"],
+            _weights(tensors),
+            tuple(
+                SpecialToken(t["name"], tensors[_EMBEDDING + t["name"].strip("<>")], t["superclass"])
+                for t in about["tokens"]
+            ),
+            about["base"],
+            Fingerprint(kept["architecture"], tuple(kept["weights"])),
+            about["details"],
+            _text_to_picture(about["thumbnail"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"LoRA: {path.name} lacks {error}; it was changed after it was written") from error
+
+
+def _about(metadata: dict[str, str], name: str) -> dict[str, Any]:
+    if "videomage" not in metadata:
+        raise ValueError(f"LoRA: {name} was not written by VideoMage (its metadata lacks 'videomage')")
+    try:
+        about = json.loads(metadata["videomage"])
+    except json.JSONDecodeError as error:
+        raise ValueError(f"LoRA: the metadata of {name} cannot be read ({error})") from error
+    if about.get("format") != FORMAT:
+        raise ValueError(f"LoRA: {name} is of format {about.get('format')}, allowed is {FORMAT}; update VideoMage")
+    if about.get("kind") not in get_args(Kind):
+        raise ValueError(f"LoRA: {name} is a {about.get('kind')!r}, allowed: {', '.join(get_args(Kind))}")
+    return about
+
+
+def _weights(tensors: dict[str, torch.Tensor]) -> LoraWeights:
+    ends = ".lora_A.weight"
+    modules = [key[len(_PREFIX) : -len(ends)] for key in tensors if key.startswith(_PREFIX) and key.endswith(ends)]
+    layers = {
+        m: (tensors[f"{_PREFIX}{m}.lora_A.weight"].float(), tensors[f"{_PREFIX}{m}.lora_B.weight"].float())
+        for m in modules
+    }
+    if not layers:
+        raise KeyError("LoRA layers")
+    return LoraWeights(layers, alpha=float(max(a.shape[0] for a, _ in layers.values())))
+
+
+def require_fit(concept: Concept, base: str, mark: Fingerprint) -> None:
+    """Raise ValueError if the concept was trained on another base, naming the one it wants."""
+    if not concept.fingerprint.matches(mark):
+        raise ValueError(
+            f"LoRA: this {concept.kind} was trained on the base {concept.base!r} and does not fit {base!r}; "
+            f"load {concept.base!r}, or train it again on this one"
+        )
+
+
+def tokens_of(concepts: Sequence[Concept]) -> list[SpecialToken]:
+    """All tokens of several concepts.
+
+    Raises:
+        ValueError: two have the same name; says how to rename one.
+    """
+    tokens = [token for concept in concepts for token in concept.tokens]
+    names = [token.name.lower() for token in tokens]
+    clashes = sorted({name for name in names if names.count(name) > 1})
+    if clashes:
+        raise ValueError(
+            f"tokens: {', '.join(clashes)} is in more than one of these LoRAs; rename it in one, "
+            f"e.g. to {clashes[0][:-1]}_2>, when loading it"
+        )
+    return tokens
+
+
+def rename_token(concept: Concept, old: str, new: str) -> Concept:
+    """The same concept with one token's name changed."""
+    known = [token.name for token in concept.tokens]
+    if old.lower() not in [name.lower() for name in known]:
+        raise ValueError(f"token: got {old!r}, this LoRA has {', '.join(known) or 'none'}")
+    tokens = tuple(replace(t, name=new) if t.name.lower() == old.lower() else t for t in concept.tokens)
+    renamed = replace(concept, tokens=tokens)
+    tokens_of([renamed])
+    return renamed
+
+
+def lora_path(folder: Path, name: str) -> Path:
+    """``folder/name.safetensors``; ValueError for a name that leads out of the folder."""
+    path = (folder / (name if name.endswith(".safetensors") else f"{name}.safetensors")).resolve()
+    if not name or not path.is_relative_to(folder.resolve()):
+        raise ValueError(f"name: got {name!r}, allowed is a file name, with sub-folders if you like, inside {folder}")
+    return path
+
+
+def _picture_to_text(picture: Image.Image | None) -> str | None:
+    if picture is None:
+        return None
+    small = picture.convert("RGB")
+    small.thumbnail((128, 128))
+    buffer = io.BytesIO()
+    small.save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def _text_to_picture(text: str | None) -> Image.Image | None:
+    return None if text is None else Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB")
