@@ -11,7 +11,7 @@ which settings may be chosen, and a test half, on which results are reported.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +66,7 @@ class Character:
         return _read(self.path)
 
 
-@lru_cache(maxsize=None)
+@cache
 def _read(path: Path) -> np.ndarray:
     with Image.open(path) as image:
         return np.asarray(image.convert("RGBA"), dtype=np.float32) / 255.0

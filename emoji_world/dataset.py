@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .cast import with_article
+from .cast import CONCEPTS, with_article
+from .motions import TRAINED_PAIR, TRAINED_SINGLE
 from .scene import FRAMES, SIZE, Scene, caption, draw, random_scene
 from .scenery import PLACES
 
@@ -103,12 +104,12 @@ def training_caption(scene: Scene, rng: np.random.Generator, still: bool) -> str
     return text + ("." if rng.random() < 0.1 else "")
 
 
+_OTHER_WORDS = "a an the is and of in on at to picture photo static video animal character empty scene . ,"
+
+
 def vocabulary() -> list[str]:
     """The words that become one token each."""
-    words = set("a an the is and of in on at to picture photo static video animal character empty scene . ,".split())
-    from .cast import CONCEPTS
-    from .motions import TRAINED_PAIR, TRAINED_SINGLE
-
+    words = set(_OTHER_WORDS.split())
     for phrase in (*CONCEPTS, *TRAINED_PAIR, *TRAINED_SINGLE, *PLACES.values()):
         words.update(phrase.split())
     return sorted(words)

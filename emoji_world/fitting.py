@@ -60,7 +60,9 @@ def fit(
     torch.set_flush_denormal(True)  # vanishing gradients would slow a CPU's optimiser step several times
     if start is not None:
         model.load_state_dict(start)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=1e-3, fused=True
+    )
     average = copy.deepcopy(model).eval().requires_grad_(False)
     first = 0
     if checkpoint.is_file():

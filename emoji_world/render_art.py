@@ -69,7 +69,9 @@ def render(svg: str) -> Image.Image:
     image = Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=svg)))).convert("RGBA")
     image = image.crop(image.getchannel("A").getbbox())
     scale = SIZE / max(image.size)
-    image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.BOX)
+    image = image.resize(
+        (max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.BOX
+    )
     square = Image.new("RGBA", (SIZE, SIZE))
     square.paste(image, ((SIZE - image.width) // 2, (SIZE - image.height) // 2))
     return square

@@ -6,6 +6,7 @@ byte pair encoding does; so an unknown word costs several tokens and never fails
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def apply_merges(word: str, merges: list[tuple[str, str]]) -> list[str]:
     rank = {pair: i for i, pair in enumerate(merges)}
     pieces = [*word[:-1], word[-1] + "</w>"]
     while len(pieces) > 1:
-        best = min(zip(pieces, pieces[1:], strict=False), key=lambda pair: rank.get(pair, len(rank)))
+        best = min(itertools.pairwise(pieces), key=lambda pair: rank.get(pair, len(rank)))
         if best not in rank:
             break
         at = next(i for i in range(len(pieces) - 1) if (pieces[i], pieces[i + 1]) == best)

@@ -33,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, FileNotFoundError) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
+    except ModuleNotFoundError as error:
+        print(f"error: {error.name} is not installed; pip install -r requirements.txt", file=sys.stderr)
+        return BAD_INPUT
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return STOPPED

@@ -88,7 +88,8 @@ def predict_guided(
     if scale == 1:
         return backbone.predict(x, level, text)
     output = backbone.predict(torch.cat([x, x]), level, torch.cat([negative, text]))
-    return guide(*output.chunk(2), scale)
+    unconditional, conditional = output.chunk(2)
+    return guide(unconditional, conditional, scale)
 
 
 @torch.no_grad()

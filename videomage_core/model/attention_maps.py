@@ -166,7 +166,7 @@ def record(
     if any(site.kind == "cross" for site in sites) and not spans:
         raise ValueError("spans: got none, but a cross-attention map needs the tokens it is for")
     recording = _Recording(sites, spans, rows, stop)
-    layers = {site: network.get_submodule(site.name) for site in sites}
+    layers: dict[Site, Any] = {site: network.get_submodule(site.name) for site in sites}
     inner = {site: layer.processor for site, layer in layers.items()}
 
     def note_shape(_: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:

@@ -88,9 +88,7 @@ class Backbone(Protocol):
     ) -> torch.Tensor:
         """Prompts, with learned vectors or superclass words in place of special tokens, -> [B, T, D]."""
 
-    def token_spans(
-        self, text: str, tokens: Sequence[SpecialToken], as_superclass: bool = False
-    ) -> list[TokenSpan]:
+    def token_spans(self, text: str, tokens: Sequence[SpecialToken], as_superclass: bool = False) -> list[TokenSpan]:
         """Where each special token of a prompt, or its superclass words, stands; in the text's order."""
 
     def word_spans(self, text: str, word: str) -> list[TokenSpan]:

@@ -150,7 +150,7 @@ def weights(backbone: Backbone, name: str) -> LoraWeights:
         for module, layer in layers.items()
     }
     alpha = float(next(iter(layers.values())).lora_alpha[name])
-    return LoraWeights(copies, alpha)  # type: ignore[arg-type]
+    return LoraWeights(copies, alpha)
 
 
 def names(backbone: Backbone) -> list[str]:

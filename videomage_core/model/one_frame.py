@@ -25,9 +25,9 @@ def skip_temporal_layers_at_one_frame(unet: UNet3DConditionModel) -> None:
     """
     for module in unet.modules():
         if isinstance(module, TemporalConvLayer):
-            module.forward = MethodType(_convolution_forward, module)  # type: ignore[method-assign]
+            module.forward = MethodType(_convolution_forward, module)
         elif isinstance(module, TransformerTemporalModel):
-            module.forward = MethodType(_transformer_forward, module)  # type: ignore[method-assign]
+            module.forward = MethodType(_transformer_forward, module)
 
 
 def _convolution_forward(self: TemporalConvLayer, hidden_states: torch.Tensor, num_frames: int = 1) -> torch.Tensor:

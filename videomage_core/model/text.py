@@ -47,7 +47,9 @@ class SpecialToken:
                 f"name: got {self.name!r}, allowed are letters, digits, '_' and '-' in angle brackets, e.g. '<toy>'"
             )
         if self.vectors.ndim != 2 or len(self.vectors) == 0:
-            raise ValueError(f"vectors of {self.name}: got shape {tuple(self.vectors.shape)}, must be [k, D] with k >= 1")
+            raise ValueError(
+                f"vectors of {self.name}: got shape {tuple(self.vectors.shape)}, must be [k, D] with k >= 1"
+            )
         if not self.superclass.strip():
             raise ValueError(f"superclass of {self.name}: got nothing, give the kind of thing it is, e.g. 'dog'")
 

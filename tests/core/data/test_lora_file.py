@@ -97,7 +97,9 @@ def test_every_key_is_one_that_stock_loaders_accept(concept, tmp_path):
 
 def test_another_base_is_named(concept, emoji_base):
     require_fit(concept, "emoji_base", fingerprint(emoji_base.network))
-    other = dataclasses.replace(concept, fingerprint=Fingerprint("0" * 16, concept.fingerprint.weights), base="zeroscope")
+    other = dataclasses.replace(
+        concept, fingerprint=Fingerprint("0" * 16, concept.fingerprint.weights), base="zeroscope"
+    )
     with pytest.raises(ValueError, match="trained on the base 'zeroscope' and does not fit 'emoji_base'"):
         require_fit(other, "emoji_base", fingerprint(emoji_base.network))
 
@@ -120,13 +122,13 @@ def test_a_missing_a_truncated_and_a_strange_file_are_refused(concept, tmp_path)
     whole = path.read_bytes()
     for length in (0, 5, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
-        with pytest.raises(ValueError, match="toy.safetensors is not a whole safetensors file"):
+        with pytest.raises(ValueError, match=r"toy\.safetensors is not a whole safetensors file"):
             load_lora(path)
     save_file({"lora": torch.zeros(1)}, path)
     with pytest.raises(ValueError, match="was not written by VideoMage"):
         load_lora(path)
     save_file({"lora": torch.zeros(1)}, path, metadata={"videomage": "{'format': __import__('os')}"})
-    with pytest.raises(ValueError, match="the metadata of toy.safetensors cannot be read"):
+    with pytest.raises(ValueError, match=r"the metadata of toy\.safetensors cannot be read"):
         load_lora(path)
     save_file({"lora": torch.zeros(1)}, path, metadata={"videomage": '{"format": 99}'})
     with pytest.raises(ValueError, match="is of format 99, allowed is 1"):

@@ -97,7 +97,10 @@ def test_gradients_flow_from_maps_to_latents(emoji_base, latents):
 
 def test_temporal_rows_sum_to_one_and_sizes_follow_the_level(emoji_base):
     x = torch.randn(1, 6, 3, 10, 14)
-    with torch.no_grad(), emoji_base.record(emoji_base.map_sites("cross") + emoji_base.map_sites("temporal"), SPANS) as m:
+    with (
+        torch.no_grad(),
+        emoji_base.record(emoji_base.map_sites("cross") + emoji_base.map_sites("temporal"), SPANS) as m,
+    ):
         emoji_base.predict(x, emoji_base.levels(4)[0], text_of(emoji_base))
     assert {tuple(v.shape) for v in m.cross.values()} == {(1, 2, 3, 10, 14), (1, 2, 3, 5, 7)}
     assert all(torch.allclose(v.sum(-1), torch.ones(()), atol=1e-5) for v in m.temporal.values())

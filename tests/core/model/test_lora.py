@@ -137,7 +137,7 @@ def test_bad_names_and_misfits_are_refused(emoji_base):
         pass
     with pytest.raises(ValueError, match="got 'y', on this base are x"):
         lora.weights(emoji_base, "y")
-    with pytest.raises(ValueError, match="has no linear layer 'nowhere.to_q'; it is for another base"):
+    with pytest.raises(ValueError, match=r"has no linear layer 'nowhere\.to_q'; it is for another base"):
         lora.load(emoji_base, "z", LoraWeights({"nowhere.to_q": (torch.zeros(2, 8), torch.zeros(8, 2))}, 2))
     module = emoji_base.targets("spatial")[0].module
     with pytest.raises(ValueError, match=r"is 8x8 in the file and .* it is for another base"):

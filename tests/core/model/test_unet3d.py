@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -29,7 +30,11 @@ def test_the_embedded_base_is_small_and_in_ordinary_layout():
 
 
 def test_bin_weights_load_as_safetensors_do(emoji_base, copied_base, latents):
-    for part, name in (("unet", "diffusion_pytorch_model"), ("vae", "diffusion_pytorch_model"), ("text_encoder", "model")):
+    for part, name in (
+        ("unet", "diffusion_pytorch_model"),
+        ("vae", "diffusion_pytorch_model"),
+        ("text_encoder", "model"),
+    ):
         source = copied_base / part / f"{name}.safetensors"
         target = "pytorch_model.bin" if part == "text_encoder" else f"{name}.bin"
         torch.save(load_file(source), copied_base / part / target)
@@ -66,7 +71,7 @@ def test_half_precision_predicts_nearly_the_same(emoji_base, latents, dtype):
 def test_levels_go_from_noise_to_clean(emoji_base):
     levels = emoji_base.levels(25)
     assert len(levels) == 26 and [int(level.t) for level in levels[:2]] == [961, 921]
-    assert all(later.a > earlier.a for earlier, later in zip(levels, levels[1:], strict=False))
+    assert all(later.a > earlier.a for earlier, later in itertools.pairwise(levels))
     assert all(torch.isclose(level.a**2 + level.s**2, torch.tensor(1.0)) for level in levels)
     random = emoji_base.random_level(5, torch.Generator().manual_seed(0))
     assert random.t.shape == random.a.shape == (5,)
@@ -89,7 +94,8 @@ def test_sites_are_in_running_order(emoji_base, latents):
     ran: list[str] = []
     sites = [s.name for s in emoji_base.map_sites("cross") + emoji_base.map_sites("temporal")]
     hooks = [
-        emoji_base.unet.get_submodule(name).register_forward_hook(lambda *_, name=name: ran.append(name)) for name in sites
+        emoji_base.unet.get_submodule(name).register_forward_hook(lambda *_, name=name: ran.append(name))
+        for name in sites
     ]
     emoji_base.predict(latents, emoji_base.levels(4)[0], emoji_base.encode_prompt([""]))
     for hook in hooks:
