@@ -57,7 +57,6 @@ def fit(
         save_every: steps between two checkpoints.
         start: a state dict to begin from where there is no checkpoint yet.
     """
-    torch.set_flush_denormal(True)  # vanishing gradients would slow a CPU's optimiser step several times
     if start is not None:
         model.load_state_dict(start)
     optimizer = torch.optim.AdamW(
@@ -73,6 +72,7 @@ def fit(
         first = state["step"]
         print(f"{checkpoint.stem}: resumed at step {first} of {steps}", flush=True)
     began, shown = time.monotonic(), 0.0
+    torch.set_flush_denormal(True)  # vanishing gradients would slow a CPU's optimiser step several times
     for step in range(first, steps):
         torch.manual_seed(step)
         for group in optimizer.param_groups:
@@ -101,6 +101,7 @@ def fit(
                 "step": done,
             }
             save_atomically(state, checkpoint)
+    torch.set_flush_denormal(False)
     return average
 
 
