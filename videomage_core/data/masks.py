@@ -1,0 +1,124 @@
+"""Where is the subject?  The Segmenter contract, and the two that need no weights.
+
+A mask is float32 in 0..1, 1 on the subject.  Whoever needs masks takes a ``Segmenter`` and cannot
+tell a user's own masks from a model's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+
+EMPTY, FULL = 0.002, 0.98  # shares of the picture under and over which a mask says nothing
+
+
+class Segmenter(Protocol):
+    """Cuts subjects out of a picture or a clip."""
+
+    def segment(self, pixels: torch.Tensor, words: Sequence[str]) -> torch.Tensor:
+        """Masks of the subjects that the words name.
+
+        Args:
+            pixels: [3, F, H, W] in -1..1; a picture is a clip of one frame.
+            words: N subjects, e.g. ("dog", "stuffed animal").
+
+        Returns:
+            [N, F, H, W] in 0..1.
+
+        Raises:
+            ValueError: a subject cannot be found.
+        """
+
+
+@dataclass(frozen=True)
+class GivenMasks:
+    """Masks the user has, e.g. a picture's alpha channel or those wired into a node.
+
+    Attributes:
+        masks: [N, F, H, W] in 0..1, in the order of the words; of any size.
+    """
+
+    masks: torch.Tensor
+
+    def segment(self, pixels: torch.Tensor, words: Sequence[str]) -> torch.Tensor:
+        """See ``Segmenter``; resized to the pixels' size by area."""
+        count, frames = self.masks.shape[:2]
+        if count != len(words) or frames != pixels.shape[1]:
+            raise ValueError(
+                f"masks: got {count} masks of {frames} frames, needed are {len(words)} ({', '.join(words)}) "
+                f"of {pixels.shape[1]} frames"
+            )
+        resized = resize_mask(self.masks.float(), pixels.shape[-2], pixels.shape[-1])
+        for word, mask in zip(words, resized, strict=True):
+            require_useful(mask, word)
+        return resized
+
+
+@dataclass(frozen=True)
+class PlainBackground:
+    """Finds what is not background where the background is one colour; a single subject only.
+
+    The background's colour is the median of the frame's border, its noise the border's median
+    deviation; a pixel is the subject's where it is further off than both thresholds.
+
+    Attributes:
+        contrast: smallest distance from the background's colour, of pixels in -1..1.
+        border: width of the border as a share of the shorter side.
+        softness: distance over which a mask rises from 0 to 1.
+    """
+
+    contrast: float = 0.12
+    border: float = 0.04
+    softness: float = 0.08
+
+    def segment(self, pixels: torch.Tensor, words: Sequence[str]) -> torch.Tensor:
+        """See ``Segmenter``; refuses a background that is not plain."""
+        if len(words) != 1:
+            raise ValueError(
+                f"words: got {len(words)} ({', '.join(words)}), a plain background is cut from one subject only; "
+                "give masks, or segment by words"
+            )
+        masks = torch.stack([self._frame(frame, words[0]) for frame in pixels.unbind(1)])  # F of [3,H,W] -> [F,H,W]
+        require_useful(masks, words[0])
+        return masks[None]
+
+    def _frame(self, frame: torch.Tensor, word: str) -> torch.Tensor:
+        height, width = frame.shape[-2:]
+        edge = max(1, round(self.border * min(height, width)))
+        inner = torch.zeros(height, width, dtype=torch.bool, device=frame.device)
+        inner[edge : height - edge, edge : width - edge] = True
+        rim = frame[:, ~inner]  # [3,P]
+        colour = rim.median(dim=1).values
+        off = (rim - colour[:, None]).abs().amax(0)
+        if float((off > self.contrast).float().mean()) > 0.35:
+            raise ValueError(
+                f"picture of {word!r}: its border has many colours, so its background is not plain; "
+                "give a mask (an alpha channel will do), or segment by words"
+            )
+        threshold = max(self.contrast, 4 * float(off.median()))
+        distance = (frame - colour[:, None, None]).abs().amax(0)
+        return ((distance - threshold) / self.softness + 0.5).clamp(0, 1)
+
+
+def resize_mask(mask: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """[..., H, W] to another size by area, so that the covered share stays; enlarging is bilinear."""
+    flat = mask.reshape(-1, 1, *mask.shape[-2:])  # [...,H,W] -> [P,1,H,W]
+    smaller = height <= mask.shape[-2] and width <= mask.shape[-1]
+    options = {"mode": "area"} if smaller else {"mode": "bilinear", "align_corners": False}
+    resized = F.interpolate(flat, size=(height, width), **options)
+    return resized.reshape(*mask.shape[:-2], height, width)
+
+
+def require_useful(mask: torch.Tensor, word: str) -> None:
+    """Raise ValueError if a subject's mask is empty, or covers everything, in all of its frames."""
+    share = mask.flatten(1).mean(1)  # [F,H,W] -> [F]
+    if bool((share < EMPTY).all()):
+        raise ValueError(f"mask of {word!r}: it is empty; draw the subject, or check which mask is wired where")
+    if bool((share > FULL).all()):
+        raise ValueError(
+            f"mask of {word!r}: it covers the whole picture; it may be inverted, or the picture has no alpha channel"
+        )
