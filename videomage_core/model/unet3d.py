@@ -19,7 +19,6 @@ from torch import nn
 from . import attention_maps
 from .attention_maps import Maps, Site
 from .backbone import Level, Prediction, Role, Target
-from .one_frame import skip_temporal_layers_at_one_frame
 from .text import PromptEncoder, SpecialToken, TokenSpan
 
 EMOJI_BASE = Path(__file__).parents[1] / "assets" / "emoji_base"
@@ -34,6 +33,8 @@ class UNet3DBackbone:
     """A loaded base that keeps the contract of ``backbone.Backbone``; build it with ``load_unet3d``."""
 
     def __init__(self, name: str, unet: Any, vae: Any, text_encoder: Any, tokenizer: Any, scheduler: Any) -> None:
+        from .one_frame import skip_temporal_layers_at_one_frame  # imports diffusers, which is slow
+
         self.name = name
         self.unet, self.vae = unet, vae
         self.prompts = PromptEncoder(tokenizer, text_encoder)
