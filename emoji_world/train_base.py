@@ -11,18 +11,19 @@ keeps its autoencoder: more training for weights that are already good.
 from __future__ import annotations
 
 import argparse
+import hashlib
 from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, UNet3DConditionModel
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
 from .dataset import Dataset, drawn, vocabulary, write_json
 from .fitting import save_atomically
 from .tokenizer import build_tokenizer
 from .train_unet import TextToVideo, encode, noise_schedule, train_unet
-from .train_vae import train_vae
+from .train_vae import train_vae, trained_vae
 
 OUTPUT = Path(__file__).parent.parent / "videomage_core" / "assets" / "emoji_base"
 
@@ -47,6 +48,8 @@ def train(options: argparse.Namespace) -> None:
     """Run the stages that are not finished yet."""
     options.work.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer(vocabulary(), options.work / "tokenizer")
+    if options.write_only:
+        return write_last_checkpoint(options, tokenizer)
     stills = drawn(options.work, options.stills, still=True)
     start = None
     if options.from_base:
@@ -54,13 +57,7 @@ def train(options: argparse.Namespace) -> None:
         start = weights_of(options.from_base, tokenizer)
     else:
         vae = train_vae(options.work, stills.pixels[:, 0], options.vae_steps, device=options.device)
-    still_latents = _cached_latents(options.work / "stills.latents.pt", vae, stills)
-
-    if options.write_only:
-        model = TextToVideo(tokenizer)
-        checkpoints = [path for path in (options.work / "clips.pt", options.work / "stills.pt") if path.is_file()]
-        model.load_state_dict(torch.load(checkpoints[0], map_location="cpu", weights_only=True)["average"])
-        return write_base(options.output, vae, model)
+    still_latents = _cached_latents(options.work, "stills", vae, stills)
 
     def stage(name: str, parts: list, steps: int, start: dict | None) -> TextToVideo:
         path = options.work / f"{name}.pt"
@@ -69,12 +66,29 @@ def train(options: argparse.Namespace) -> None:
     if options.still_steps:
         start = stage("stills", [(stills, still_latents, 64)], options.still_steps, start).state_dict()
     clips = drawn(options.work, options.clips, still=False)
-    clip_latents = _cached_latents(options.work / "clips.latents.pt", vae, clips)
+    clip_latents = _cached_latents(options.work, "clips", vae, clips)
     parts = [(clips, clip_latents, 8)] * 3 + [(stills, still_latents, 48)]
     write_base(options.output, vae, stage("clips", parts, options.clip_steps, start))
 
 
-def _cached_latents(path: Path, vae: AutoencoderKL, data: Dataset) -> torch.Tensor:
+def write_last_checkpoint(options: argparse.Namespace, tokenizer: CLIPTokenizer) -> None:
+    """Write the base from what was trained so far."""
+    checkpoints = [path for path in (options.work / "clips.pt", options.work / "stills.pt") if path.is_file()]
+    if not checkpoints:
+        raise FileNotFoundError(f"--write-only: {options.work} holds neither clips.pt nor stills.pt; train first")
+    model = TextToVideo(tokenizer)
+    model.load_state_dict(torch.load(checkpoints[0], map_location="cpu", weights_only=True)["average"])
+    if options.from_base:
+        vae = AutoencoderKL.from_pretrained(options.from_base / "vae")
+    else:
+        vae = trained_vae(options.work)
+    write_base(options.output, vae, model)
+
+
+def _cached_latents(work: Path, name: str, vae: AutoencoderKL, data: Dataset) -> torch.Tensor:
+    """A data set's latents, kept under the name of the autoencoder that made them."""
+    mark = hashlib.sha256(b"".join(w.cpu().numpy().tobytes() for w in vae.state_dict().values())).hexdigest()[:8]
+    path = work / f"{name}-{len(data.pixels)}.{mark}.latents"
     if not path.is_file():
         save_atomically(encode(vae, data), path)
     return torch.load(path, weights_only=True)
@@ -97,6 +111,7 @@ def write_base(folder: Path, vae: AutoencoderKL, model: TextToVideo) -> None:
         dtype = next(part.parameters()).dtype
         part.half().save_pretrained(folder / name)
         part.to(dtype)
+    _add_prefix(folder / "text_encoder" / "model.safetensors")
     build_tokenizer(vocabulary(), folder / "tokenizer")
     noise_schedule().save_pretrained(folder / "scheduler")
     index = {
@@ -109,6 +124,13 @@ def write_base(folder: Path, vae: AutoencoderKL, model: TextToVideo) -> None:
         "scheduler": ["diffusers", "DDIMScheduler"],
     }
     write_json(folder / "model_index.json", index)
+
+
+def _add_prefix(path: Path) -> None:
+    """Name the text encoder's weights as transformers 4 does, which transformers 5 reads too, not the other way."""
+    prefix = "text_model."
+    weights = {name if name.startswith(prefix) else prefix + name: w for name, w in load_file(path).items()}
+    save_file(weights, path, metadata={"format": "pt"})
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from .fitting import autocast, fit
+from .fitting import autocast, fit, save_atomically
 
 LATENT_CHANNELS = 6
 KL_WEIGHT = 1e-4  # enough to keep latents smooth, too little to blur
@@ -62,10 +62,31 @@ def train_vae(folder: Path, frames: np.ndarray, steps: int, batch: int = 16, dev
         return reconstruction_loss(output, pixels) + KL_WEIGHT * kl
 
     trained = fit(vae, loss_at, folder / "vae.pt", steps, learning_rate=2e-3)
-    pixels = to_pixels(frames[-256:]).to(where)
+    measure(trained, to_pixels(frames[-256:]).to(where))
+    save_atomically(
+        {"weights": trained.state_dict(), "scaling_factor": trained.config.scaling_factor}, folder / "vae.trained"
+    )
+    return trained
+
+
+def trained_vae(folder: Path) -> AutoencoderKL:
+    """The autoencoder that ``train_vae`` finished in this folder."""
+    kept = torch.load(folder / "vae.trained", weights_only=True)
+    vae = new_vae()
+    vae.load_state_dict(kept["weights"])
+    vae.register_to_config(scaling_factor=kept["scaling_factor"])
+    return vae.eval()
+
+
+def measure(trained: AutoencoderKL, pixels: torch.Tensor) -> None:
+    """Set the scaling factor that gives latents unit variance; print the reconstruction's PSNR.
+
+    Args:
+        trained: the autoencoder.
+        pixels: frames it has not seen, [B, 3, H, W] in -1..1.
+    """
     with torch.no_grad():
         posterior = trained.encode(pixels).latent_dist
         error = (trained.decode(posterior.mode()).sample - pixels).square().mean((1, 2, 3)) / 4
     trained.register_to_config(scaling_factor=round(1 / float(posterior.mode().std()), 4))
     print(f"vae: {float((-10 * error.log10()).mean()):.2f} dB on unseen frames, scale {trained.config.scaling_factor}")
-    return trained

@@ -1,6 +1,6 @@
 """The command line: ``python -m videomage_core COMMAND --help``.
 
-Exit codes: 0 done; 2 bad input, nothing was started; 1 a fault of ours; 130 stopped with Ctrl-C.
+Exit codes: 0 done; 2 bad input, nothing was started; 1 it failed on the way (disk, memory); 130 stopped with Ctrl-C.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from .config import EMOJI_SAMPLING, SamplingConfig
-from .run import Run
+from .run import Cancelled, Run
 
-BAD_INPUT, STOPPED = 2, 130
+FAULT, BAD_INPUT, STOPPED = 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"error: {error.name} is not installed; pip install -r requirements.txt", file=sys.stderr)
         return BAD_INPUT
+    except Cancelled:
+        return STOPPED
+    except (OSError, RuntimeError) as error:  # a full disk, a GPU out of memory
+        print(f"error: {error}", file=sys.stderr)
+        return FAULT
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return STOPPED
@@ -80,10 +85,15 @@ def _add_sample(commands: Any) -> None:
 def _sample(options: argparse.Namespace) -> None:
     config = read_settings(options, EMOJI_SAMPLING if options.base is None else SamplingConfig())
     from .data.media import save_video
-    from .model.unet3d import EMOJI_BASE, load_unet3d
+    from .model.unet3d import EMOJI_BASE, check_size, load_unet3d
     from .sampling import generate_videos
 
-    backbone = load_unet3d(options.base or EMOJI_BASE, options.dtype, options.device)
+    base = options.base or EMOJI_BASE
+    if options.output.suffix.lower() != ".mp4":
+        raise ValueError(f"--output: got {options.output}, must end in .mp4")
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    check_size(base, config.height, config.width)
+    backbone = load_unet3d(base, options.dtype, options.device)
     video = generate_videos(backbone, [options.prompt], [options.seed], config, terminal_run())[0]
     save_video(video, options.output, config.fps)
     print(f"wrote {options.output}")

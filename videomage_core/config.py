@@ -77,18 +77,13 @@ class TrainingConfig(Settings):
     """The one training loop; every stage has one of these."""
 
     steps: int = setting(300, "optimiser steps (paper, Sec. 4.1)", 1, 1_000_000)
-    learning_rate: float = setting(1e-4, "of the LoRA (paper, Sec. 4.1)", 0, 1)
-    token_learning_rate: float = setting(1e-3, "of learned token vectors (paper, Sec. 4.1)", 0, 1)
-    batch_size: int = setting(1, "videos or photos in one forward (ours: the paper does not say)", 1, 1024)
     accumulation: int = setting(1, "forwards summed up in one optimiser step; 1 is off (ours)", 1, 1024)
     optimizer: str = setting(
         "adamw", "adamw, or adamw8bit where bitsandbytes is installed (ours)", choices=("adamw", "adamw8bit")
     )
     schedule: str = setting("constant", "of the learning rates after warm-up (ours)", choices=("constant", "cosine"))
     warmup_steps: int = setting(0, "steps in which the learning rates rise from 0; 0 is off (ours)", 0, 1_000_000)
-    weight_decay: float = setting(0.01, "AdamW's, on the LoRA only; 0 is off (ours: AdamW's default)", 0, 1)
     max_gradient_norm: float = setting(1.0, "gradients are scaled down to this norm; 0 is off (ours)", 0, 1e6)
-    gradient_checkpointing: bool = setting(False, "less memory for a third more time (ours: off)")
     save_every: int = setting(50, "steps between two checkpoints (ours)", 1, 1_000_000)
     sample_every: int = setting(0, "steps between two samples; 0 is off (ours)", 0, 1_000_000)
     seed: int = setting(0, "decides everything random in the training (ours)", 0, 2**31)

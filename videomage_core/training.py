@@ -11,6 +11,7 @@ cut in between leaves the old one whole.
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import time
@@ -102,28 +103,27 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / CHECKPOINT
     optimizer = _optimizer(groups, config)
-    history, done = _resume(checkpoint, groups, optimizer, identity), 0
-    done = history.resumed_at
+    identity = _with_settings(identity, config)
+    history = _resume(checkpoint, groups, optimizer, identity, config.steps)
+    done = saved = history.resumed_at
     if done:
         run.log(f"resumed at step {done} of {config.steps}")
-    saved = done
+    whole = True  # nothing is half done: what is in memory is what `done` steps give
     try:
         while done < config.steps:
             run.check()
-            began = time.monotonic()
+            began, whole = time.monotonic(), False
             terms = _one_step(groups, loss_at, optimizer, config, done)
             history.add(terms, time.monotonic() - began)
-            done += 1
+            done, whole = done + 1, True
             run.progress(done, config.steps, "training")
             if done % config.save_every == 0 or done == config.steps:
                 save_checkpoint(checkpoint, groups, optimizer, history, done, identity)
                 saved = done
             if sample_at is not None and config.sample_every and done % config.sample_every == 0:
                 run.preview(sample_at(done))
-    except TrainingDiverged:
-        raise
-    except BaseException:  # a cancel may be one; nothing that was learned is lost
-        if done > saved:
+    except BaseException:  # a cancel may be one; what was learned since the last checkpoint is kept
+        if whole and done > saved:
             save_checkpoint(checkpoint, groups, optimizer, history, done, identity)
         raise
     return history
@@ -137,9 +137,9 @@ def _one_step(
         entry["lr"] = group.learning_rate * schedule(step, config)
     means: dict[str, float] = {}
     for forward in range(config.accumulation):
-        seed = (config.seed * 1_000_003 + step) * 1_009 + forward
+        seed = ((config.seed * 1_000_003 + step) * 2_048 + forward) * 2
         generator = torch.Generator().manual_seed(seed % 2**63)
-        with _seeded(seed):  # dropout draws from the global generator
+        with _seeded(seed + 1):  # dropout draws from the global generator, and other numbers
             terms = loss_at(generator)
             total = sum(terms.values(), torch.zeros(()))
             _require_finite(terms, step)
@@ -230,7 +230,15 @@ def save_checkpoint(
         raise OSError(f"the checkpoint of step {done} could not be written ({error}); {kept}") from error
 
 
-def _resume(path: Path, groups: Sequence[ParameterGroup], optimizer: Any, identity: str) -> History:
+def _with_settings(identity: str, config: TrainingConfig) -> str:
+    """The identity with all settings that change the result; a constant schedule may be trained longer."""
+    kept = asdict(config)
+    for name in ("save_every", "sample_every", *(["steps"] if config.schedule == "constant" else [])):
+        kept.pop(name)
+    return f"{identity} {json.dumps(kept, sort_keys=True)}"
+
+
+def _resume(path: Path, groups: Sequence[ParameterGroup], optimizer: Any, identity: str, steps: int) -> History:
     if not path.is_file():
         return History()
     state = torch.load(path, map_location="cpu", weights_only=True)
@@ -239,6 +247,8 @@ def _resume(path: Path, groups: Sequence[ParameterGroup], optimizer: Any, identi
             f"folder: {path.parent} holds the checkpoint of another training (other data or settings); "
             "choose another folder, or delete it to begin anew"
         )
+    if state["step"] > steps:
+        raise ValueError(f"steps: got {steps}, but {path.parent} has trained {state['step']}; ask for as many or more")
     with torch.no_grad():
         for group in groups:
             for name, parameter in group.parameters.items():

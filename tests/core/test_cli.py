@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,10 +42,13 @@ def test_sample_writes_a_video(tmp_path, capsys):
         (["sample", "a <toy>", "--steps", "1"], "<toy> is not known"),
         (["sample", "dog " * 90, "--steps", "1"], "at most 75 fit"),
         (["sample", "a dog", "--dtype", "int4"], "dtype: got 'int4'"),
+        (["sample", "a dog", "--device", "quantum"], "device: got 'quantum', this machine has 'auto', 'cpu'"),
+        (["sample", "a dog", "--output", "x.avi"], "--output: got x.avi, must end in .mp4"),
     ],
 )
 def test_bad_input_is_exit_code_2_and_one_line(arguments, message, capsys, tmp_path):
-    assert cli.main([*arguments, "--output", str(tmp_path / "x.mp4")]) == cli.BAD_INPUT
+    output = [] if "--output" in arguments else ["--output", str(tmp_path / "x.mp4")]
+    assert cli.main([*arguments, *output]) == cli.BAD_INPUT
     error = capsys.readouterr().err
     assert message in error and "Traceback" not in error
     assert not list(tmp_path.iterdir())
@@ -54,13 +60,22 @@ def test_an_unknown_command_is_refused():
     assert stopped.value.code == 2
 
 
-def test_a_missing_package_says_how_to_install_it(monkeypatch, capsys):
-    def without(_options):
-        raise ModuleNotFoundError("No module named 'diffusers'", name="diffusers")
+@pytest.mark.parametrize("package", ["torch", "diffusers"])
+def test_a_missing_package_says_how_to_install_it(package):
+    code = f"import sys; sys.modules[{package!r}] = None; from videomage_core.cli import main; sys.exit(main(['demo']))"
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root)
+    assert done.returncode == cli.BAD_INPUT
+    assert done.stderr.strip() == f"error: {package} is not installed; pip install -r requirements.txt"
 
-    monkeypatch.setattr(cli, "_sample", without)
-    assert cli.main(["sample", "a dog"]) == cli.BAD_INPUT
-    assert "diffusers is not installed; pip install -r requirements.txt" in capsys.readouterr().err
+
+def test_what_fails_on_the_way_is_exit_code_1(monkeypatch, capsys):
+    def full(_options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cli, "_sample", full)
+    assert cli.main(["sample", "a dog"]) == cli.FAULT
+    assert "No space left" in capsys.readouterr().err
 
 
 def test_control_c_has_its_own_exit_code(monkeypatch, capsys):

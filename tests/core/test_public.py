@@ -16,7 +16,7 @@ def test_what_is_public_exists_and_is_documented():
 
 
 def test_importing_the_engine_loads_no_heavy_library():
-    heavy = ("diffusers", "transformers", "peft", "av", "comfy")
+    heavy = ("torch", "diffusers", "transformers", "peft", "av", "comfy")
     code = f"import sys, videomage_core, videomage_core.cli; print([n for n in {heavy} if n in sys.modules])"
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from diffusers import DDIMScheduler
 
+from emoji_world.cast import Character
+from emoji_world.scene import Scene, draw
 from videomage_core.config import SamplingConfig
 from videomage_core.model.backbone import Level
+from videomage_core.model.unet3d import EMOJI_BASE
 from videomage_core.run import Cancelled, Run
 from videomage_core.sampling import (
     add_noise,
@@ -60,10 +64,6 @@ def test_step_back_undoes_a_step(prediction):
 
 
 def test_the_step_is_that_of_the_library(emoji_base, latents):
-    from diffusers import DDIMScheduler
-
-    from videomage_core.model.unet3d import EMOJI_BASE
-
     scheduler = DDIMScheduler.from_pretrained(EMOJI_BASE / "scheduler")
     scheduler.set_timesteps(10)
     levels, output = emoji_base.levels(10), latents.flip(-1)
@@ -87,9 +87,6 @@ def test_guidance_of_one_is_the_conditional_half_alone(emoji_base, latents):
 def test_inversion_then_sampling_returns_the_latents(emoji_base):
     text = emoji_base.encode_prompt([""])
     config = SamplingConfig(frames=8, height=48, width=48, steps=20, guidance_scale=1)
-    from emoji_world.cast import Character
-    from emoji_world.scene import Scene, draw
-
     clip = draw(Scene((Character("noto", "panda"),), "jumping", "plain", 1)).frames
     pixels = torch.from_numpy(clip).permute(3, 0, 1, 2)[None].float() / 127.5 - 1  # [F,h,w,3] -> [1,3,F,h,w]
     latents = emoji_base.encode_video(pixels)

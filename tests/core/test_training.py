@@ -18,7 +18,7 @@ from videomage_core.config import TrainingConfig
 from videomage_core.run import Cancelled, Run
 from videomage_core.training import CHECKPOINT, ParameterGroup, TrainingDiverged, fit, schedule
 
-CONFIG = TrainingConfig(steps=10, learning_rate=0.1, save_every=2, accumulation=2, schedule="cosine", warmup_steps=2)
+CONFIG = TrainingConfig(steps=10, save_every=2, accumulation=2, schedule="cosine", warmup_steps=2)
 
 
 def make_groups() -> list[ParameterGroup]:
@@ -75,26 +75,28 @@ import sys, time
 sys.path[:0] = {paths!r}
 from pathlib import Path
 from test_training import *
-config = dataclasses.replace(CONFIG, steps=600, save_every=3)
+config = dataclasses.replace(CONFIG, steps=900, save_every=3)
 train(Path({folder!r}), config, Run(progress=lambda step, *_: print(step, flush=True)))
 """
 
 
 def test_a_killed_training_resumes_bit_for_bit(tmp_path):
-    config = dataclasses.replace(CONFIG, steps=600, save_every=3)
+    config = dataclasses.replace(CONFIG, steps=900, save_every=3)
     paths = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
     script = KILLED.format(paths=paths, folder=str(tmp_path / "killed"))
     for attempt in range(2):
         process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
-        process.stdout.readline()  # it trains
-        time.sleep(random.Random(attempt).uniform(0.05, 0.4))
+        assert process.stdout.readline()  # it trains
+        while not (tmp_path / "killed" / CHECKPOINT).is_file():
+            time.sleep(0.01)
+        time.sleep(random.Random(attempt).uniform(0, 0.1))
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
     at = torch.load(tmp_path / "killed" / CHECKPOINT, weights_only=True)["step"]
-    assert 0 < at < 600, "the kill came too late to show anything"
-    config = dataclasses.replace(config, steps=600)
+    assert 0 < at < 900, "the kill came too late to show anything"
+    config = dataclasses.replace(config, steps=900)
     resumed, history = train(tmp_path / "killed", config)
     whole, _ = train(tmp_path / "whole", config)
     assert history.resumed_at == at and same(whole, resumed)
@@ -154,7 +156,7 @@ def test_accumulated_halves_equal_one_batch(tmp_path):
             chosen = [next(items) for _ in range(2 // accumulation)]
             return {"l": torch.stack([(weight * x).sum().square() for x in chosen]).mean()}
 
-        config = TrainingConfig(steps=1, accumulation=accumulation, max_gradient_norm=0, weight_decay=0)
+        config = TrainingConfig(steps=1, accumulation=accumulation, max_gradient_norm=0)
         fit([ParameterGroup("w", {"w": weight}, 0.1)], loss_at, config, tmp_path / str(accumulation), "x")
         return weight.detach()
 
@@ -215,9 +217,55 @@ def test_the_8_bit_optimizer_says_what_it_needs(tmp_path, monkeypatch):
     [
         ({"steps": 5, "warmup_steps": 5}, "warmup_steps: got 5, must be fewer than steps"),
         ({"optimizer": "sgd"}, "optimizer: got 'sgd', allowed: 'adamw', 'adamw8bit'"),
-        ({"learning_rate": -1.0}, "learning_rate: got -1.0, allowed is at least 0"),
+        ({"max_gradient_norm": -1.0}, "max_gradient_norm: got -1.0, allowed is at least 0"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         TrainingConfig(**settings)
+
+
+@pytest.mark.parametrize("moment", ["loss", "optimizer", "progress"])
+def test_an_interrupt_anywhere_in_a_step_never_saves_half_of_it(tmp_path, monkeypatch, moment):
+    """Ctrl-C comes when it likes: the checkpoint is always that of a whole number of steps."""
+    calls: list[int] = []
+
+    def interrupt_at(count: int) -> None:
+        calls.append(1)
+        if len(calls) == count:
+            raise KeyboardInterrupt
+
+    groups, run = make_groups(), Run()
+    loss = make_loss(groups)
+    if moment == "loss":
+        inner = loss
+        loss = lambda generator: (interrupt_at(10), inner(generator))[1]  # noqa: E731
+    elif moment == "progress":
+        run = Run(progress=lambda *_: interrupt_at(5))
+    else:
+        stock = torch.optim.AdamW.step
+
+        def stepped(self, *arguments):
+            stock(self, *arguments)
+            interrupt_at(5)
+
+        monkeypatch.setattr(torch.optim.AdamW, "step", stepped)
+    with pytest.raises(KeyboardInterrupt):
+        fit(groups, loss, CONFIG, tmp_path / "stopped", "x", run)
+    monkeypatch.undo()
+    resumed, history = train(tmp_path / "stopped")
+    assert history.resumed_at == (5 if moment == "progress" else 4)
+    whole, whole_history = train(tmp_path / "whole")
+    assert same(whole, resumed) and history.losses == whole_history.losses
+
+
+def test_other_settings_are_another_training_but_a_constant_one_may_go_on(tmp_path):
+    constant = dataclasses.replace(CONFIG, schedule="constant", steps=6)
+    train(tmp_path, constant)
+    with pytest.raises(ValueError, match="holds the checkpoint of another training"):
+        train(tmp_path, dataclasses.replace(constant, accumulation=1))
+    longer = dataclasses.replace(constant, steps=8)
+    resumed, history = train(tmp_path, longer)
+    assert history.resumed_at == 6 and same(resumed, train(tmp_path / "whole", longer)[0])
+    with pytest.raises(ValueError, match=r"steps: got 6, but .* has trained 8"):
+        train(tmp_path, constant)

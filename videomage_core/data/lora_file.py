@@ -32,6 +32,7 @@ from ..model.text import SpecialToken
 
 Kind = Literal["subject", "motion", "fusion"]
 FORMAT = 1
+THUMBNAIL = 128  # pixels a side, at most
 _PREFIX, _EMBEDDING = "unet.", "lora_emb."
 
 
@@ -63,7 +64,7 @@ def save_lora(path: Path, concept: Concept) -> None:
     tensors = {}
     for module, (a, b) in concept.weights.layers.items():
         tensors[f"{_PREFIX}{module}.lora_A.weight"] = a.contiguous()
-        tensors[f"{_PREFIX}{module}.lora_B.weight"] = (b * (concept.weights.alpha / a.shape[0])).contiguous()
+        tensors[f"{_PREFIX}{module}.lora_B.weight"] = (b * concept.weights.scale).contiguous()
     for token in concept.tokens:
         tensors[_EMBEDDING + token.name.strip("<>")] = token.vectors.detach().float().cpu().contiguous()
     about = {
@@ -126,6 +127,8 @@ def _about(metadata: dict[str, str], name: str) -> dict[str, Any]:
         about = json.loads(metadata["videomage"])
     except json.JSONDecodeError as error:
         raise ValueError(f"LoRA: the metadata of {name} cannot be read ({error})") from error
+    if not isinstance(about, dict):
+        raise ValueError(f"LoRA: the metadata of {name} cannot be read (it is a {type(about).__name__})")
     if about.get("format") != FORMAT:
         raise ValueError(f"LoRA: {name} is of format {about.get('format')}, allowed is {FORMAT}; update VideoMage")
     if about.get("kind") not in get_args(Kind):
@@ -142,7 +145,7 @@ def _weights(tensors: dict[str, torch.Tensor]) -> LoraWeights:
     }
     if not layers:
         raise KeyError("LoRA layers")
-    return LoraWeights(layers, alpha=float(max(a.shape[0] for a, _ in layers.values())))
+    return LoraWeights(layers)
 
 
 def require_fit(concept: Concept, base: str, mark: Fingerprint) -> None:
@@ -194,11 +197,18 @@ def _picture_to_text(picture: Image.Image | None) -> str | None:
     if picture is None:
         return None
     small = picture.convert("RGB")
-    small.thumbnail((128, 128))
+    small.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
     small.save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _text_to_picture(text: str | None) -> Image.Image | None:
-    return None if text is None else Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB")
+    """The thumbnail, or None if there is none that can be trusted: the file may come from anyone."""
+    if not isinstance(text, str):
+        return None
+    try:
+        picture = Image.open(io.BytesIO(base64.b64decode(text)), formats=("PNG",))
+        return picture.convert("RGB") if max(picture.size) <= THUMBNAIL else None
+    except (OSError, ValueError):
+        return None

@@ -171,6 +171,8 @@ def record(
 
     def note_shape(_: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
         batch, _channels, frames, height, width = arguments[0].shape
+        if frames == 1 and any(site.kind == "temporal" for site in sites):
+            raise ValueError("frames: got 1, but temporal attention maps need at least 2 frames")
         recording.shape.__init__(batch, frames, height, width)  # type: ignore[misc]
 
     hook = network.register_forward_pre_hook(note_shape)

@@ -91,7 +91,7 @@ class Backbone(Protocol):
     def token_spans(self, text: str, tokens: Sequence[SpecialToken], as_superclass: bool = False) -> list[TokenSpan]:
         """Where each special token of a prompt, or its superclass words, stands; in the text's order."""
 
-    def word_spans(self, text: str, word: str) -> list[TokenSpan]:
+    def word_spans(self, text: str, word: str, tokens: Sequence[SpecialToken] = ()) -> list[TokenSpan]:
         """Where each occurrence of a plain word, or of a few words, stands."""
 
     def levels(self, steps: int) -> list[Level]:

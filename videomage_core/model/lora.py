@@ -15,6 +15,7 @@ The adapters themselves are peft's.  Three of its habits are kept out of the eng
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,21 +32,22 @@ class LoraWeights:
     """A LoRA apart from any network.
 
     Attributes:
-        layers: module name -> (A [R, in], B [out, R]), float32.
-        alpha: the scale is alpha / R.
+        layers: module name -> (A [R, in], B [out, R]), float32; R may differ from layer to layer.
+        scale: alpha / R, the same in all layers.
     """
 
     layers: dict[str, tuple[torch.Tensor, torch.Tensor]]
-    alpha: float
+    scale: float = 1.0
 
     @property
     def rank(self) -> int:
+        """The largest R."""
         return max(a.shape[0] for a, _ in self.layers.values())
 
     def delta(self, module: str) -> torch.Tensor:
         """What the LoRA adds to a layer's weight at strength 1: scale * B A, [out, in]."""
         a, b = self.layers[module]
-        return self.alpha / a.shape[0] * (b @ a)
+        return self.scale * (b @ a)
 
 
 def add(
@@ -53,7 +55,7 @@ def add(
     name: str,
     targets: Sequence[Target],
     rank: int,
-    alpha: float | None = None,
+    scale: float = 1.0,
     dropout: float = 0.0,
     seed: int = 0,
 ) -> list[nn.Parameter]:
@@ -64,8 +66,9 @@ def add(
         name: how ``active`` and ``remove`` call it.
         targets: the layers, from ``backbone.targets``.
         rank: R.
-        alpha: scale = alpha / R; the rank itself by default, so that the scale is 1.
-        dropout: share of a LoRA's inputs dropped while its module is in train mode; 0 is off.
+        scale: alpha / R.
+        dropout: share of a LoRA's inputs dropped while its dropout modules are in train mode, which
+            they are not until a trainer puts them there; 0 is off.
         seed: of the random A.
 
     Returns:
@@ -74,26 +77,40 @@ def add(
     Raises:
         ValueError: the name is taken, or the base has no such layer.
     """
+    return _inject(backbone, name, targets, {target.module: rank for target in targets}, scale, dropout, seed)
+
+
+def _inject(
+    backbone: Backbone,
+    name: str,
+    targets: Sequence[Target],
+    ranks: Mapping[str, int],
+    scale: float,
+    dropout: float = 0.0,
+    seed: int = 0,
+) -> list[nn.Parameter]:
     from peft import LoraConfig, inject_adapter_in_model
 
-    if name in names(backbone):
-        raise ValueError(f"name: got {name!r}, which is on this base already; choose another or remove it")
-    if not targets:
-        raise ValueError("targets: got none; choose at least one layer of the base")
+    _require_free_and_present(backbone, name, targets)
     was_active, trainable = _state(backbone)
     config = LoraConfig(
-        r=rank,
-        lora_alpha=alpha or rank,
+        r=max(ranks.values()),
+        lora_alpha=max(ranks.values()) * scale,
+        rank_pattern=dict(ranks),
+        alpha_pattern={module: rank * scale for module, rank in ranks.items()},
         lora_dropout=dropout,
-        target_modules=[target.module for target in targets],
+        target_modules=list(ranks),
         init_lora_weights=True,
     )
-    with torch.random.fork_rng(devices=[]):
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several adapters are meant
         torch.manual_seed(seed)
         inject_adapter_in_model(config, backbone.network, adapter_name=name)
-    parameters = []
+    layers, parameters = _layers_of(backbone, name), []
     for target in targets:
-        layer = _wrapped(backbone)[target.module]
+        layer = layers[target.module]
+        layer.eval()
         for factor in (layer.lora_A[name], layer.lora_B[name]):
             factor.to(torch.float32)
             parameters.append(factor.weight)
@@ -101,6 +118,20 @@ def add(
             _train_only_rows(layer.lora_B[name].weight, target.rows)
     _activate(backbone, was_active, trainable | {id(p) for p in parameters})
     return parameters
+
+
+def _require_free_and_present(backbone: Backbone, name: str, targets: Sequence[Target]) -> None:
+    if name in names(backbone):
+        raise ValueError(f"name: got {name!r}, which is on this base already; choose another or remove it")
+    if not targets:
+        raise ValueError("targets: got none; choose at least one layer of the base")
+    layers = dict(backbone.network.named_modules())
+    missing = [t.module for t in targets if not hasattr(layers.get(t.module), "in_features")]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ValueError(
+            f"LoRA: the base {backbone.name!r} has no linear layer {missing[0]!r}{more}; it is for another base"
+        )
 
 
 def _train_only_rows(weight: nn.Parameter, rows: tuple[int, ...]) -> None:
@@ -116,23 +147,22 @@ def load(backbone: Backbone, name: str, weights: LoraWeights) -> None:
     Raises:
         ValueError: the base lacks one of the layers, or a layer has another size.
     """
+    targets = [Target(module) for module in weights.layers]
+    _require_free_and_present(backbone, name, targets)
     layers = dict(backbone.network.named_modules())
     for module, (a, b) in weights.layers.items():
-        layer = layers.get(module)
-        if layer is None or not hasattr(layer, "in_features"):
-            raise ValueError(f"LoRA: the base {backbone.name!r} has no linear layer {module!r}; it is for another base")
+        layer = layers[module]
         if (a.shape[1], b.shape[0]) != (layer.in_features, layer.out_features):
             raise ValueError(
                 f"LoRA: {module} is {b.shape[0]}x{a.shape[1]} in the file and "
                 f"{layer.out_features}x{layer.in_features} in {backbone.name!r}; it is for another base"
             )
-    by_rank: dict[int, list[str]] = {}
-    for module, (a, _) in weights.layers.items():
-        by_rank.setdefault(a.shape[0], []).append(module)
-    if len(by_rank) != 1:
-        raise ValueError(f"LoRA: got layers of ranks {sorted(by_rank)}, all layers of a LoRA must share one")
-    ((rank, modules),) = by_rank.items()
-    add(backbone, name, [Target(module) for module in modules], rank, weights.alpha)
+        if a.shape[0] != b.shape[1]:
+            raise ValueError(
+                f"LoRA: {module} has A of rank {a.shape[0]} and B of rank {b.shape[1]}; the file is broken"
+            )
+    ranks = {module: a.shape[0] for module, (a, _) in weights.layers.items()}
+    _inject(backbone, name, targets, ranks, weights.scale)
     with torch.no_grad():
         for module, layer in _layers_of(backbone, name).items():
             for factor, value in zip((layer.lora_A[name], layer.lora_B[name]), weights.layers[module], strict=True):
@@ -149,8 +179,8 @@ def weights(backbone: Backbone, name: str) -> LoraWeights:
         module: tuple(f[name].weight.detach().float().cpu().clone() for f in (layer.lora_A, layer.lora_B))
         for module, layer in layers.items()
     }
-    alpha = float(next(iter(layers.values())).lora_alpha[name])
-    return LoraWeights(copies, alpha)
+    layer = next(iter(layers.values()))
+    return LoraWeights(copies, layer.lora_alpha[name] / layer.r[name])
 
 
 def names(backbone: Backbone) -> list[str]:

@@ -10,8 +10,9 @@ tokenized as usual, the token's places are filled with a placeholder, and the le
 replace the placeholder's rows on their way into the encoder.  So nothing has to be restored,
 every other row stays bit-identical, and gradients reach the vectors and nothing else.
 
-Spans (where a token stands) come from this substitution itself, by occurrence; a superclass
-prompt is the same substitution with plain words, so its spans match those of the original.
+Spans (where a token stands) come from this substitution itself, by occurrence.  A superclass
+prompt is encoded by the same substitution with plain words, piece by piece, so its spans match
+those of the original also where a letter follows a token ("<toy>s" is "toy" and "s", not "toys").
 """
 
 from __future__ import annotations
@@ -75,7 +76,10 @@ class _Tokenized:
 
 
 def superclass_prompt(text: str, tokens: Sequence[SpecialToken]) -> str:
-    """c~_tgt of Sec. 3.3: "A <toy> is riding a <dog>" -> "A toy is riding a dog"."""
+    """c~_tgt of Sec. 3.3, to show: "A <toy> is riding a <dog>" -> "A toy is riding a dog".
+
+    To encode it, give the original text to ``PromptEncoder.encode`` with ``as_superclass``.
+    """
     known = _by_name(tokens)
     return "".join(known[part].superclass if part in known else part for part in _parts(text, known))
 
@@ -101,6 +105,13 @@ class PromptEncoder:
             ValueError: a prompt is too long, or names a special token that is not among ``tokens``.
         """
         known = _by_name(tokens)
+        width = self.text_encoder.get_input_embeddings().weight.shape[1]
+        for token in tokens:
+            if token.vectors.shape[1] != width:
+                raise ValueError(
+                    f"token {token.name}: its vectors have width {token.vectors.shape[1]}, those of this base have "
+                    f"{width}; its LoRA was trained on another base"
+                )
         rows = [self._tokenize(text, known, as_superclass) for text in texts]
         device = self.text_encoder.device
         ids = torch.tensor([row.ids for row in rows], device=device)
@@ -113,17 +124,22 @@ class PromptEncoder:
         Args:
             text: a prompt with special tokens.
             tokens: those it may name.
-            as_superclass: the places of the superclass words in ``superclass_prompt(text, tokens)``.
+            as_superclass: the places of the superclass words in what ``encode`` makes with ``as_superclass``.
         """
         return self._tokenize(text, _by_name(tokens), as_superclass).spans
 
-    def word_spans(self, text: str, word: str) -> list[TokenSpan]:
+    def word_spans(self, text: str, word: str, tokens: Sequence[SpecialToken] = ()) -> list[TokenSpan]:
         """Where each occurrence of a plain word, or of several words in a row, stands.
+
+        Args:
+            text: a prompt.
+            word: plain words in it.
+            tokens: the special tokens the prompt may name as well.
 
         Raises:
             ValueError: the text does not hold the word.
         """
-        ids, wanted = self._tokenize(text, {}, False).ids, self._plain_ids(word)
+        ids, wanted = self._tokenize(text, _by_name(tokens), False).ids, self._plain_ids(word)
         starts = [i for i in range(len(ids)) if wanted and ids[i : i + len(wanted)] == wanted]
         if not starts:
             raise ValueError(f"word: got {word!r}, which does not stand in the prompt {text!r}")

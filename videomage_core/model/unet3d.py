@@ -8,12 +8,14 @@ by substring) and ``transformer_in``.
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from . import attention_maps
@@ -67,12 +69,7 @@ class UNet3DBackbone:
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """See ``Backbone``; sides must be multiples of the autoencoder's factor."""
         factor = self.spatial_factor
-        if height % factor or width % factor or min(height, width) < factor:
-            nearest = [max(factor, round(side / factor) * factor) for side in (height, width)]
-            raise ValueError(
-                f"size: got {height}x{width} pixels (height x width), both must be multiples of {factor}; "
-                f"nearest: {nearest[0]}x{nearest[1]}"
-            )
+        _require_multiples(factor, height, width)
         return self.unet.config.in_channels, frames, height // factor, width // factor
 
     @torch.no_grad()
@@ -105,9 +102,9 @@ class UNet3DBackbone:
         """See ``Backbone``."""
         return self.prompts.spans(text, tokens, as_superclass)
 
-    def word_spans(self, text: str, word: str) -> list[TokenSpan]:
+    def word_spans(self, text: str, word: str, tokens: Sequence[SpecialToken] = ()) -> list[TokenSpan]:
         """See ``Backbone``."""
-        return self.prompts.word_spans(text, word)
+        return self.prompts.word_spans(text, word, tokens)
 
     def _level(self, t: torch.Tensor) -> Level:
         alpha_bar = self.alphas_cumprod[t]
@@ -118,7 +115,8 @@ class UNet3DBackbone:
         length = len(self.alphas_cumprod)
         if not 1 <= steps <= length:
             raise ValueError(f"steps: got {steps}, allowed: 1 to {length}")
-        times = torch.arange(steps).flip(0) * (length // steps) + self.steps_offset
+        offset = self.steps_offset if steps < length else 0  # with every step there is no room for one
+        times = torch.arange(steps).flip(0) * (length // steps) + offset
         noisy = [self._level(t) for t in times.clamp(max=length - 1)]
         zero = torch.tensor(0)
         clean = Level(zero, torch.tensor(1.0), torch.tensor(0.0)) if self.set_alpha_to_one else self._level(zero)
@@ -176,48 +174,90 @@ def load_unet3d(folder: str | Path = EMOJI_BASE, dtype: str = "auto", device: st
     Args:
         folder: holds ``unet vae text_encoder tokenizer scheduler``; weights as safetensors or
             ``.bin``, which is read with ``weights_only``.  Nothing is downloaded.
-        dtype: "fp32", "fp16", "bf16"; "auto" is fp16 on a GPU and fp32 on a CPU.
+        dtype: "fp32", "fp16", "bf16"; "auto" is fp32 on a CPU, and on a GPU bf16, or fp16 if it has no bf16.
         device: a torch device; "auto" takes a GPU where there is one.
 
     Raises:
         FileNotFoundError: no such folder, or parts of a base are missing; all of them are named.
-        ValueError: the folder holds another kind of model, or dtype is unknown.
+        ValueError: the folder holds another kind of model or a broken file, or dtype or device is unknown.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()
+    where = _device(device)
+    chosen = _dtype(dtype, where)
     check_base_folder(folder)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if dtype == "auto":
-        dtype = "fp16" if torch.device(device).type == "cuda" else "fp32"
-    if dtype not in _DTYPES:
-        raise ValueError(f"dtype: got {dtype!r}, allowed: 'auto', {', '.join(map(repr, _DTYPES))}")
 
     # slow to import, and not needed to refuse a wrong folder
     from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    def weights(kind: Any, part: str) -> Any:
-        loaded = kind.from_pretrained(folder / part, local_files_only=True, **_load_options(kind, _DTYPES[dtype]))
-        return loaded.to(device)
-
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     tokenizer.model_max_length = min(tokenizer.model_max_length, 77)  # a missing setting means infinity
     return UNet3DBackbone(
         folder.name,
-        weights(UNet3DConditionModel, "unet"),
-        weights(AutoencoderKL, "vae"),
-        weights(CLIPTextModel, "text_encoder"),
+        _load_weights(UNet3DConditionModel, folder / "unet", chosen).to(where),
+        _load_weights(AutoencoderKL, folder / "vae", chosen).to(where),
+        _load_weights(CLIPTextModel, folder / "text_encoder", chosen).to(where),
         tokenizer,
         DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
     )
 
 
-def _load_options(kind: Any, dtype: torch.dtype) -> dict[str, Any]:
-    """Both libraries renamed ``torch_dtype`` to ``dtype``, at different times."""
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        have = ", ".join(["'auto'", "'cpu'", *(f"'cuda:{i}'" for i in range(torch.cuda.device_count()))])
+        raise ValueError(f"device: got {name!r}, this machine has {have}") from error
+    return device
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        on_gpu = "bf16" if device.type != "cuda" or torch.cuda.is_bf16_supported() else "fp16"
+        name = "fp32" if device.type == "cpu" else on_gpu
+    if name not in _DTYPES:
+        raise ValueError(f"dtype: got {name!r}, allowed: 'auto', {', '.join(map(repr, _DTYPES))}")
+    return _DTYPES[name]
+
+
+def _load_weights(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
+    """One part of a base; ValueError if its file is broken or lacks weights, which libraries fill at random."""
     import transformers
 
+    # both libraries renamed ``torch_dtype`` to ``dtype``, at different times
     renamed = kind.__module__.startswith("transformers") and int(transformers.__version__.split(".")[0]) >= 5
-    return {"dtype" if renamed else "torch_dtype": dtype}
+    options: dict[str, Any] = {"dtype" if renamed else "torch_dtype": dtype}
+    if not any(f for name in _WEIGHTS for f in folder.glob(name) if ".fp16." not in f.name):
+        options["variant"] = "fp16"
+    try:
+        part, report = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True, **options)
+    except (OSError, RuntimeError, ValueError, NotImplementedError, SafetensorError, pickle.UnpicklingError) as error:
+        raise ValueError(f"base: the weights in {folder} cannot be read ({error}); copy them again") from error
+    missing = sorted(name for name in report["missing_keys"] if not name.endswith("position_ids"))
+    if missing or report["mismatched_keys"]:
+        first = missing[0] if missing else str(next(iter(report["mismatched_keys"])))
+        count = len(missing) + len(report["mismatched_keys"])
+        raise ValueError(f"base: {count} weights in {folder} are missing or misfit, e.g. {first}; copy them again")
+    return part
+
+
+def check_size(folder: Path, height: int, width: int) -> None:
+    """Raise ValueError, before anything is loaded, if a base cannot make videos of that size."""
+    check_base_folder(folder)
+    blocks = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))["block_out_channels"]
+    _require_multiples(2 ** (len(blocks) - 1), height, width)
+
+
+def _require_multiples(factor: int, height: int, width: int) -> None:
+    if height % factor or width % factor or min(height, width) < factor:
+        nearest = [max(factor, round(side / factor) * factor) for side in (height, width)]
+        raise ValueError(
+            f"size: got {height}x{width} pixels (height x width), both must be multiples of {factor}; "
+            f"nearest: {nearest[0]}x{nearest[1]}"
+        )
 
 
 def check_base_folder(folder: Path) -> None:
@@ -230,6 +270,10 @@ def check_base_folder(folder: Path) -> None:
             missing.append(f"{part}/{config}")
         if part not in missing and not any(f for pattern in _WEIGHTS for f in (folder / part).glob(pattern)):
             missing.append(f"{part}/*.safetensors (or *.bin)")
+    tokenizer = folder / "tokenizer"
+    pieces = [name for name in ("vocab.json", "merges.txt") if not (tokenizer / name).is_file()]
+    if "tokenizer" not in missing and not (tokenizer / "tokenizer.json").is_file():
+        missing += [f"tokenizer/{name}" for name in pieces]
     if "scheduler" not in missing and not (folder / "scheduler" / "scheduler_config.json").is_file():
         missing.append("scheduler/scheduler_config.json")
     if missing:

@@ -36,7 +36,7 @@ def concept(emoji_base) -> Concept:
         layers[target.module] = (a, torch.randn(layer.out_features, 2, generator=generator) * 0.1)
     return Concept(
         "subject",
-        LoraWeights(layers, alpha=6.0),
+        LoraWeights(layers, scale=3.0),
         (SpecialToken("<toy_1>", torch.randn(2, 96, generator=generator), "stuffed animal"),),
         "emoji_base",
         fingerprint(emoji_base.network),
@@ -130,6 +130,9 @@ def test_a_missing_a_truncated_and_a_strange_file_are_refused(concept, tmp_path)
     save_file({"lora": torch.zeros(1)}, path, metadata={"videomage": "{'format': __import__('os')}"})
     with pytest.raises(ValueError, match=r"the metadata of toy\.safetensors cannot be read"):
         load_lora(path)
+    save_file({"lora": torch.zeros(1)}, path, metadata={"videomage": "[1]"})
+    with pytest.raises(ValueError, match=r"the metadata of toy\.safetensors cannot be read \(it is a list\)"):
+        load_lora(path)
     save_file({"lora": torch.zeros(1)}, path, metadata={"videomage": '{"format": 99}'})
     with pytest.raises(ValueError, match="is of format 99, allowed is 1"):
         load_lora(path)
@@ -159,3 +162,20 @@ def test_a_name_that_leads_out_of_the_folder_is_refused(tmp_path, name):
 def test_a_name_may_have_sub_folders(tmp_path):
     assert lora_path(tmp_path, "toys/bear") == tmp_path.resolve() / "toys" / "bear.safetensors"
     assert lora_path(tmp_path, "bear.safetensors") == tmp_path.resolve() / "bear.safetensors"
+
+
+def test_layers_of_different_ranks_come_back_as_they_were(concept, tmp_path):
+    first = next(iter(concept.weights.layers))
+    a, b = concept.weights.layers[first]
+    layers = {**concept.weights.layers, first: (torch.cat([a, a]), torch.cat([b, b], dim=1))}
+    mixed = dataclasses.replace(concept, weights=LoraWeights(layers, scale=0.5))
+    save_lora(tmp_path / "mixed.safetensors", mixed)
+    again = load_lora(tmp_path / "mixed.safetensors").weights
+    assert all(torch.allclose(again.delta(m), mixed.weights.delta(m), atol=1e-6) for m in layers)
+
+
+@pytest.mark.parametrize("text", ["!!!", "JSFQUy1BZG9iZS0zLjA=", ""])
+def test_a_thumbnail_that_is_no_small_png_is_left_out(concept, tmp_path, monkeypatch, text):
+    monkeypatch.setattr("videomage_core.data.lora_file._picture_to_text", lambda _: text)
+    save_lora(tmp_path / "toy.safetensors", concept)
+    assert load_lora(tmp_path / "toy.safetensors").thumbnail is None

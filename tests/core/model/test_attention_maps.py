@@ -119,3 +119,9 @@ def test_cross_maps_without_tokens_are_refused(emoji_base):
         emoji_base.record(emoji_base.map_sites("cross")),
     ):
         pass
+
+
+def test_temporal_maps_of_one_frame_are_refused(emoji_base, latents):
+    sites = emoji_base.map_sites("temporal")[:1]
+    with pytest.raises(ValueError, match="frames: got 1, but temporal"), emoji_base.record(sites, SPANS):
+        emoji_base.predict(latents[:, :, :1], emoji_base.levels(4)[0], text_of(emoji_base))

@@ -14,14 +14,14 @@ def predict(base, x):
     return base.predict(x, base.levels(4)[1], base.encode_prompt(["a dog is jumping on grass"]))
 
 
-def random_lora(base, role: str, seed: int, rank: int = 3, alpha: float = 6.0) -> LoraWeights:
+def random_lora(base, role: str, seed: int, rank: int = 3, scale: float = 2.0) -> LoraWeights:
     generator = torch.Generator().manual_seed(seed)
     layers = {}
     for target in base.targets(role):
         layer = base.network.get_submodule(target.module)
         a = torch.randn(rank, layer.in_features, generator=generator) * 0.05
         layers[target.module] = (a, torch.randn(layer.out_features, rank, generator=generator) * 0.05)
-    return LoraWeights(layers, alpha)
+    return LoraWeights(layers, scale)
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,7 @@ def test_several_loras_add_up_on_one_base(emoji_base, latents):
         m: (torch.cat([one.layers[m][0], two.layers[m][0]]), torch.cat([one.layers[m][1], two.layers[m][1]], dim=1))
         for m in one.layers
     }
-    lora.load(emoji_base, "both", LoraWeights(both, alpha=12.0))
+    lora.load(emoji_base, "both", LoraWeights(both, scale=2.0))
     with torch.no_grad():
         with lora.active(emoji_base, {"one": 1, "two": 1}):
             added = predict(emoji_base, latents)
@@ -78,7 +78,7 @@ def test_weights_come_back_as_they_were_loaded(emoji_base):
     weights = random_lora(emoji_base, "temporal", 3)
     lora.load(emoji_base, "x", weights)
     again = lora.weights(emoji_base, "x")
-    assert again.alpha == weights.alpha and again.rank == 3
+    assert again.scale == weights.scale and again.rank == 3
     assert all(torch.equal(again.layers[m][i], weights.layers[m][i]) for m in weights.layers for i in (0, 1))
 
 
@@ -144,3 +144,39 @@ def test_bad_names_and_misfits_are_refused(emoji_base):
         lora.load(emoji_base, "z", LoraWeights({module: (torch.zeros(2, 8), torch.zeros(8, 2))}, 2))
     with pytest.raises(ValueError, match="targets: got none"):
         lora.add(emoji_base, "z", [], rank=2)
+
+
+def test_layers_may_differ_in_rank(emoji_base, latents):
+    weights = random_lora(emoji_base, "spatial", 7)
+    first = next(iter(weights.layers))
+    a, b = weights.layers[first]
+    padded = (torch.cat([a, a * 3]), torch.cat([b, torch.zeros_like(b)], dim=1))
+    lora.load(emoji_base, "even", weights)
+    lora.load(emoji_base, "mixed", LoraWeights({**weights.layers, first: padded}, weights.scale))
+    with torch.no_grad():
+        with lora.active(emoji_base, {"even": 1}):
+            even = predict(emoji_base, latents)
+        with lora.active(emoji_base, {"mixed": 1}):
+            assert torch.allclose(predict(emoji_base, latents), even, atol=1e-3)
+
+
+def test_dropout_is_off_until_a_trainer_turns_it_on(emoji_base, latents):
+    parameters = lora.add(emoji_base, "x", emoji_base.targets("spatial"), rank=2, dropout=0.5)
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.fill_(0.05)
+        with lora.active(emoji_base, {"x": 1}):
+            assert torch.equal(predict(emoji_base, latents), predict(emoji_base, latents))
+
+
+def test_a_wrong_layer_is_refused_before_anything_is_changed(emoji_base):
+    targets = [*emoji_base.targets("spatial")[:1], Target("nowhere"), Target("conv_in")]
+    with pytest.raises(ValueError, match="has no linear layer 'nowhere' and 1 more"):
+        lora.add(emoji_base, "x", targets, rank=2)
+    assert lora.names(emoji_base) == []
+
+
+def test_factors_of_two_ranks_are_refused(emoji_base):
+    module, (a, b) = next(iter(random_lora(emoji_base, "spatial", 8).layers.items()))
+    with pytest.raises(ValueError, match="has A of rank 3 and B of rank 1; the file is broken"):
+        lora.load(emoji_base, "x", LoraWeights({module: (a, b[:, :1])}))

@@ -76,6 +76,16 @@ def test_a_prompt_past_77_tokens_is_refused(emoji_base):
     assert emoji_base.encode_prompt(["dog " * 75]).shape == (1, 77, 96)
 
 
+def test_plain_words_are_found_beside_special_tokens(emoji_base):
+    toy = token("<toy>", emoji_base, count=3)
+    assert emoji_base.word_spans("a <toy> and a cat", "cat", [toy])[0].positions == (7,)
+
+
+def test_a_token_of_another_bases_width_is_refused(emoji_base):
+    with pytest.raises(ValueError, match="vectors have width 1024, those of this base have 96"):
+        emoji_base.encode_prompt(["a <toy>"], [SpecialToken("<toy>", torch.zeros(1, 1024), "dog")])
+
+
 def test_a_word_that_is_not_there_is_refused(emoji_base):
     with pytest.raises(ValueError, match="'cat', which does not stand in the prompt"):
         emoji_base.word_spans("a dog", "cat")

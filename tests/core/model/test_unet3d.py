@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import UNet3DConditionModel
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from videomage_core.model.text import TokenSpan
 from videomage_core.model.unet3d import EMOJI_BASE, UNet3DBackbone, load_unet3d
@@ -75,7 +75,7 @@ def test_levels_go_from_noise_to_clean(emoji_base):
     assert all(torch.isclose(level.a**2 + level.s**2, torch.tensor(1.0)) for level in levels)
     random = emoji_base.random_level(5, torch.Generator().manual_seed(0))
     assert random.t.shape == random.a.shape == (5,)
-    assert len(emoji_base.levels(1000)) == 1001
+    assert [int(level.t) for level in emoji_base.levels(1000)[:-1]] == list(range(999, -1, -1))
     with pytest.raises(ValueError, match="steps: got 1001, allowed: 1 to 1000"):
         emoji_base.levels(1001)
 
@@ -126,6 +126,42 @@ def test_a_missing_folder_and_half_a_base_are_named(copied_base, tmp_path):
     shutil.rmtree(copied_base / "scheduler")
     with pytest.raises(FileNotFoundError, match=r"lacks scheduler, unet/\*.safetensors"):
         load_unet3d(copied_base)
+
+
+def test_a_broken_or_partial_file_is_refused_not_filled_at_random(copied_base):
+    weights = copied_base / "text_encoder" / "model.safetensors"
+    kept = load_file(weights)
+    some = {name: w for name, w in kept.items() if "token_embedding" not in name}
+    save_file(some, weights, metadata={"format": "pt"})
+    with pytest.raises(
+        ValueError, match=r"1 weights in .*text_encoder are missing or misfit, e\.g\. .*token_embedding"
+    ):
+        load_unet3d(copied_base, device="cpu")
+    save_file(kept, weights, metadata={"format": "pt"})
+    unet = copied_base / "unet" / "diffusion_pytorch_model.safetensors"
+    whole = unet.read_bytes()
+    unet.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"the weights in .*unet cannot be read .*copy them again"):
+        load_unet3d(copied_base, device="cpu")
+    (copied_base / "tokenizer" / "vocab.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"lacks tokenizer/vocab\.json"):
+        load_unet3d(copied_base, device="cpu")
+
+
+def test_a_folder_with_fp16_files_only_loads(emoji_base, copied_base, latents):
+    for part, name in (
+        ("unet", "diffusion_pytorch_model"),
+        ("vae", "diffusion_pytorch_model"),
+        ("text_encoder", "model"),
+    ):
+        (copied_base / part / f"{name}.safetensors").rename(copied_base / part / f"{name}.fp16.safetensors")
+    loaded, text = load_unet3d(copied_base, device="cpu"), emoji_base.encode_prompt(["a dog"])
+    level = loaded.levels(4)[1]
+    assert torch.equal(loaded.predict(latents, level, text), emoji_base.predict(latents, level, text))
+
+
+def test_the_text_encoders_weights_are_named_for_both_versions_of_transformers():
+    assert all(name.startswith("text_model.") for name in load_file(EMOJI_BASE / "text_encoder" / "model.safetensors"))
 
 
 def test_another_kind_of_network_is_refused(copied_base):
