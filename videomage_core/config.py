@@ -92,3 +92,74 @@ class TrainingConfig(Settings):
         if self.warmup_steps >= self.steps > 0:
             return [f"warmup_steps: got {self.warmup_steps}, must be fewer than steps ({self.steps})"]
         return []
+
+
+@dataclass(frozen=True)
+class LoraTrainingConfig(TrainingConfig):
+    """What the LoRA trainings share."""
+
+    rank: int = setting(4, "rank R of the LoRA (paper, Sec. 4.1)", 1, 1024)
+    learning_rate: float = setting(1e-4, "peak learning rate of the LoRA (paper, Sec. 4.1)", 0, 1)
+    layers: str = setting(
+        "all",
+        "all: every linear layer of the transformers, as MotionDirector; attention: q, k, v and out alone (ours)",
+        choices=("all", "attention"),
+    )
+    dropout: float = setting(0.0, "share of the LoRA's inputs dropped in training; 0 is off (ours)", 0, 0.9)
+    batch_size: int = setting(1, "pictures or clips in one forward (ours)", 1, 256)
+    height: int = setting(320, "height in pixels (paper, Sec. 4.1)", 8, 4096)
+    width: int = setting(576, "width in pixels (paper, Sec. 4.1)", 8, 4096)
+    gradient_checkpointing: bool = setting(
+        True, "recompute activations on the way back: about a third slower, a fraction of the memory (ours)"
+    )
+
+
+@dataclass(frozen=True)
+class SubjectConfig(LoraTrainingConfig):
+    """Subject LoRA (Sec. 3.2, Eq. 2-4)."""
+
+    token_learning_rate: float = setting(1e-3, "peak learning rate of the token's vectors (paper, Sec. 4.1)", 0, 1)
+    token_vectors: int = setting(1, "vectors the special token stands for (ours)", 1, 16)
+    lambda1: float = setting(0.25, "weight of L_reg, which keeps the base's motion; 0 is off (paper, Eq. 4)", 0, 100)
+    auxiliary_clips: int = setting(16, "clips the base makes for L_reg where none are given (ours)", 1, 10_000)
+    auxiliary_frames: int = setting(8, "frames of the auxiliary clips (ours)", 2, 256)
+    auxiliary_guidance: float = setting(5.0, "guidance scale of the clips that the base makes (ours)", 1, 100)
+    auxiliary_steps: int = setting(25, "denoising steps of the clips that the base makes (ours)", 1, 1000)
+    flip: bool = setting(False, "show pictures mirrored too; wrong for what has a left and a right (ours)")
+    smallest_crop: float = setting(1.0, "cuts keep at least this share of a picture's sides; 1 is off (ours)", 0.2, 1)
+    views: int = setting(8, "ways each picture is cut or mirrored, drawn once; without either, 1 (ours)", 1, 256)
+    fit: str = setting(
+        "crop", "crop: cut pictures to the video's shape; pad: show all of them (ours)", choices=("crop", "pad")
+    )
+
+
+@dataclass(frozen=True)
+class MotionConfig(LoraTrainingConfig):
+    """Appearance-agnostic motion LoRA (Sec. 3.2, Eq. 5)."""
+
+    frames: int = setting(24, "frames taken of each clip (paper, Sec. 4.1)", 2, 1024)
+    objective: str = setting(
+        "appearance-agnostic",
+        "appearance-agnostic: Eq. 5; debiased: MotionDirector's appearance-debiased temporal loss",
+        choices=("appearance-agnostic", "debiased"),
+    )
+    omega: float = setting(0.5, "how far the clip's appearance is taken out; 0 is the plain loss (paper, Eq. 5)", 0, 10)
+    input_transformer: bool = setting(True, "train the temporal transformer at the network's input too (ours)")
+    inversion_steps: int = setting(300, "steps of textual inversion for each subject of a clip (ours)", 1, 100_000)
+    inversion_learning_rate: float = setting(1e-3, "peak, of the inverted tokens' vectors (paper, Sec. 4.1)", 0, 1)
+    inversion_vectors: int = setting(1, "vectors each inverted token stands for (ours)", 1, 16)
+    inversion_frame: float = setting(
+        0.0, "the frame whose subjects are inverted, as a share of the clip: 0 the first, 1 the last (ours)", 0, 1
+    )
+    inversion_background: float = setting(
+        0.8, "brightness of the plain background behind a cut-out subject, 0 black to 1 white (ours)", 0, 1
+    )
+    appearance_prompt: str = setting(
+        "A static video of {subjects}", "c_ap, the static appearance, with {subjects} for the tokens (paper, Sec. 7.1)"
+    )
+
+    def contradictions(self) -> list[str]:
+        problems = super().contradictions()
+        if "{subjects}" not in self.appearance_prompt:
+            problems.append(f"appearance_prompt: got {self.appearance_prompt!r}, must hold {{subjects}}")
+        return problems

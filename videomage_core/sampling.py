@@ -20,6 +20,7 @@ import torch
 
 from .config import SamplingConfig
 from .model.backbone import Backbone, Level, Prediction
+from .model.text import SpecialToken
 from .run import Run
 
 
@@ -175,15 +176,17 @@ def generate_videos(
     seeds: Sequence[int],
     config: SamplingConfig,
     run: Run | None = None,
+    tokens: Sequence[SpecialToken] = (),
 ) -> torch.Tensor:
     """Prompts to videos with the base as it stands, all in one batch.
 
     Args:
-        backbone: the base.
-        prompts: N prompts without special tokens.
+        backbone: the base, with whatever LoRAs are active on it.
+        prompts: N prompts.
         seeds: N seeds; a video depends on its prompt and seed, not on its neighbours.
         config: size, steps, guidance.
         run: progress and cancel.
+        tokens: the special tokens the prompts may name.
 
     Returns:
         Pixels [N, 3, F, H, W] in -1..1.
@@ -191,7 +194,8 @@ def generate_videos(
     if len(prompts) != len(seeds) or not prompts:
         raise ValueError(f"seeds: got {len(seeds)} for {len(prompts)} prompts, give one for each, and at least one")
     shape = backbone.latent_shape(config.frames, config.height, config.width)
-    text = backbone.encode_prompt(prompts)
-    negative = backbone.encode_prompt([config.negative_prompt]).expand_as(text)
+    with torch.no_grad():
+        text = backbone.encode_prompt(prompts, tokens)
+        negative = backbone.encode_prompt([config.negative_prompt]).expand_as(text)
     noise = torch.cat([start_noise(shape, seed) for seed in seeds])
     return backbone.decode_video(sample(backbone, noise, text, negative, config, run))

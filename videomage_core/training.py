@@ -11,6 +11,7 @@ cut in between leaves the old one whole.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
@@ -80,6 +81,7 @@ def fit(
     identity: str,
     run: Run | None = None,
     sample_at: Callable[[int], torch.Tensor] | None = None,
+    loss_scale: float = 1.0,
 ) -> History:
     """Train the groups' parameters in place, or go on where an earlier run stopped.
 
@@ -93,6 +95,8 @@ def fit(
             identity is refused.
         run: progress and cancel.
         sample_at: a video [3, F, H, W] to look at, made every ``config.sample_every`` steps.
+        loss_scale: the loss is this many times larger on the way back, so that small gradients
+            survive half precision; a power of two changes nothing else.
 
     Raises:
         Cancelled: the host stopped the run; a checkpoint was written first.
@@ -113,7 +117,7 @@ def fit(
         while done < config.steps:
             run.check()
             began, whole = time.monotonic(), False
-            terms = _one_step(groups, loss_at, optimizer, config, done)
+            terms = _one_step(groups, loss_at, optimizer, config, done, loss_scale)
             history.add(terms, time.monotonic() - began)
             done, whole = done + 1, True
             run.progress(done, config.steps, "training")
@@ -130,7 +134,12 @@ def fit(
 
 
 def _one_step(
-    groups: Sequence[ParameterGroup], loss_at: LossAt, optimizer: Any, config: TrainingConfig, step: int
+    groups: Sequence[ParameterGroup],
+    loss_at: LossAt,
+    optimizer: Any,
+    config: TrainingConfig,
+    step: int,
+    loss_scale: float,
 ) -> dict[str, float]:
     """One optimiser step; returns the mean of each loss term over its forwards."""
     for entry, group in zip(optimizer.param_groups, groups, strict=True):
@@ -143,16 +152,38 @@ def _one_step(
             terms = loss_at(generator)
             total = sum(terms.values(), torch.zeros(()))
             _require_finite(terms, step)
-            (total / config.accumulation).backward()
+            (total * (loss_scale / config.accumulation)).backward()
         for name, term in terms.items():
             means[name] = means.get(name, 0.0) + float(term.detach()) / config.accumulation
     parameters = [p for group in groups for p in group.parameters.values()]
+    if loss_scale != 1:
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad /= loss_scale
     norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_gradient_norm or math.inf)
     if not norm.isfinite():
         raise TrainingDiverged(_diverged("the gradient", step))
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return means
+
+
+def loss_scale_for(dtype: torch.dtype) -> float:
+    """What ``fit`` should scale the loss by for a base of that precision: fp16 rounds small gradients to zero."""
+    return 1024.0 if dtype == torch.float16 else 1.0
+
+
+def digest(*parts: object) -> str:
+    """A short mark of texts, numbers and tensors, to tell one training's inputs from another's."""
+    mark = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, torch.Tensor):
+            mark.update(f"{tuple(part.shape)}".encode())
+            mark.update(part.detach().float().cpu().contiguous().numpy().tobytes())
+        else:
+            mark.update(repr(part).encode())
+        mark.update(b"|")
+    return mark.hexdigest()[:16]
 
 
 def schedule(step: int, config: TrainingConfig) -> float:

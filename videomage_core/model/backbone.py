@@ -71,6 +71,10 @@ class Backbone(Protocol):
         """Where the network computes."""
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights; latents, maps and losses are float32 whatever it is."""
+
+    @property
     def network(self) -> nn.Module:
         """The denoising network, in which ``targets`` and ``map_sites`` name their layers."""
 
@@ -111,8 +115,20 @@ class Backbone(Protocol):
         A one-frame video passes no temporal layer.
         """
 
-    def targets(self, role: Role) -> list[Target]:
-        """The linear layers of one role.  Roles may overlap in a base that does not split them."""
+    def initial_vectors(self, words: str, count: int) -> torch.Tensor:
+        """Vectors [count, D] for a new special token to start from: those of ``words``, repeated as needed."""
+
+    def targets(self, role: Role, attention_only: bool = False, input_transformer: bool = True) -> list[Target]:
+        """The linear layers of one role.  Roles may overlap in a base that does not split them.
+
+        Args:
+            role: spatial layers learn looks, temporal ones motion.
+            attention_only: q, k, v and out alone, without projections and feed-forward layers.
+            input_transformer: with those of a temporal transformer at the network's input.
+        """
+
+    def checkpointing(self) -> AbstractContextManager[None]:
+        """Inside, the network recomputes activations on the way back instead of keeping them."""
 
     def map_sites(self, kind: Literal["cross", "temporal"]) -> list[Site]:
         """The layers whose attention can be recorded, in the order in which they run."""

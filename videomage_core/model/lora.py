@@ -17,13 +17,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from ..config import LoraTrainingConfig
 from .backbone import Backbone, Target
 
 
@@ -205,6 +206,39 @@ def active(backbone: Backbone, strengths: Mapping[str, float]) -> Iterator[None]
         yield
     finally:
         _activate(backbone, before, _state(backbone)[1])
+
+
+@contextmanager
+def in_training(
+    backbone: Backbone, name: str, targets: Sequence[Target], config: LoraTrainingConfig
+) -> Iterator[dict[str, torch.Tensor]]:
+    """A new LoRA on ``targets``, active and ready to be trained; afterwards the base is as it was.
+
+    Yields:
+        Its parameters by names that are the same in every run.
+    """
+    with leaving_no_trace(backbone), ExitStack() as stack:
+        parameters = add(backbone, name, targets, config.rank, dropout=config.dropout, seed=config.seed)
+        labels = [f"{target.module}.{factor}" for target in targets for factor in "AB"]
+        stack.enter_context(active(backbone, {name: 1.0}))
+        stack.enter_context(dropout(backbone, name, on=True))
+        if config.gradient_checkpointing:
+            stack.enter_context(backbone.checkpointing())
+        yield dict(zip(labels, parameters, strict=True))
+
+
+@contextmanager
+def dropout(backbone: Backbone, name: str, on: bool) -> Iterator[None]:
+    """Inside, an adapter's dropout is on or off; outside as before."""
+    modules = [layer.lora_dropout[name] for layer in _layers_of(backbone, name).values()]
+    before = [module.training for module in modules]
+    for module in modules:
+        module.train(on)
+    try:
+        yield
+    finally:
+        for module, mode in zip(modules, before, strict=True):
+            module.train(mode)
 
 
 def remove(backbone: Backbone, name: str) -> None:

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from . import attention_maps
 from .attention_maps import Maps, Site
@@ -45,6 +47,8 @@ class UNet3DBackbone:
         self.steps_offset = int(scheduler.config.get("steps_offset", 0))
         self.prediction: Prediction = _PREDICTIONS[scheduler.config.prediction_type]
         skip_temporal_layers_at_one_frame(unet)
+        if unet.device.type == "cpu":
+            unet.set_attn_processor(_CpuAttention())
         for part in (unet, vae, text_encoder):
             part.eval().requires_grad_(False)
 
@@ -131,13 +135,38 @@ class UNet3DBackbone:
         t = level.t.to(self.device).expand(x.shape[0])
         return self.unet(x.to(self.device, self.dtype), t, text.to(self.device, self.dtype)).sample.float()
 
-    def targets(self, role: Role) -> list[Target]:
+    def initial_vectors(self, words: str, count: int) -> torch.Tensor:
+        """See ``Backbone``."""
+        return self.prompts.initial_vectors(words, count)
+
+    def targets(self, role: Role, attention_only: bool = False, input_transformer: bool = True) -> list[Target]:
         """See ``Backbone``: all linear layers of the spatial, or of the temporal transformers."""
-        return [
-            Target(name)
+        names = [
+            name.removesuffix(".base_layer")  # as peft calls a layer that carries a LoRA
             for name, module in self.unet.named_modules()
-            if isinstance(module, nn.Linear) and _role_of(name) == role
+            if isinstance(module, nn.Linear) and _role_of(name) == role and not _is_lora(name)
         ]
+        if attention_only:
+            names = [name for name in names if {"attn1", "attn2"} & set(name.split("."))]
+        if not input_transformer:
+            names = [name for name in names if not name.startswith("transformer_in.")]
+        return [Target(name) for name in names]
+
+    @contextmanager
+    def checkpointing(self) -> Iterator[None]:
+        """See ``Backbone``; block by block (stock UNet3DConditionModel refuses it).
+
+        Hooks and recorded maps fire again on the way back, and the adapters active then must be
+        those that were active on the way there.
+        """
+        blocks = [*self.unet.down_blocks, self.unet.mid_block, *self.unet.up_blocks]
+        for block in blocks:
+            block.forward = partial(_recomputed, block.forward)
+        try:
+            yield
+        finally:
+            for block in blocks:
+                del block.forward  # the class's own again
 
     def map_sites(self, kind: Literal["cross", "temporal"]) -> list[Site]:
         """See ``Backbone``.  Both attention layers of a temporal block are temporal self-attention."""
@@ -150,6 +179,43 @@ class UNet3DBackbone:
     ) -> AbstractContextManager[Maps]:
         """See ``Backbone``."""
         return attention_maps.record(self.unet, sites, spans, rows, stop)
+
+
+class _CpuAttention:
+    """Attention on a CPU: written out for short sequences, where PyTorch's fused one is several times slower backwards.
+
+    Scores of up to 256 x 256 fit a core's cache; longer ones would cost memory that the fused one saves.
+    """
+
+    LONGEST = 256
+
+    def __init__(self) -> None:
+        from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
+
+        self.written_out, self.fused = AttnProcessor(), AttnProcessor2_0()
+
+    def __call__(
+        self,
+        attention: Any,
+        hidden_states: torch.Tensor,
+        encoder_hidden_states: torch.Tensor | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        short = max(hidden_states.shape[1], context.shape[1]) <= self.LONGEST
+        processor = self.written_out if short else self.fused
+        return processor(attention, hidden_states, encoder_hidden_states, *args, **kwargs)
+
+
+def _recomputed(forward: Any, *arguments: Any, **named: Any) -> Any:
+    if not torch.is_grad_enabled():
+        return forward(*arguments, **named)
+    return checkpoint(forward, *arguments, use_reentrant=False, **named)
+
+
+def _is_lora(name: str) -> bool:
+    return bool({"lora_A", "lora_B"} & set(name.split(".")))
 
 
 def _role_of(name: str) -> Role | None:

@@ -222,3 +222,25 @@ def test_zeroscope_size_in_bf16_predicts_records_and_gives_gradients(zeroscope_s
     assert cross.shape == (1, 1, 3, 8, 8) and temporal.shape == (1, 64, 3, 3)
     (gradient,) = torch.autograd.grad(cross.square().sum() + temporal.square().sum(), x)
     assert gradient.isfinite().all() and gradient.abs().max() > 0
+
+
+def test_written_out_attention_is_the_fused_one(emoji_base, latents):
+    from diffusers.models.attention_processor import AttnProcessor2_0
+
+    level, text = emoji_base.levels(10)[3], emoji_base.encode_prompt(["a dog"])
+    written = emoji_base.predict(latents, level, text)
+    before = dict(emoji_base.unet.attn_processors)
+    try:
+        emoji_base.unet.set_attn_processor(AttnProcessor2_0())
+        fused = emoji_base.predict(latents, level, text)
+    finally:
+        emoji_base.unet.set_attn_processor(before)
+    torch.testing.assert_close(written, fused, atol=1e-4, rtol=1e-4)
+
+
+def test_targets_can_be_narrowed(emoji_base):
+    every = {t.module for t in emoji_base.targets("temporal")}
+    attention = {t.module for t in emoji_base.targets("temporal", attention_only=True)}
+    inner = {t.module for t in emoji_base.targets("temporal", input_transformer=False)}
+    assert attention < every and all({"attn1", "attn2"} & set(name.split(".")) for name in attention)
+    assert every - inner and all(name.startswith("transformer_in.") for name in every - inner)

@@ -1,0 +1,1 @@
+"""The paper, a file a stage."""

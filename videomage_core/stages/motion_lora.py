@@ -1,0 +1,270 @@
+"""Learn a motion from a clip, without the looks of who performs it: Sec. 3.2, Eq. 5; Sec. 7.1.
+
+First the clip's subjects are cut out of one frame, and each is learned as a special token by
+textual inversion: the base stays frozen, Eq. 4's first term alone moves the token's vectors.
+Then a LoRA on the temporal layers learns
+
+    L_mot  = || eps_theta_m(x_t, c_m, t) - eps_apfree ||^2
+    eps_apfree = (1 + omega) * eps - omega * eps_theta(x_t, c_ap, t)       (Eq. 5)
+
+where c_m describes the motion in plain words, and c_ap the static appearance with the learned
+tokens: what the frozen base explains by appearance alone is taken out of the target.
+
+The other objective is MotionDirector's appearance-debiased temporal loss (Zhao et al. 2023, Eq. 4-6).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..config import MotionConfig, SamplingConfig, TrainingConfig
+from ..data.lora_file import Concept
+from ..data.masks import GivenMasks, PlainBackground, Segmenter
+from ..data.views import fit_to
+from ..model import lora
+from ..model.backbone import Backbone
+from ..model.fingerprint import fingerprint
+from ..model.text import SpecialToken
+from ..run import Run
+from ..sampling import add_noise, training_target
+from ..training import ParameterGroup, digest, fit, loss_scale_for
+from .subject_lora import prediction_error
+from .trained import Trained, details, look, thumbnail
+
+_MARGIN = 0.1  # around a cut-out subject, as a share of its larger side
+
+
+@dataclass(frozen=True)
+class MotionClip:
+    """A clip of the motion.
+
+    Attributes:
+        pixels: [3, F, H, W] in -1..1, with the config's number of frames, of any size.
+        subjects: plain words for each who performs it, e.g. ("person", "horse").
+        masks: theirs, [N, F, H, W] in 0..1, of any size; None: the segmenter finds them.
+        segmenter: finds them; None: as one subject on a plain background.
+        prompt: c_m for this clip; None: the training's.
+    """
+
+    pixels: torch.Tensor
+    subjects: tuple[str, ...] = ()
+    masks: torch.Tensor | None = None
+    segmenter: Segmenter | None = None
+    prompt: str | None = None
+
+
+@dataclass(frozen=True)
+class _Example:
+    latents: torch.Tensor  # [1, C, F, h, w]
+    motion: torch.Tensor  # c_m encoded, [1, T, D]
+    appearance: torch.Tensor | None  # c_ap encoded, [1, T, D]; None where no teacher is asked
+
+
+def train_motion(
+    backbone: Backbone,
+    clips: Sequence[MotionClip],
+    prompt: str,
+    config: MotionConfig,
+    folder: Path,
+    sampling: SamplingConfig | None = None,
+    sample_prompt: str | None = None,
+    run: Run | None = None,
+) -> Trained:
+    """Train, or resume, a motion LoRA.
+
+    Args:
+        backbone: the base; left as it was found, bit for bit.
+        clips: one or more clips of one motion.
+        prompt: c_m, the motion in plain words: "A person is riding a horse".
+        config: all settings.
+        folder: keeps checkpoints, so that a stopped training goes on.
+        sampling: size and steps of the samples; None makes none.
+        sample_prompt: of the samples; None: ``prompt``.
+        run: progress, previews and cancel.
+
+    Raises:
+        ValueError: no clip, no subjects where Eq. 5 needs them, a subject that cannot be found, too few frames.
+        Cancelled: stopped by the host; a checkpoint was written, and the same call goes on.
+        TrainingDiverged: the loss is no number any more.
+    """
+    run = run or Run()
+    with_teacher = config.objective == "appearance-agnostic" and config.omega > 0
+    _check(backbone, clips, prompt, config, with_teacher)
+    mark = fingerprint(backbone.network)
+    with torch.no_grad():
+        latents = [backbone.encode_video(_fitted(clip.pixels, config)[None]) for clip in clips]
+        texts = [backbone.encode_prompt([clip.prompt or prompt]) for clip in clips]
+    looks: list[torch.Tensor | None] = [None] * len(clips)
+    if with_teacher:
+        looks = [_appearance(backbone, clip, config, folder / f"inversion_{i}", run) for i, clip in enumerate(clips)]
+    examples = [_Example(x, text, c_ap) for x, text, c_ap in zip(latents, texts, looks, strict=True)]
+    identity = digest(
+        "motion", mark, *latents, *texts, *(c_ap for c_ap in looks if c_ap is not None), prompt,
+    )  # fmt: skip
+
+    def loss_at(generator: torch.Generator) -> dict[str, torch.Tensor]:
+        chosen = torch.randint(len(examples), (config.batch_size,), generator=generator)
+        return motion_loss(backbone, [examples[i] for i in chosen.tolist()], config, generator)
+
+    targets = backbone.targets("temporal", config.layers == "attention", config.input_transformer)
+    with lora.in_training(backbone, "motion", targets, config) as parameters:
+
+        def sample_at(step: int) -> torch.Tensor:
+            assert sampling is not None
+            with lora.dropout(backbone, "motion", on=False):
+                return look(backbone, sample_prompt or prompt, config.seed, sampling, run)
+
+        groups = [ParameterGroup("lora", parameters, config.learning_rate)]
+        look_at = sample_at if sampling is not None else None
+        history = fit(groups, loss_at, config, folder, identity, run, look_at, loss_scale_for(backbone.dtype))
+        sample = sample_at(config.steps) if sampling is not None else None
+        weights = lora.weights(backbone, "motion")
+    about = details(config, clips=len(clips))
+    return Trained(
+        Concept("motion", weights, (), backbone.name, mark, about, thumbnail(sample)), history, sample
+    )  # fmt: skip
+
+
+def motion_loss(
+    backbone: Backbone, examples: Sequence[_Example], config: MotionConfig, generator: torch.Generator
+) -> dict[str, torch.Tensor]:
+    """L_mot (Eq. 5), or the debiased loss, of freshly noised clips; the motion LoRA is active."""
+    x0 = torch.cat([example.latents for example in examples])  # [B,C,F,h,w]
+    text = torch.cat([example.motion for example in examples])
+    level = backbone.random_level(len(x0), generator)
+    eps = torch.randn(x0.shape, generator=generator).to(x0.device)
+    x_t = add_noise(x0, eps, level)
+    target = training_target(x0, eps, level, backbone.prediction)
+    appearance = [example.appearance for example in examples if example.appearance is not None]
+    if appearance:
+        with torch.no_grad(), lora.active(backbone, {}):  # theta: the base without the LoRA
+            static = backbone.predict(x_t, level, torch.cat(appearance))
+        target = appearance_free(target, static, config.omega)
+    output = backbone.predict(x_t, level, text)
+    terms = {"L_mot": (output - target).square().mean()}
+    if config.objective == "debiased":
+        anchor = int(torch.randint(x0.shape[2], (), generator=generator))
+        terms["L_debiased"] = (debiased(output, anchor) - debiased(target, anchor)).square().mean()
+    return terms
+
+
+def appearance_free(target: torch.Tensor, static: torch.Tensor, omega: float) -> torch.Tensor:
+    """eps_apfree (Eq. 5); its coefficients sum to 1, so it holds for every kind of native output.
+
+    Args:
+        target: what the network should put out, [B, C, F, h, w].
+        static: what the frozen base puts out for c_ap, the same shape.
+        omega: 0 gives ``target`` itself.
+    """
+    return target if omega == 0 else (1 + omega) * target - omega * static
+
+
+def debiased(output: torch.Tensor, anchor: int, beta: float = 1.0) -> torch.Tensor:
+    """phi of MotionDirector, Eq. 4: each frame of [B, C, F, h, w] against an anchor frame of the same clip."""
+    return (beta**2 + 1) ** 0.5 * output - beta * output[:, :, anchor : anchor + 1]
+
+
+def _check(
+    backbone: Backbone, clips: Sequence[MotionClip], prompt: str, config: MotionConfig, with_teacher: bool
+) -> None:
+    if not clips:
+        raise ValueError("clips: got none, give at least one clip of the motion")
+    backbone.latent_shape(config.frames, config.height, config.width)
+    for index, clip in enumerate(clips):
+        backbone.token_spans(clip.prompt or prompt, [])  # refuses a special token, and too long a prompt
+        if clip.pixels.shape[1] != config.frames:
+            raise ValueError(f"clip {index + 1}: got {clip.pixels.shape[1]} frames, wanted are {config.frames}")
+        if with_teacher and not clip.subjects:
+            raise ValueError(
+                f"clip {index + 1}: its subjects are not named; say who is seen, e.g. 'person' and 'horse', so that "
+                "their looks can be taken out, or choose omega 0, or the objective 'debiased'"
+            )
+
+
+def _fitted(pixels: torch.Tensor, config: MotionConfig) -> torch.Tensor:
+    """A clip [3, F, H, W] cut to the config's size."""
+    full = torch.ones(1, *pixels.shape[2:])
+    frames = [fit_to(torch.cat([frame, full]), config.height, config.width, "crop")[:3] for frame in pixels.unbind(1)]
+    return torch.stack(frames, dim=1)
+
+
+def _appearance(backbone: Backbone, clip: MotionClip, config: MotionConfig, folder: Path, run: Run) -> torch.Tensor:
+    """c_ap, encoded [1, T, D]: the clip's subjects as learned tokens, standing still."""
+    tokens = [
+        invert_subject(backbone, picture, f"<sub{i + 1}>", clip.subjects[i], config, folder / f"subject_{i + 1}", run)
+        for i, picture in enumerate(cut_out(clip, config))
+    ]
+    names = [token.name for token in tokens]
+    subjects = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    with torch.no_grad():
+        return backbone.encode_prompt([config.appearance_prompt.format(subjects=subjects)], tokens)
+
+
+def cut_out(clip: MotionClip, config: MotionConfig) -> list[torch.Tensor]:
+    """Each subject of one frame, alone on a plain background, [3, height, width] of the config.
+
+    Raises:
+        ValueError: the segmenter cannot find a subject.
+    """
+    index = round(config.inversion_frame * (clip.pixels.shape[1] - 1))
+    frame = clip.pixels[:, index]
+    segmenter = clip.segmenter or PlainBackground()
+    if clip.masks is not None:
+        segmenter = GivenMasks(clip.masks[:, index : index + 1])
+    masks = segmenter.segment(frame[:, None], clip.subjects)[:, 0]  # [N,1,H,W] -> [N,H,W]
+    plain = 2 * config.inversion_background - 1
+    pictures = []
+    for word, mask in zip(clip.subjects, masks, strict=True):
+        rows, columns = (mask > 0.5).any(1).nonzero().flatten(), (mask > 0.5).any(0).nonzero().flatten()
+        if len(rows) == 0:
+            raise ValueError(f"mask of {word!r}: it is faint in frame {index + 1}; choose another inversion_frame")
+        alone = frame * mask + plain * (1 - mask)
+        top, bottom, left, right = (int(v) for v in (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1))
+        cut = alone[:, top:bottom, left:right]
+        pictures.append(_on_plain(cut, plain, config))
+    return pictures
+
+
+def _on_plain(cut: torch.Tensor, plain: float, config: MotionConfig) -> torch.Tensor:
+    """A cut-out [3, h, w] in the middle of a plain picture of the config's size, all of it to be seen."""
+    height, width = cut.shape[-2:]
+    edge = round(_MARGIN * max(height, width))
+    canvas = torch.full((4, height + 2 * edge, width + 2 * edge), plain)
+    canvas[:3, edge : edge + height, edge : edge + width] = cut
+    return fit_to(canvas, config.height, config.width, "pad")[:3]
+
+
+def invert_subject(
+    backbone: Backbone,
+    picture: torch.Tensor,
+    name: str,
+    superclass: str,
+    config: MotionConfig,
+    folder: Path,
+    run: Run,
+) -> SpecialToken:
+    """Textual inversion (Sec. 7.1): a token for one picture [3, H, W]; the base is frozen, no LoRA."""
+    start = SpecialToken(name, backbone.initial_vectors(superclass, config.inversion_vectors), superclass)
+    vectors = torch.nn.Parameter(start.vectors.to(backbone.device))
+    learned = dataclasses.replace(start, vectors=vectors)
+    with torch.no_grad():
+        x0 = backbone.encode_video(picture[None, :, None])  # [3,H,W] -> [1,C,1,h,w]
+
+    def loss_at(generator: torch.Generator) -> dict[str, torch.Tensor]:
+        text = backbone.encode_prompt([f"A {name}"], [learned]).expand(config.batch_size, -1, -1)
+        error = prediction_error(backbone, x0.expand(config.batch_size, -1, -1, -1, -1), text, generator)
+        return {"L_sub": error.mean()}
+
+    loop = TrainingConfig(
+        steps=config.inversion_steps, save_every=config.save_every, seed=config.seed,
+        max_gradient_norm=config.max_gradient_norm,
+    )  # fmt: skip
+    groups = [ParameterGroup("token", {"vectors": vectors}, config.inversion_learning_rate)]
+    identity = digest("inversion", fingerprint(backbone.network), x0, superclass, config.batch_size)
+    fit(groups, loss_at, loop, folder, identity, run, loss_scale=loss_scale_for(backbone.dtype))
+    return dataclasses.replace(start, vectors=vectors.detach())

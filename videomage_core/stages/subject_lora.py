@@ -1,0 +1,298 @@
+"""Learn a subject from a few pictures: Sec. 3.2, Eq. 2-4.
+
+Trained are the vectors of a special token and a LoRA on the spatial layers:
+
+    L = L_sub + lambda1 * L_reg                                            (Eq. 4)
+
+L_sub is noise prediction on one-frame videos of the pictures (Eq. 2), L_reg the same on clips of
+other things with captions without the token (Eq. 3), with the LoRA on, so that it does not unlearn motion.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from ..config import SamplingConfig, SubjectConfig
+from ..data.lora_file import Concept
+from ..data.masks import require_useful, resize_mask
+from ..data.views import draw_views
+from ..model import lora
+from ..model.backbone import Backbone
+from ..model.fingerprint import Fingerprint, fingerprint
+from ..model.text import SpecialToken
+from ..run import Run
+from ..sampling import add_noise, generate_videos, training_target
+from ..training import ParameterGroup, digest, fit, loss_scale_for
+from .trained import Trained, details, look, thumbnail
+
+# The paper takes Panda-70M's clips.  Ours, where none are given: clips the base makes of these.
+GENERAL_CAPTIONS = (
+    "people are walking along a busy street in a city",
+    "waves are rolling onto a sandy beach",
+    "a car is driving down a country road",
+    "a woman is cooking in a kitchen",
+    "clouds are passing over a mountain lake",
+    "a man is playing the guitar on a stage",
+    "children are playing football in a park",
+    "a boat is sailing on a calm sea",
+    "a train is leaving a station",
+    "leaves are falling from a tree in autumn",
+    "a dancer is turning in an empty hall",
+    "traffic at night, seen from above",
+    "a river is flowing through a forest",
+    "someone is typing on a laptop in a cafe",
+    "snow is falling on a quiet village",
+    "a campfire is burning under the stars",
+)
+
+
+@dataclass(frozen=True)
+class SubjectImage:
+    """A picture of the subject.
+
+    Attributes:
+        pixels: [3, H, W] in -1..1, of any size.
+        mask: [H, W] in 0..1, 1 on the subject; the loss stays on it.  None: the whole picture counts.
+        prompt: its own prompt, with the token; None: the training's.
+    """
+
+    pixels: torch.Tensor
+    mask: torch.Tensor | None = None
+    prompt: str | None = None
+
+
+@dataclass(frozen=True)
+class CaptionedClip:
+    """A clip for L_reg.
+
+    Attributes:
+        pixels: [3, F, H, W] in -1..1, of the training's size.
+        caption: what it shows, in plain words.
+    """
+
+    pixels: torch.Tensor
+    caption: str
+
+
+@dataclass(frozen=True)
+class _View:
+    latents: torch.Tensor  # [1, C, 1, h, w]
+    mask: torch.Tensor  # [1, 1, 1, h, w]
+    prompt: str
+
+
+@dataclass(frozen=True)
+class _Auxiliary:
+    latents: torch.Tensor  # [1, C, F, h, w]
+    text: torch.Tensor  # [1, T, D]
+
+
+def train_subject(
+    backbone: Backbone,
+    images: Sequence[SubjectImage],
+    token: str,
+    superclass: str,
+    config: SubjectConfig,
+    folder: Path,
+    prompt: str | None = None,
+    auxiliary: Sequence[CaptionedClip] = (),
+    captions: Sequence[str] = GENERAL_CAPTIONS,
+    sampling: SamplingConfig | None = None,
+    run: Run | None = None,
+    cache: Path | None = None,
+) -> Trained:
+    """Train, or resume, a subject LoRA and its token.
+
+    Args:
+        backbone: the base; left as it was found, bit for bit.
+        images: 3 to 5 pictures of one subject, in the paper; at least 1.
+        token: the new token, e.g. "<toy>".
+        superclass: plain words for the kind of thing, e.g. "stuffed animal"; the token starts as their vectors.
+        config: all settings.
+        folder: keeps the checkpoint, so that a stopped training goes on.
+        prompt: c_s, which holds the token; None: "A <token>" (paper, Sec. 7.1).
+        auxiliary: clips for L_reg; without any, the base makes them of ``captions``.
+        captions: what the base should show in them; those that name the class are passed over.
+        sampling: size and steps of the samples; None makes none.
+        run: progress, previews and cancel.
+        cache: keeps the auxiliary clips that the base made, for other subjects too; None: ``folder``.
+
+    Raises:
+        ValueError: no picture, a prompt without the token, masks that are empty, captions that name the token.
+        Cancelled: stopped by the host; a checkpoint was written, and the same call goes on.
+        TrainingDiverged: the loss is no number any more.
+    """
+    run = run or Run()
+    prompt = prompt or f"A {token}"
+    start = SpecialToken(token, backbone.initial_vectors(superclass, config.token_vectors), superclass)
+    _check(backbone, images, start, prompt, config)
+    mark = fingerprint(backbone.network)
+    with torch.no_grad():
+        views = _views(backbone, images, prompt, config)
+        clips = _auxiliary(backbone, auxiliary, captions, superclass, config, cache or folder, mark, run)
+    identity = digest(
+        "subject", mark, token.lower(), superclass, *(x for v in views for x in (v.latents, v.mask, v.prompt)),
+        *(clip.latents for clip in clips),
+    )  # fmt: skip
+
+    vectors = torch.nn.Parameter(start.vectors.to(backbone.device))
+    learned = SpecialToken(token, vectors, superclass)
+    targets = backbone.targets("spatial", attention_only=config.layers == "attention")
+
+    def loss_at(generator: torch.Generator) -> dict[str, torch.Tensor]:
+        terms = {"L_sub": _subject_loss(backbone, _pick(views, config.batch_size, generator), learned, generator)}
+        if clips:
+            clip = clips[int(torch.randint(len(clips), (), generator=generator))]
+            terms["L_reg"] = config.lambda1 * _regularization(backbone, clip, generator)
+        return terms
+
+    with lora.in_training(backbone, "subject", targets, config) as parameters:
+        groups = [
+            ParameterGroup("lora", parameters, config.learning_rate),
+            ParameterGroup("token", {"vectors": vectors}, config.token_learning_rate),
+        ]
+
+        def sample_at(step: int) -> torch.Tensor:
+            assert sampling is not None
+            with lora.dropout(backbone, "subject", on=False):
+                return look(backbone, prompt, config.seed, sampling, run, [learned])
+
+        look_at = sample_at if sampling is not None else None
+        scale = loss_scale_for(backbone.dtype)
+        history = fit(groups, loss_at, config, folder, identity, run, look_at, scale)
+        sample = sample_at(config.steps) if sampling is not None else None
+        weights = lora.weights(backbone, "subject")
+    kept = SpecialToken(token, vectors.detach().float().cpu(), superclass)
+    about = details(config, images=len(images))
+    concept = Concept("subject", weights, (kept,), backbone.name, mark, about, thumbnail(sample))
+    return Trained(concept, history, sample)
+
+
+def _subject_loss(
+    backbone: Backbone, views: Sequence[_View], token: SpecialToken, generator: torch.Generator
+) -> torch.Tensor:
+    """L_sub (Eq. 2): noise prediction on one-frame videos, where the masks are."""
+    x0 = torch.cat([view.latents for view in views])  # [B,C,1,h,w]
+    mask = torch.cat([view.mask for view in views])  # [B,1,1,h,w]
+    text = backbone.encode_prompt([view.prompt for view in views], [token])
+    error = prediction_error(backbone, x0, text, generator)
+    return ((error * mask).sum() / (mask.sum() * x0.shape[1])).float()
+
+
+def _regularization(backbone: Backbone, clip: _Auxiliary, generator: torch.Generator) -> torch.Tensor:
+    """L_reg (Eq. 3): noise prediction on a clip of something else."""
+    return prediction_error(backbone, clip.latents, clip.text, generator).mean()
+
+
+def prediction_error(
+    backbone: Backbone, x0: torch.Tensor, text: torch.Tensor, generator: torch.Generator
+) -> torch.Tensor:
+    """Squared error of the network's output for freshly noised latents (Eq. 1 before its mean), [B, C, F, h, w]."""
+    level = backbone.random_level(len(x0), generator)
+    eps = torch.randn(x0.shape, generator=generator).to(x0.device)
+    output = backbone.predict(add_noise(x0, eps, level), level, text)
+    return (output - training_target(x0, eps, level, backbone.prediction)).square()
+
+
+def _pick(views: Sequence[_View], count: int, generator: torch.Generator) -> list[_View]:
+    """``count`` views, none twice before all were taken."""
+    order = [int(i) for _ in range(-(-count // len(views))) for i in torch.randperm(len(views), generator=generator)]
+    return [views[i] for i in order[:count]]
+
+
+def _check(
+    backbone: Backbone, images: Sequence[SubjectImage], token: SpecialToken, prompt: str, config: SubjectConfig
+) -> None:
+    if not images:
+        raise ValueError("images: got none, give at least one picture of the subject; 3 to 5 are best")
+    backbone.latent_shape(1, config.height, config.width)
+    for index, image in enumerate(images):
+        wanted = image.prompt or prompt
+        if not any(span.word == token.name.lower() for span in backbone.token_spans(wanted, [token])):
+            raise ValueError(f"prompt: got {wanted!r}, which does not hold {token.name}; write e.g. 'A {token.name}'")
+        if image.mask is not None:
+            require_useful(image.mask[None], f"picture {index + 1}")
+
+
+def _views(backbone: Backbone, images: Sequence[SubjectImage], prompt: str, config: SubjectConfig) -> list[_View]:
+    """The pictures cut to size, their latents, and their masks at the latents' size."""
+    generator = torch.Generator().manual_seed(config.seed)
+    _, _, height, width = backbone.latent_shape(1, config.height, config.width)
+    views = []
+    for image in images:
+        for pixels, mask in draw_views(image.pixels, image.mask, config, generator):
+            latents = backbone.encode_video(pixels[None, :, None])  # [3,H,W] -> [1,3,1,H,W] -> [1,C,1,h,w]
+            small = resize_mask(mask, height, width)[None, None, None].to(latents.device)
+            if float(small.sum()) > 0:  # a cut may miss the subject
+                views.append(_View(latents, small, image.prompt or prompt))
+    if not views:
+        raise ValueError("masks: at this size nothing is left of the subject in any picture; give larger masks")
+    return views
+
+
+def _auxiliary(
+    backbone: Backbone,
+    given: Sequence[CaptionedClip],
+    captions: Sequence[str],
+    superclass: str,
+    config: SubjectConfig,
+    folder: Path,
+    mark: Fingerprint,
+    run: Run,
+) -> list[_Auxiliary]:
+    """The clips of L_reg, as latents with their encoded captions."""
+    if config.lambda1 == 0:
+        return []
+    if given:
+        texts = [clip.caption for clip in given]
+        latents = [backbone.encode_video(clip.pixels[None]) for clip in given]
+    else:
+        texts = general_captions(captions, superclass, config.auxiliary_clips)
+        latents = list(_made_by_base(backbone, texts, config, folder, mark, run).split(1))
+    return [_Auxiliary(x.to(backbone.device), backbone.encode_prompt([t])) for x, t in zip(latents, texts, strict=True)]
+
+
+def general_captions(captions: Sequence[str], superclass: str, count: int) -> list[str]:
+    """``count`` captions by turns, without those that name the class."""
+    words = superclass.lower().split()
+    kept = [c for c in captions if not set(words) & set(c.lower().replace(",", " ").split())]
+    if not kept:
+        raise ValueError(f"captions: all of them name {superclass!r}; give some that do not")
+    return [kept[i % len(kept)] for i in range(count)]
+
+
+def _made_by_base(
+    backbone: Backbone, captions: list[str], config: SubjectConfig, folder: Path, mark: Fingerprint, run: Run
+) -> torch.Tensor:
+    """Clips the base makes, kept in ``folder``: latents [N, C, F, h, w]."""
+    sampling = SamplingConfig(
+        frames=config.auxiliary_frames,
+        height=config.height,
+        width=config.width,
+        steps=config.auxiliary_steps,
+        guidance_scale=config.auxiliary_guidance,
+    )
+    made_of = digest(mark, captions, sampling, config.seed)
+    path = folder / f"auxiliary-{made_of}.safetensors"
+    if path.is_file():
+        with safe_open(path, framework="pt") as file:
+            return file.get_tensor("latents")
+    run.log(f"making {len(captions)} auxiliary clips with the base, as none were given")
+    latents = []
+    for index, caption in enumerate(captions):
+        run.check()
+        video = generate_videos(backbone, [caption], [config.seed + index], sampling, Run(cancelled=run.cancelled))
+        latents.append(backbone.encode_video(video).cpu())
+        run.progress(index + 1, len(captions), "making auxiliary clips")
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    save_file({"latents": torch.cat(latents)}, partial, metadata={"captions": repr(captions)})
+    os.replace(partial, path)
+    return torch.cat(latents)
