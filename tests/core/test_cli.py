@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from videomage_core import cli
-from videomage_core.config import SamplingConfig
+from videomage_core.cli import add_settings, file_and_strength, main, read_settings
+from videomage_core.config import SamplingConfig, SubjectConfig
+from videomage_core.data.lora_file import load_lora, save_lora
 
 
 def test_help_names_every_command_and_setting(capsys):
@@ -85,3 +88,123 @@ def test_control_c_has_its_own_exit_code(monkeypatch, capsys):
     monkeypatch.setattr(cli, "_sample", stop)
     assert cli.main(["sample", "a dog"]) == cli.STOPPED
     assert "stopped" in capsys.readouterr().err
+
+
+TINY = ["--steps", "2", "--lambda1", "0", "--batch-size", "1", "--device", "cpu"]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    from PIL import Image
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(2):
+        Image.new("RGB", (30 + index, 40), (200, 40 * index, 10)).save(folder / f"{index}.png")
+    return folder
+
+
+def test_train_inspect_and_sample(tmp_path, photos, capsys):
+    file = tmp_path / "toy.safetensors"
+    train = ["train-subject", str(photos), "--token", "<toy>", "--superclass", "robot", "--output", str(file), *TINY]
+    assert main(train) == 0
+    assert main(["inspect", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert "token: <toy>, a robot, 1 vector(s)" in said and "lambda1: 0.0" in said
+    video = tmp_path / "video.mp4"
+    assert main(["sample", "a <toy> is rising", "--lora", f"{file}:0.5", "--steps", "1", "--output", str(video)]) == 0
+    assert video.stat().st_size > 500
+    assert main(["sample", "a <cat>", "--lora", str(file), "--steps", "1", "--output", str(video)]) == 2
+    assert "<cat> is not known; the loaded tokens are <toy>" in capsys.readouterr().err
+
+
+def test_train_motion(tmp_path, capsys):
+    from PIL import Image
+
+    clip = tmp_path / "clip"
+    clip.mkdir()
+    for f in range(9):
+        frame = Image.new("RGB", (60, 50), "white")
+        frame.paste((0, 90, 0), (5 + 4 * f, 20, 20 + 4 * f, 35))
+        frame.save(clip / f"{f}.png")
+    file = tmp_path / "m.safetensors"
+    train = ["train-motion", str(clip), "--prompt", "a frog is sliding", "--subject", "frog", "--output", str(file)]
+    train += ["--steps", "2", "--inversion-steps", "2", "--batch-size", "1"]
+    assert main(train) == 0
+    assert "2 steps" in capsys.readouterr().out
+    assert main(["inspect", str(file)]) == 0
+    assert "kind: motion" in capsys.readouterr().out
+
+
+def test_settings_from_a_file_and_flags_over_them(tmp_path):
+    file = tmp_path / "s.toml"
+    file.write_text('rank = 8\nlearning-rate = 1\nlayers = "attention"\nflip = true\n')
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--settings", type=Path)
+    add_settings(parser, SubjectConfig)
+    options = parser.parse_args(["--settings", str(file), "--rank", "2", "--no-gradient-checkpointing"])
+    config = read_settings(options, SubjectConfig())
+    assert (config.rank, config.learning_rate, config.layers, config.flip) == (2, 1.0, "attention", True)
+    assert config.gradient_checkpointing is False and config.lambda1 == 0.25
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("ranks = 3", "has ranks; known are"), ("rank = 'x'", "must be a int"), ("rank =", "is no TOML")],
+)
+def test_a_wrong_settings_file_is_refused(tmp_path, photos, capsys, text, message):
+    file = tmp_path / "s.toml"
+    file.write_text(text)
+    train = ["train-subject", str(photos), "--token", "<t>", "--superclass", "dog", "--settings", str(file)]
+    assert main(train) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--token", "toy"], "in angle brackets"),
+        (["--superclass", " "], "give the kind of thing"),
+        (["--output", "toy.bin"], "must end in .safetensors"),
+        (["--rank", "0"], "rank: got 0"),
+        (["--height", "50"], "multiples of 4"),
+        (["--masks", "/nowhere"], "does not exist"),
+        (["--auxiliary", "/nowhere"], "is not a folder"),
+        (["--base", "/nowhere"], "is not a folder"),
+        (["--warmup-steps", "9", "--steps", "3"], "warmup_steps"),
+    ],
+)
+def test_bad_input_of_a_training(tmp_path, photos, capsys, monkeypatch, change, message):
+    monkeypatch.chdir(tmp_path)
+    train = ["train-subject", str(photos), "--token", "<toy>", "--superclass", "robot", *change]
+    assert main(train) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_one_corrupt_picture_among_five_is_named(photos, capsys):
+    (photos / "7.png").write_bytes(b"not a picture")
+    assert main(["train-subject", str(photos), "--token", "<toy>", "--superclass", "robot"]) == 2
+    assert "7.png cannot be read" in capsys.readouterr().err
+
+
+def test_a_lora_of_another_base_is_refused(tmp_path, photos, capsys):
+    file = tmp_path / "toy.safetensors"
+    train = ["train-subject", str(photos), "--token", "<toy>", "--superclass", "robot", "--output", str(file), *TINY]
+    assert main(train) == 0
+    whole = file.read_bytes()
+    concept = load_lora(file)
+    mark = dataclasses.replace(concept.fingerprint, architecture="other")
+    save_lora(file, dataclasses.replace(concept, fingerprint=mark, base="zeroscope_v2_576w"))
+    assert main(["sample", "a <toy>", "--lora", str(file), "--steps", "1"]) == 2
+    assert "trained on the base 'zeroscope_v2_576w'" in capsys.readouterr().err
+    file.write_bytes(whole[: len(whole) // 2])
+    assert main(["sample", "a <toy>", "--lora", str(file), "--steps", "1"]) == 2
+    assert "not a whole safetensors file" in capsys.readouterr().err
+
+
+def test_strengths():
+    assert file_and_strength("a/b.safetensors") == (Path("a/b.safetensors"), 1.0)
+    assert file_and_strength("a/b.safetensors:0.5") == (Path("a/b.safetensors"), 0.5)
+    assert file_and_strength("C:/b.safetensors") == (Path("C:/b.safetensors"), 1.0)
+    with pytest.raises(ValueError, match="FILE:STRENGTH"):
+        file_and_strength("b.safetensors:much")

@@ -16,7 +16,8 @@ import base64
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -26,7 +27,9 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from ..model.fingerprint import Fingerprint
+from ..model import lora
+from ..model.backbone import Backbone
+from ..model.fingerprint import Fingerprint, fingerprint
 from ..model.lora import LoraWeights
 from ..model.text import SpecialToken
 
@@ -172,6 +175,44 @@ def tokens_of(concepts: Sequence[Concept]) -> list[SpecialToken]:
             f"e.g. to {clashes[0][:-1]}_2>, when loading it"
         )
     return tokens
+
+
+@contextmanager
+def applied(backbone: Backbone, concepts: Sequence[tuple[Concept, float]]) -> Iterator[list[SpecialToken]]:
+    """Inside, the base carries these LoRAs, all acting at their strengths; afterwards it is as it was.
+
+    Yields:
+        Their special tokens, for prompts.
+
+    Raises:
+        ValueError: a LoRA for another base, or two with the same token.
+    """
+    tokens = tokens_of([concept for concept, _ in concepts])
+    with lora.leaving_no_trace(backbone):
+        if not lora.names(backbone):
+            mark = fingerprint(backbone.network)
+            for concept, _ in concepts:
+                require_fit(concept, backbone.name, mark)
+        strengths = {}
+        for index, (concept, strength) in enumerate(concepts):
+            name = f"{concept.kind}_{index}"
+            lora.load(backbone, name, concept.weights)
+            strengths[name] = strength
+        with lora.active(backbone, strengths):
+            yield tokens
+
+
+def describe(concept: Concept) -> str:
+    """What a LoRA file holds, in lines for people."""
+    lines = [f"kind: {concept.kind}", f"base: {concept.base}"]
+    lines += [f"token: {t.name}, a {t.superclass}, {len(t.vectors)} vector(s)" for t in concept.tokens]
+    lines.append(f"LoRA: rank {concept.weights.rank} on {len(concept.weights.layers)} layers")
+    settings = concept.details.get("settings", {})
+    lines += [f"  {name}: {value}" for name, value in settings.items()]
+    versions = concept.details.get("versions", {})
+    if versions:
+        lines.append("made with " + ", ".join(f"{name} {version}" for name, version in versions.items()))
+    return "\n".join(lines)
 
 
 def rename_token(concept: Concept, old: str, new: str) -> Concept:

@@ -43,16 +43,21 @@ class SpecialToken:
     superclass: str
 
     def __post_init__(self) -> None:
-        if not _SPECIAL.fullmatch(self.name):
-            raise ValueError(
-                f"name: got {self.name!r}, allowed are letters, digits, '_' and '-' in angle brackets, e.g. '<toy>'"
-            )
+        check_token(self.name, self.superclass)
         if self.vectors.ndim != 2 or len(self.vectors) == 0:
             raise ValueError(
                 f"vectors of {self.name}: got shape {tuple(self.vectors.shape)}, must be [k, D] with k >= 1"
             )
-        if not self.superclass.strip():
-            raise ValueError(f"superclass of {self.name}: got nothing, give the kind of thing it is, e.g. 'dog'")
+
+
+def check_token(name: str, superclass: str) -> None:
+    """Raise ValueError unless a special token can have this name and these superclass words."""
+    if not _SPECIAL.fullmatch(name):
+        raise ValueError(
+            f"name: got {name!r}, allowed are letters, digits, '_' and '-' in angle brackets, e.g. '<toy>'"
+        )
+    if not superclass.strip():
+        raise ValueError(f"superclass of {name}: got nothing, give the kind of thing it is, e.g. 'dog'")
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,7 @@ class PromptEncoder:
         return torch.stack([table[ids[i % len(ids)]] for i in range(count)]).float().clone()
 
     def _plain_ids(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False).input_ids)
+        return list(self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids)
 
     def _tokenize(self, text: str, known: dict[str, SpecialToken], as_superclass: bool) -> _Tokenized:
         tokenizer = self.tokenizer

@@ -23,8 +23,9 @@ from pathlib import Path
 import torch
 
 from ..config import MotionConfig, SamplingConfig, TrainingConfig
+from ..data.examples import MotionClip
 from ..data.lora_file import Concept
-from ..data.masks import GivenMasks, PlainBackground, Segmenter
+from ..data.masks import GivenMasks, PlainBackground
 from ..data.views import fit_to
 from ..model import lora
 from ..model.backbone import Backbone
@@ -37,25 +38,6 @@ from .subject_lora import prediction_error
 from .trained import Trained, details, look, thumbnail
 
 _MARGIN = 0.1  # around a cut-out subject, as a share of its larger side
-
-
-@dataclass(frozen=True)
-class MotionClip:
-    """A clip of the motion.
-
-    Attributes:
-        pixels: [3, F, H, W] in -1..1, with the config's number of frames, of any size.
-        subjects: plain words for each who performs it, e.g. ("person", "horse").
-        masks: theirs, [N, F, H, W] in 0..1, of any size; None: the segmenter finds them.
-        segmenter: finds them; None: as one subject on a plain background.
-        prompt: c_m for this clip; None: the training's.
-    """
-
-    pixels: torch.Tensor
-    subjects: tuple[str, ...] = ()
-    masks: torch.Tensor | None = None
-    segmenter: Segmenter | None = None
-    prompt: str | None = None
 
 
 @dataclass(frozen=True)

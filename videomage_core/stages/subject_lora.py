@@ -20,6 +20,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ..config import SamplingConfig, SubjectConfig
+from ..data.examples import CaptionedClip, SubjectImage
 from ..data.lora_file import Concept
 from ..data.masks import require_useful, resize_mask
 from ..data.views import draw_views
@@ -51,34 +52,6 @@ GENERAL_CAPTIONS = (
     "snow is falling on a quiet village",
     "a campfire is burning under the stars",
 )
-
-
-@dataclass(frozen=True)
-class SubjectImage:
-    """A picture of the subject.
-
-    Attributes:
-        pixels: [3, H, W] in -1..1, of any size.
-        mask: [H, W] in 0..1, 1 on the subject; the loss stays on it.  None: the whole picture counts.
-        prompt: its own prompt, with the token; None: the training's.
-    """
-
-    pixels: torch.Tensor
-    mask: torch.Tensor | None = None
-    prompt: str | None = None
-
-
-@dataclass(frozen=True)
-class CaptionedClip:
-    """A clip for L_reg.
-
-    Attributes:
-        pixels: [3, F, H, W] in -1..1, of the training's size.
-        caption: what it shows, in plain words.
-    """
-
-    pixels: torch.Tensor
-    caption: str
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from ..config import SamplingConfig, Settings
+from ..config import SamplingConfig, TrainingConfig
 from ..data.lora_file import Concept
 from ..data.media import to_uint8
 from ..model.backbone import Backbone
@@ -38,7 +38,7 @@ class Trained:
     sample: torch.Tensor | None
 
 
-def details(config: Settings, **more: Any) -> dict[str, Any]:
+def details(config: TrainingConfig, **more: Any) -> dict[str, Any]:
     """What a LoRA file tells about its making: settings and versions, no path and no prompt."""
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return {"settings": dataclasses.asdict(config), "versions": versions, **more}

@@ -162,5 +162,5 @@ def test_bad_input(emoji_base, tmp_path, clips, message):
 
 
 def test_a_prompt_that_lacks_a_place_for_the_subjects_is_refused():
-    with pytest.raises(ValueError, match="must hold {subjects}"):
+    with pytest.raises(ValueError, match=r"must hold \{subjects\}"):
         MotionConfig(appearance_prompt="A static video")

@@ -1,0 +1,152 @@
+"""What is learned from: pictures of a subject, captioned clips, clips of a motion; and reading them from disk.
+
+Beside a picture or clip may lie a text of the same name: ``red_cup.jpg`` and ``red_cup.txt``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from .images import list_images, load_picture
+from .masks import Segmenter
+from .media import load_clip
+
+CLIP_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
+
+
+@dataclass(frozen=True)
+class SubjectImage:
+    """A picture of the subject.
+
+    Attributes:
+        pixels: [3, H, W] in -1..1, of any size.
+        mask: [H, W] in 0..1, 1 on the subject; the loss stays on it.  None: the whole picture counts.
+        prompt: its own prompt, with the token; None: the training's.
+    """
+
+    pixels: torch.Tensor
+    mask: torch.Tensor | None = None
+    prompt: str | None = None
+
+
+@dataclass(frozen=True)
+class CaptionedClip:
+    """A clip for L_reg.
+
+    Attributes:
+        pixels: [3, F, H, W] in -1..1, of the training's size.
+        caption: what it shows, in plain words.
+    """
+
+    pixels: torch.Tensor
+    caption: str
+
+
+@dataclass(frozen=True)
+class MotionClip:
+    """A clip of the motion.
+
+    Attributes:
+        pixels: [3, F, H, W] in -1..1, with the config's number of frames, of any size.
+        subjects: plain words for each who performs it, e.g. ("person", "horse").
+        masks: theirs, [N, F, H, W] in 0..1, of any size; None: the segmenter finds them.
+        segmenter: finds them; None: as one subject on a plain background.
+        prompt: c_m for this clip; None: the training's.
+    """
+
+    pixels: torch.Tensor
+    subjects: tuple[str, ...] = ()
+    masks: torch.Tensor | None = None
+    segmenter: Segmenter | None = None
+    prompt: str | None = None
+
+
+def load_subject_images(source: Path | Sequence[Path], masks: Path | None = None) -> list[SubjectImage]:
+    """Pictures with their masks and prompts.
+
+    Args:
+        source: a folder of images, or image files.
+        masks: a folder with a mask for each picture, of the same name, white on the subject;
+            without one, a picture's alpha channel is its mask, where it has one.
+
+    Raises:
+        FileNotFoundError: no such folder or file, or a mask is missing.
+        ValueError: a picture that cannot be read, named; a folder without images.
+    """
+    paths = list_images(source) if isinstance(source, Path) else list(source)
+    found = {} if masks is None else {path.stem: path for path in list_images(masks)}
+    missing = sorted(path.name for path in paths if masks is not None and path.stem not in found)
+    if missing:
+        raise FileNotFoundError(f"masks: {masks} holds none for {', '.join(missing)}; name a mask as its picture")
+    images = []
+    for path in paths:
+        picture = load_picture(path)
+        mask = picture.alpha
+        if path.stem in found:
+            mask = (load_picture(found[path.stem]).pixels.mean(0) + 1) / 2
+            if mask.shape != picture.pixels.shape[1:]:
+                have, want = (f"{h}x{w}" for h, w in (mask.shape, picture.pixels.shape[1:]))
+                raise ValueError(
+                    f"masks: {found[path.stem].name} is {have} pixels (height x width), {path.name} {want}"
+                )
+        images.append(SubjectImage(picture.pixels, mask, text_beside(path)))
+    return images
+
+
+def load_captioned_clips(folder: Path, frames: int, height: int, width: int) -> list[CaptionedClip]:
+    """All clips of a folder with the captions that lie beside them.
+
+    Raises:
+        FileNotFoundError: no such folder, or a clip without caption.
+        ValueError: no clip in it, or one that cannot be read.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"auxiliary clips: {folder} is not a folder")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in CLIP_SUFFIXES)
+    if not paths:
+        raise ValueError(f"auxiliary clips: {folder} holds none; allowed: {', '.join(CLIP_SUFFIXES)}")
+    clips = []
+    for path in paths:
+        caption = text_beside(path)
+        if caption is None:
+            raise FileNotFoundError(f"auxiliary clips: {path.name} has no caption; write it to {path.stem}.txt")
+        clips.append(CaptionedClip(load_clip(path, frames, size=(height, width)).pixels, caption))
+    return clips
+
+
+def load_motion_clip(
+    path: Path, subjects: Mapping[str, Path | None], frames: int, fps: float | None = None
+) -> MotionClip:
+    """A clip of the motion, with masks of its subjects where they are given.
+
+    Args:
+        path: a video file or a folder of numbered images.
+        subjects: who performs it, in plain words -> masks, white on the subject, as long as the clip; or None.
+        frames: how many are taken, F.
+        fps: the rate wanted; None spreads the frames over the whole clip.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: a clip that cannot be read, masks for some subjects only.
+    """
+    given = {word: masks for word, masks in subjects.items() if masks is not None}
+    if given and len(given) < len(subjects):
+        without = ", ".join(word for word in subjects if word not in given)
+        raise ValueError(f"masks: {without} has none; give masks for all subjects of {path.name}, or for none")
+    pixels = load_clip(path, frames, fps).pixels
+    if not given:
+        return MotionClip(pixels, tuple(subjects))
+    masks = [(load_clip(mask, frames, fps).pixels.mean(0) + 1) / 2 for mask in given.values()]
+    if len({mask.shape for mask in masks}) > 1:
+        raise ValueError(f"masks: those of {path.name} are of several sizes; make them as large as the clip")
+    return MotionClip(pixels, tuple(subjects), torch.stack(masks))
+
+
+def text_beside(path: Path) -> str | None:
+    """The words of the text file that is named as ``path`` is, or None."""
+    text = path.with_suffix(".txt")
+    return text.read_text(encoding="utf-8").strip() or None if text.is_file() else None
