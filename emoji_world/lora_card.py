@@ -1,0 +1,171 @@
+"""Measure what the LoRA stages learn on the embedded base.
+
+    python -m emoji_world.lora_card --half development
+
+trains subject LoRAs of held-out characters and motion LoRAs of held-out interactions, samples each
+with five seeds beside the base at the same start noise, and lets the judge look.  Figures go to
+docs/lora_card_HALF.json, sheets of the unselected samples beside it.
+
+* Identity: cosine of the tracked, cropped character with its own pictures (MobileNetV2 features),
+  and how often no other artist's drawing of its concept is nearer (chance: 1 in their number).
+* Motion: how often the tracked way is nearest to true renders of the asked interaction, among all
+  trained and this half's held-out ones; the performers are never the clip's.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from videomage_core.data.contact_sheet import contact_sheet
+from videomage_core.data.lora_file import Concept, applied
+from videomage_core.data.media import to_uint8
+from videomage_core.model.unet3d import UNet3DBackbone, load_unet3d
+from videomage_core.presets import EMOJI
+from videomage_core.run import Run
+from videomage_core.sampling import generate_videos
+from videomage_core.stages.motion_lora import train_motion
+from videomage_core.stages.subject_lora import train_subject
+from videomage_core.stages.trained import Trained
+
+from .cast import Character, training_characters
+from .dataset import write_json
+from .examples import motion_clip, pictures, prompt
+from .halves import DEVELOPMENT, TEST, Half
+from .judge import Judge, Rate, standard_judge, views
+from .motion_judge import MotionJudge
+from .motions import TRAINED_PAIR, TRAINED_SINGLE
+from .tracking import track
+
+ROOT = Path(__file__).parent.parent
+SEEDS = 5
+SUBJECT_SCENES = (("standing still", "night"), ("walking to the right", "grass"))
+TOKEN = "<toy>"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--half", choices=("development", "test"), default="development")
+    parser.add_argument("--subjects", type=int, default=3, help="characters learned (3)")
+    parser.add_argument("--motions", type=int, default=2, help="interactions learned (2)")
+    parser.add_argument("--work", type=Path, default=Path("runs/lora_card"), help="folder of the trainings")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where figures and sheets go")
+    options = parser.parse_args(arguments)
+    half = DEVELOPMENT if options.half == "development" else TEST
+    backbone, judge, run = load_unet3d(), standard_judge(), Run(log=print)
+    figures: dict[str, Any] = {"half": options.half, "seeds": SEEDS, "subjects": [], "motions": []}
+    for character in half.characters[: options.subjects]:
+        folder = options.work / options.half / character.concept
+        figures["subjects"].append(learn_subject(backbone, judge, character, half, folder, options.docs, run))
+        print(figures["subjects"][-1], flush=True)
+    for motion in half.interactions[: options.motions]:
+        folder = options.work / options.half / motion.replace(" ", "_")
+        figures["motions"].append(learn_motion(backbone, half, motion, folder, options.docs, run))
+        print(figures["motions"][-1], flush=True)
+    write_json(options.docs / f"lora_card_{options.half}.json", figures)
+
+
+def learn_subject(
+    backbone: UNet3DBackbone, judge: Judge, character: Character, half: Half, folder: Path, docs: Path, run: Run
+) -> dict[str, Any]:
+    """Train one character, sample it with and without its LoRA, and compare with its own drawing."""
+    shown = pictures(character, half.seeds[0], TOKEN)
+    trained = train_subject(
+        backbone, shown, TOKEN, character.concept, EMOJI.subject, folder, captions=EMOJI.captions, run=run,
+        cache=folder.parent / "auxiliary",
+    )  # fmt: skip
+    seeds = list(half.seeds[100 : 100 + SEEDS])
+    result: dict[str, Any] = {"concept": character.concept, "seconds": seconds_of(trained)}
+    rows, labels = [image.pixels[:, None] for image in shown[:1]], [f"{character.concept}: one of its pictures"]
+    for name, subject, concepts in (
+        ("base", character.concept, []),
+        ("LoRA", TOKEN, [(trained.concept, 1.0)]),
+    ):
+        videos = []
+        for motion, place in SUBJECT_SCENES:
+            text = prompt((subject,), motion, place)
+            made = sample(backbone, text, seeds, concepts)
+            videos += list(made)
+            rows += list(made)
+            labels += [f"{name}, seed {seed}: {text}" for seed in seeds]
+        result[name] = identity(judge, videos, character)
+    contact_sheet(rows, labels).save(docs / "images" / f"subject_{half_name(half)}_{character.concept}.png")
+    return result
+
+
+def identity(judge: Judge, videos: Sequence[torch.Tensor], character: Character) -> dict[str, Any]:
+    """Similarity to the character's own drawing, mean and standard deviation, and how often it is the nearest."""
+    looks = []
+    for video in videos:
+        frames = to_uint8(video)
+        seen = views(frames, track(frames, 1)[0])
+        if len(seen):
+            looks.append(judge.identity(seen, character))
+    values = np.array([look.similarity for look in looks])
+    first = Rate(sum(look.rank == 1 for look in looks), len(videos))
+    return {
+        "similarity": round(float(values.mean()), 3) if len(values) else None,
+        "spread": round(float(values.std(ddof=1)), 3) if len(values) > 1 else None,
+        "nearest of its class": f"{first.right}/{first.of}",
+        "rivals": looks[0].of - 1 if looks else None,
+    }
+
+
+def learn_motion(
+    backbone: UNet3DBackbone, half: Half, motion: str, folder: Path, docs: Path, run: Run
+) -> dict[str, Any]:
+    """Train one interaction from one clip; others perform it."""
+    performers = tuple(c for c in training_characters() if c.artist == "noto" and c.concept in ("pig", "cat"))
+    clip, text = motion_clip(performers, motion, "plain", half.seeds[50])
+    trained = train_motion(backbone, [clip], text, EMOJI.motion, folder, run=run)
+    judge = MotionJudge(motions={1: tuple(TRAINED_SINGLE), 2: (*TRAINED_PAIR, *half.interactions)})
+    seeds = list(half.seeds[100 : 100 + SEEDS])
+    asked = [
+        prompt(pair, motion, place) for pair, place in ((("frog", "panda"), "grass"), (("fox", "penguin"), "night"))
+    ]
+    result: dict[str, Any] = {"motion": motion, "seconds": seconds_of(trained)}
+    rows, labels = [clip.pixels], [f"the clip: {text}"]
+    for name, concepts in (("base", []), ("LoRA", [(trained.concept, 1.0)])):
+        right = 0
+        distances = []
+        for wish in asked:
+            made = sample(backbone, wish, seeds, concepts)
+            rows += list(made)
+            labels += [f"{name}, seed {seed}: {wish}" for seed in seeds]
+            for video in made:
+                found = judge.distances(track(to_uint8(video), 2))
+                right += min(found, key=found.__getitem__) == motion
+                distances.append(found[motion])
+        result[name] = {
+            "performed": f"{right}/{len(distances)}",
+            "distance": round(float(np.mean(distances)), 3),
+            "spread": round(float(np.std(distances, ddof=1)), 3),
+        }
+    contact_sheet(rows, labels).save(docs / "images" / f"motion_{half_name(half)}_{motion.replace(' ', '_')}.png")
+    return result
+
+
+def sample(
+    backbone: UNet3DBackbone, text: str, seeds: Sequence[int], concepts: Sequence[tuple[Concept, float]]
+) -> torch.Tensor:
+    """Videos of one prompt [N, 3, F, H, W], the start noise of a seed the same whatever LoRA acts."""
+    with applied(backbone, concepts) as tokens:
+        return generate_videos(backbone, [text] * len(seeds), seeds, EMOJI.sampling, None, tokens)
+
+
+def seconds_of(trained: Trained) -> float:
+    """Of the LoRA's steps."""
+    return round(sum(trained.history.seconds), 1)
+
+
+def half_name(half: Half) -> str:
+    return "development" if half is DEVELOPMENT else "test"
+
+
+if __name__ == "__main__":
+    main()
