@@ -17,12 +17,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from videomage_core.evaluation.mobilenet import features
+from videomage_core.evaluation.tracking import Track, crops, row_colours, track
+
 from .cast import CONCEPTS, HELD_OUT_ARTIST, Character, held_out_characters, training_characters
-from .mobilenet import features
 from .motion_judge import DIRECTED, MotionJudge
 from .scene import Scene, caption, draw
 from .scenery import BACKGROUNDS
-from .tracking import Track, crops, row_colours, track
 
 CROP = 48  # pixels, before the network's own resizing
 NEIGHBOURS = 3  # pictures of a concept whose mean similarity counts

@@ -25,6 +25,7 @@ import torch
 from videomage_core.data.contact_sheet import contact_sheet
 from videomage_core.data.lora_file import Concept, applied
 from videomage_core.data.media import to_uint8
+from videomage_core.evaluation.tracking import track
 from videomage_core.model.unet3d import UNet3DBackbone, load_unet3d
 from videomage_core.presets import EMOJI
 from videomage_core.run import Run
@@ -40,7 +41,6 @@ from .halves import DEVELOPMENT, TEST, Half
 from .judge import Judge, Rate, standard_judge, views
 from .motion_judge import MotionJudge
 from .motions import TRAINED_PAIR, TRAINED_SINGLE
-from .tracking import track
 
 ROOT = Path(__file__).parent.parent
 SEEDS = 5

@@ -10,40 +10,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from videomage_core.evaluation.tracking import Track, match, track
+from videomage_core.evaluation.ways import way
+
 from .cast import training_characters
 from .motions import TRAINED_PAIR, TRAINED_SINGLE
-from .scene import FRAMES, SIZE, Scene, draw
-from .tracking import Track, match, track
+from .scene import SIZE, Scene, draw
 
-SIZE_WEIGHT = 0.3  # shares of the frame's side that a change of size by e is worth
 NEIGHBOURS = 3  # true renders of a motion whose mean distance counts
 DIRECTED = ("on top of", "chasing", "riding", "dancing with", "jumping over", "circling around")
 BANK_SEED = 4_000_000  # far from the seeds of the training data
-
-
-def way(tracks: Sequence[Track]) -> np.ndarray:
-    """What is compared: the ways of one character, or of two in the caption's order.
-
-    Returns:
-        [V] float64, in shares of the frame's side; its Euclidean length is a root mean square over frames.
-    """
-    centres = [_in_time(t.centres) / t.masks.shape[-1] for t in tracks]
-    if len(tracks) == 1:
-        areas = _in_time(np.maximum(tracks[0].masks.sum((1, 2)), 1)[:, None].astype(float))
-        growth = SIZE_WEIGHT * 0.5 * np.log(areas / areas.mean())  # side is the root of area
-        parts = [centres[0] - centres[0].mean(0), growth]
-    else:
-        apart, middle = centres[1] - centres[0], (centres[0] + centres[1]) / 2
-        parts = [np.broadcast_to(apart.mean(0), apart.shape), apart - apart.mean(0), middle - middle.mean(0)]
-    return np.concatenate([p.ravel() for p in parts]) / FRAMES**0.5
-
-
-def _in_time(values: np.ndarray) -> np.ndarray:
-    """[F, V] of any number of frames to FRAMES frames."""
-    if len(values) == FRAMES:
-        return values.astype(np.float64)
-    old, new = np.linspace(0, 1, len(values)), np.linspace(0, 1, FRAMES)
-    return np.stack([np.interp(new, old, column) for column in values.T], axis=1)
 
 
 class MotionJudge:

@@ -34,6 +34,47 @@ def emoji_base(shared_emoji_base: UNet3DBackbone) -> Iterator[UNet3DBackbone]:
     assert not any(p.requires_grad for p in shared_emoji_base.unet.parameters())
 
 
+@pytest.fixture(scope="session")
+def zeroscope_size(shared_emoji_base: UNet3DBackbone) -> UNet3DBackbone:
+    """ZeroScope's U-Net with random weights in bf16; text encoder and autoencoder have its shapes, but few layers."""
+    from diffusers import AutoencoderKL, UNet3DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    with torch.device("meta"):
+        unet = UNet3DConditionModel().to(torch.bfloat16)
+    unet = unet.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(0)
+    for name, weight in unet.named_parameters():
+        if name.endswith("bias"):
+            weight.data.zero_()
+        elif weight.ndim > 1:
+            weight.data.uniform_(-0.035, 0.035, generator=generator)  # a normal distribution takes thrice as long
+        else:
+            weight.data.fill_(1.0)
+    tokenizer = shared_emoji_base.prompts.tokenizer
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=len(tokenizer), hidden_size=1024, intermediate_size=64, num_hidden_layers=1,
+                num_attention_heads=16, bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        )  # fmt: skip
+        vae = AutoencoderKL(
+            block_out_channels=(8,) * 4, down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4, norm_num_groups=4,
+        )  # fmt: skip
+    parts = (unet, vae.to(torch.bfloat16), text_encoder.to(torch.bfloat16))
+    return UNet3DBackbone("zeroscope", *parts, tokenizer, _Scheduler(shared_emoji_base.alphas_cumprod))
+
+
+class _Scheduler:
+    def __init__(self, alphas_cumprod: torch.Tensor) -> None:
+        self.alphas_cumprod = alphas_cumprod
+        self.config = type("Config", (dict,), {"prediction_type": "epsilon"})()
+
+
 @pytest.fixture
 def latents() -> torch.Tensor:
     """Noise of the embedded base's latent size: [1, 6, 8, 12, 12]."""

@@ -66,6 +66,55 @@ class SamplingConfig(Settings):
         9.0, "how strongly the prompt leads; 1 is off and halves the time (paper, Sec. 4.1)", 0, 100
     )
     negative_prompt: str = setting("", "what guidance leads away from (ours: empty; the paper does not say)")
+    clip_share: float = setting(
+        0.3,
+        "where a motion clip is given: share beta of its inverted noise in the start noise; 0 is off (paper, Sec. 4.1)",
+        0,
+        1,
+    )
+    inversion_steps: int = setting(
+        50, "where a motion clip is given: DDIM inversion steps (ours, as MotionDirector)", 1, 1000
+    )
+
+
+@dataclass(frozen=True)
+class CollaborativeConfig(SamplingConfig):
+    """Spatial-temporal collaborative sampling, SCS (Sec. 3.3, Eq. 9-11, Algorithm 1)."""
+
+    tau: int = setting(
+        15,
+        "first steps, in which the branches guide each other; 0 is off, steps or more is all (paper, Sec. 4.1)",
+        0,
+        1000,
+    )
+    alpha: float = setting(
+        1e4, "how far guidance moves the latents, the same at every size; 0 is off (paper, Sec. 4.1)", 0, 1e9
+    )
+    alpha_decay: str = setting(
+        "linear",
+        "of alpha over all steps; linear: to a half; attend-and-excite: to 0.707, as its code; none (ours)",
+        choices=("linear", "attend-and-excite", "none"),
+    )
+    beta_subject: float = setting(0.5, "share of the subject branch's noise in a step (paper, Eq. 11)", 0, 1)
+    beta_motion: float = setting(0.5, "share of the motion branch's noise in a step (paper, Eq. 11)", 0, 1)
+    subject_strength: float = setting(1.0, "strength of the subject LoRA in its branch (ours)", 0, 4)
+    motion_strength: float = setting(1.0, "strength of the motion LoRA in its branch (ours)", 0, 4)
+    cross_layers: str = setting(
+        "all", "layers whose M_SCA are compared: all, or beginnings of names, with commas (ours)"
+    )
+    temporal_layers: str = setting(
+        "all", "layers whose M_TSA are compared: all, or beginnings of names, with commas (ours)"
+    )
+
+    def contradictions(self) -> list[str]:
+        problems = super().contradictions()
+        if abs(self.beta_subject + self.beta_motion - 1) > 1e-6:
+            problems.append(
+                f"beta_subject, beta_motion: got {self.beta_subject} and {self.beta_motion}, must add up to 1"
+            )
+        if self.frames == 1 and self.tau and self.alpha:
+            problems.append("frames: got 1, guidance by temporal attention needs at least 2; or set tau to 0")
+        return problems
 
 
 # The embedded base was trained on 8 frames of 48x48 pixels; its steps and guidance are ours.
@@ -163,3 +212,27 @@ class MotionConfig(LoraTrainingConfig):
         if "{subjects}" not in self.appearance_prompt:
             problems.append(f"appearance_prompt: got {self.appearance_prompt!r}, must hold {{subjects}}")
         return problems
+
+
+@dataclass(frozen=True)
+class FusionConfig(LoraTrainingConfig):
+    """Fusing subject LoRAs (Sec. 3.3, Eq. 6-8)."""
+
+    steps: int = setting(350, "optimiser steps (paper, Sec. 7.1: 250 to 450)", 1, 1_000_000)
+    rank: int = setting(
+        0,
+        "rank of the fused LoRA; 0: the sum of the subjects' ranks, which begins as their exact average (ours)",
+        0,
+        1024,
+    )
+    batch_size: int = setting(0, "subjects in one step of L_fusion; 0: all of them, as Eq. 6 (ours)", 0, 64)
+    lambda2: float = setting(0.6, "weight of L_attn, which keeps subjects apart; 0 is off (paper, Eq. 8)", 0, 100)
+    frames: int = setting(8, "frames of the teacher videos (ours)", 2, 1024)
+    teacher_videos: int = setting(4, "videos that each subject's LoRA makes of itself (ours)", 1, 1000)
+    teacher_steps: int = setting(25, "denoising steps of the teacher videos (ours)", 1, 1000)
+    teacher_guidance: float = setting(9.0, "guidance scale of the teacher videos (paper, Sec. 4.1)", 0, 100)
+    cutmix_videos: int = setting(2, "videos of each subject that are cut out for L_attn (ours)", 1, 1000)
+    cutmix_overlap: float = setting(0.3, "largest share of a subject that the other may cover (ours)", 0, 0.9)
+    cross_layers: str = setting(
+        "all", "layers whose M_SCA are compared with masks: all, or beginnings of names, with commas (ours)"
+    )

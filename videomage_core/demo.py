@@ -1,6 +1,8 @@
-"""The demonstration: what works today, on the embedded base and the examples in ``assets/examples``.
+"""The demonstration: two characters from pictures, a motion from a clip of two others, one video.
 
-Today: prompts to videos, a subject learned from four pictures, a motion learned from one clip.
+On the embedded base and the examples in ``assets/examples``, with every step of the method: two
+subject LoRAs, a motion LoRA, their fusion, collaborative sampling; and at the same start noise the base
+alone and all LoRAs in one model, to compare.
 """
 
 from __future__ import annotations
@@ -8,109 +10,203 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from PIL import Image
 
 from .data.contact_sheet import contact_sheet
-from .data.examples import load_motion_clip, load_subject_images
-from .data.lora_file import Concept, applied, save_lora
-from .data.media import save_video
+from .data.examples import MotionClip, SubjectImage, load_motion_clip, load_subject_images
+from .data.lora_file import Concept, save_lora
+from .data.media import save_video, to_uint8
+from .data.overlay import overlay
+from .evaluation.likeness import likeness, looks_of
+from .evaluation.tracking import measured
+from .evaluation.ways import agreement
 from .model.backbone import Backbone
+from .model.fingerprint import fingerprint
 from .model.unet3d import load_unet3d
 from .presets import EMOJI, Preset
 from .run import Run
-from .sampling import generate_videos
+from .stages.collaborative_sampling import Collaboration, sample_collaboratively
+from .stages.comparisons import sample_base, sample_merged
+from .stages.fusion import Fused, fuse_subjects
 from .stages.motion_lora import train_motion
+from .stages.motion_start import invert_clip
 from .stages.subject_lora import train_subject
+from .training import digest
 
 EXAMPLES = Path(__file__).parent / "assets" / "examples"
-PROMPTS = (
-    "a panda is jumping on grass",
-    "a robot is walking to the right on a beach",
-    "a pig is on top of a rabbit under water",
-    "an octopus is walking towards a chick on a beach",
-)
-SUBJECT_PROMPT = "a {subject} is walking to the right on a beach"
-MOTION_PROMPT = "a frog is riding a panda on grass"
+SUBJECTS = ("dog", "panda")
+PERFORMERS = ("pig", "cat")
 CLIP_PROMPT = "a pig is riding a cat on a plain background"
+PROMPT = "a <dog> is riding a <panda> on grass"
+RESULT = "VideoMage"
 
 T = TypeVar("T")
+
+
+def quick(preset: Preset) -> Preset:
+    """The same with fewer steps: rougher, in a third of the time."""
+    return dataclasses.replace(
+        preset,
+        subject=dataclasses.replace(preset.subject, steps=120, auxiliary_clips=4),
+        motion=dataclasses.replace(preset.motion, steps=120, inversion_steps=100),
+        fusion=dataclasses.replace(preset.fusion, steps=40, teacher_videos=2, cutmix_videos=1),
+    )
 
 
 def run_demo(output: Path, seed: int, run: Run, preset: Preset = EMOJI) -> None:
     """Make everything, or go on where an earlier run in ``output`` stopped.
 
     Args:
-        output: folder for videos, LoRA files, ``contact_sheet.png`` and ``report.json``.
-        seed: of the first prompt's video, each next one adds 1; and of the LoRAs' samples.
+        output: folder for ``video.mp4``, LoRA files, ``contact_sheet.png``, ``attention.png``, ``report.json``.
+        seed: of the start noise.
         run: progress and cancel.
         preset: settings.
     """
-    seconds: dict[str, float] = {}
+    clock = _Clock()
+    backbone = clock("load", load_unet3d)
+    pictures = {name: load_subject_images(EXAMPLES / name) for name in SUBJECTS}
+    masks = {name: EXAMPLES / "riding" / name for name in PERFORMERS}
+    clip = load_motion_clip(EXAMPLES / "riding" / "clip", masks, preset.motion.frames)
+    work = output / "work" / digest(fingerprint(backbone.network), preset)
 
-    def timed(name: str, job: Callable[[], T]) -> T:
-        began = time.monotonic()
-        result = job()
-        seconds[name] = round(time.monotonic() - began, 1)
-        return result
-
-    backbone = timed("load", load_unet3d)
-    seeds = range(seed, seed + len(PROMPTS))
-    videos = timed("sample", lambda: generate_videos(backbone, PROMPTS, seeds, preset.sampling, run))
-    rows, labels = list(videos), list(PROMPTS)
-
-    pictures = load_subject_images(EXAMPLES / "dog")
-    subject = timed(
-        "subject LoRA",
-        lambda: train_subject(
-            backbone, pictures, "<dog>", "dog", preset.subject, output / "subject.training",
-            captions=preset.captions, run=run,
-        ),
-    )  # fmt: skip
-    save_lora(output / "dog.safetensors", subject.concept)
-    clip = load_motion_clip(
-        EXAMPLES / "riding" / "clip",
-        {name: EXAMPLES / "riding" / name for name in ("pig", "cat")},
-        preset.motion.frames,
+    subjects = [_subject(backbone, name, pictures[name], preset, work, output, run, clock) for name in SUBJECTS]
+    trained = clock(
+        "motion LoRA", lambda: train_motion(backbone, [clip], CLIP_PROMPT, preset.motion, work / "motion", run=run)
     )
-    motion = timed(
-        "motion LoRA",
-        lambda: train_motion(backbone, [clip], CLIP_PROMPT, preset.motion, output / "motion.training", run=run),
+    save_lora(output / "riding.safetensors", trained.concept)
+    fused = clock(
+        "fusion",
+        lambda: fuse_subjects(backbone, subjects, preset.fusion, work / "fusion", preset.prompts, run=run),
     )
-    save_lora(output / "riding.safetensors", motion.concept)
-
-    rows.append(torch.stack([picture.pixels for picture in pictures], dim=1))
-    labels.append("Pictures of a dog that the base has never seen")
-    comparisons = (
-        ("The base", SUBJECT_PROMPT.format(subject="dog"), None),
-        ("The subject LoRA, same start noise", SUBJECT_PROMPT.format(subject="<dog>"), subject.concept),
-        ("A clip of a motion that the base has never seen", CLIP_PROMPT, clip.pixels),
-        ("The base", MOTION_PROMPT, None),
-        ("The motion LoRA, same start noise", MOTION_PROMPT, motion.concept),
+    save_lora(output / "dog_and_panda.safetensors", fused.concept)
+    inverted = clock("inversion", lambda: invert_clip(backbone, clip.pixels, preset.sampling, work, run))
+    motion, config = trained.concept, preset.collaborative
+    made = clock(
+        RESULT,
+        lambda: sample_collaboratively(backbone, fused.concept, motion, PROMPT, seed, config, inverted, True, run),
     )
-    for label, prompt, what in comparisons:
-        video = what if isinstance(what, torch.Tensor) else _one(backbone, prompt, seed, what, preset)
-        rows.append(video)
-        labels.append(f"{label}: {prompt}")
+    videos = {RESULT: made.video}
+    videos["the base alone"] = clock(
+        "the base alone", lambda: sample_base(backbone, subjects, PROMPT, seed, preset.sampling, inverted)
+    )
+    both = [(fused.concept, 1.0), (motion, 1.0)]
+    videos["all LoRAs in one model"] = clock(
+        "all LoRAs in one model",
+        lambda: sample_merged(backbone, both, PROMPT, seed, preset.sampling, inverted),
+    )
 
-    output.mkdir(parents=True, exist_ok=True)
-    for index, video in enumerate(rows):
-        save_video(video, output / f"{index + 1:02}.mp4", preset.sampling.fps, scale=4)
-    contact_sheet(rows, labels, scale=2).save(output / "contact_sheet.png")
+    for name, video in zip(("video", "base", "merged"), videos.values(), strict=True):
+        save_video(video, output / f"{name}.mp4", preset.sampling.fps, scale=4)
+    _sheet(pictures, clip, videos).save(output / "contact_sheet.png")
+    _attention(made, fused).save(output / "attention.png")
     report = {
-        "rows": labels,
+        "prompt": PROMPT,
         "seed": seed,
-        "settings": {name: dataclasses.asdict(getattr(preset, name)) for name in ("sampling", "subject", "motion")},
-        "seconds": seconds,
+        "seconds": {**clock.seconds, "total": round(sum(clock.seconds.values()), 1)},
+        "peak_memory_mb": peak_memory_mb(),
+        "moved": {"x_sub": made.moved_subject, "x_mot": made.moved_motion},
+        "fusion": {name: values[-1] for name, values in fused.history.losses.items()},
+        **_judged(pictures, clip, videos, run),
+        "settings": dataclasses.asdict(preset),
     }
     (output / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    times = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
-    run.log(f"wrote {len(rows)} videos, 2 LoRA files, contact_sheet.png and report.json to {output} ({times})")
+    times = ", ".join(f"{name} {value:.0f} s" for name, value in report["seconds"].items())
+    run.log(f"wrote video.mp4, contact_sheet.png, attention.png, 4 LoRA files and report.json to {output} ({times})")
 
 
-def _one(backbone: Backbone, prompt: str, seed: int, concept: Concept | None, preset: Preset) -> torch.Tensor:
-    with applied(backbone, [] if concept is None else [(concept, 1.0)]) as tokens:
-        return generate_videos(backbone, [prompt], [seed], preset.sampling, None, tokens)[0]
+class _Clock:
+    """Runs jobs and keeps their seconds."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, name: str, job: Callable[[], T]) -> T:
+        began = time.monotonic()
+        result = job()
+        self.seconds[name] = round(time.monotonic() - began, 1)
+        return result
+
+
+def _subject(
+    backbone: Backbone,
+    name: str,
+    pictures: list[SubjectImage],
+    preset: Preset,
+    work: Path,
+    output: Path,
+    run: Run,
+    clock: _Clock,
+) -> Concept:
+    trained = clock(
+        f"subject LoRA {name}",
+        lambda: train_subject(
+            backbone, pictures, f"<{name}>", name, preset.subject, work / name,
+            captions=preset.captions, run=run, cache=work,
+        ),
+    )  # fmt: skip
+    save_lora(output / f"{name}.safetensors", trained.concept)
+    return trained.concept
+
+
+def _sheet(
+    pictures: Mapping[str, list[SubjectImage]], clip: MotionClip, videos: Mapping[str, torch.Tensor]
+) -> Image.Image:
+    rows = [torch.stack([image.pixels for image in shown], dim=1) for shown in pictures.values()]
+    labels = [f"Pictures of <{name}>, whom the base has never seen" for name in pictures]
+    rows += [clip.pixels, *videos.values()]
+    labels += [f"The clip: {CLIP_PROMPT} (the base has never seen riding)"]
+    labels += [f"{name[0].upper()}{name[1:]}: {PROMPT}" for name in videos]
+    return contact_sheet(rows, labels, scale=2)
+
+
+def _attention(made: Collaboration, fused: Fused) -> Image.Image:
+    """Where the subject branch looked for each token, and in the fusion's CutMix pair."""
+    rows, labels = [], []
+    if made.maps is not None:
+        rows += list(overlay(made.video, made.maps))
+        labels += [f"Where the subject branch sees {word}" for word in made.words]
+    if fused.pair is not None and fused.maps is not None:
+        rows += [fused.pair.pixels, *overlay(fused.pair.pixels, fused.maps)]
+        labels += ["A CutMix pair of the fusion", *(f"Where the fused LoRA sees subject {i + 1}" for i in range(2))]
+    return contact_sheet(rows, labels, scale=2)
+
+
+def _judged(
+    pictures: Mapping[str, list[SubjectImage]], clip: MotionClip, videos: Mapping[str, torch.Tensor], run: Run
+) -> dict[str, Any]:
+    """Each subject's identity and the motion's agreement, for each video; None where the judge is not installed."""
+    own = {name: [to_uint8(image.pixels[:, None])[0] for image in shown] for name, shown in pictures.items()}
+    rivals = {
+        name: [np.asarray(Image.open(p).convert("RGB")) for p in sorted((EXAMPLES / "rivals" / name).glob("*.png"))]
+        for name in pictures
+    }
+    try:
+        looks = looks_of(own, rivals)
+    except ImportError as error:
+        run.log(f"identity and motion are not measured: {error}")
+        return {"identity": None, "motion_agreement": None}
+    assert clip.masks is not None
+    reference = [measured(mask.numpy() > 0.5) for mask in clip.masks]
+    identity, motion = {}, {}
+    for name, video in videos.items():
+        found, tracks = likeness(to_uint8(video), looks)
+        identity[name] = {subject: dataclasses.asdict(value) for subject, value in found.items()}
+        motion[name] = round(agreement(tracks, reference), 3)
+    return {"identity": identity, "motion_agreement": motion}
+
+
+def peak_memory_mb() -> int | None:
+    """The most memory that was held so far: the GPU's where there is one, else the process's; None if nobody says."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() // 2**20
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

@@ -8,8 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .config import EMOJI_SAMPLING, MotionConfig, SamplingConfig, SubjectConfig
+from .config import (
+    EMOJI_SAMPLING,
+    CollaborativeConfig,
+    FusionConfig,
+    MotionConfig,
+    SamplingConfig,
+    SubjectConfig,
+)
 from .stages.subject_lora import GENERAL_CAPTIONS
+from .stages.teachers import FusionPrompts
 
 
 @dataclass(frozen=True)
@@ -20,16 +28,30 @@ class Preset:
         sampling: of videos and samples.
         subject: of subject LoRAs.
         motion: of motion LoRAs.
+        fusion: of fused LoRAs.
+        collaborative: of SCS.
         captions: what the base's own auxiliary clips show.
+        prompts: what a fusion's teacher videos show.
     """
 
     sampling: SamplingConfig
     subject: SubjectConfig
     motion: MotionConfig
+    fusion: FusionConfig
+    collaborative: CollaborativeConfig
     captions: tuple[str, ...]
+    prompts: FusionPrompts
 
 
-PAPER = Preset(SamplingConfig(), SubjectConfig(), MotionConfig(), GENERAL_CAPTIONS)
+PAPER = Preset(
+    SamplingConfig(),
+    SubjectConfig(),
+    MotionConfig(),
+    FusionConfig(),
+    CollaborativeConfig(),
+    GENERAL_CAPTIONS,
+    FusionPrompts(),
+)
 
 EMOJI = Preset(
     EMOJI_SAMPLING,
@@ -50,6 +72,15 @@ EMOJI = Preset(
         inversion_learning_rate=1e-2,
         gradient_checkpointing=False,
     ),
+    FusionConfig(
+        steps=150,
+        height=48,
+        width=48,
+        learning_rate=3e-4,
+        teacher_guidance=5.0,
+        gradient_checkpointing=False,
+    ),
+    CollaborativeConfig(frames=8, height=48, width=48, steps=25, guidance_scale=5.0, tau=8, alpha=1e6),
     (
         "a cat is jumping on grass",
         "a penguin is walking to the left in the snow",
@@ -67,6 +98,16 @@ EMOJI = Preset(
         "a panda is chasing a pig on a beach",
         "a robot is jumping at night",
         "a chick is next to an octopus under water",
+    ),
+    FusionPrompts(
+        teacher=(
+            "a {subject} is walking to the right on grass",
+            "a {subject} is jumping on a beach",
+            "a {subject} is standing still in the snow",
+            "a {subject} is walking to the left at night",
+        ),
+        cutmix="a {subject} is standing still on a plain background",
+        clean="an empty scene on a plain background",
     ),
 )
 PRESETS = {"paper": PAPER, "emoji": EMOJI}

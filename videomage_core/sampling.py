@@ -165,9 +165,35 @@ def invert(
     return x
 
 
+def mixed_start(inverted: torch.Tensor, noise: torch.Tensor, share: float) -> torch.Tensor:
+    """x_T = sqrt(beta) * eps_m + sqrt(1 - beta) * eps (Sec. 4.1).  All [B, C, F, H, W].
+
+    Args:
+        inverted: eps_m, the clip's inverted noise.
+        noise: eps, Gaussian.
+        share: beta; 0 is plain noise.
+    """
+    return share**0.5 * inverted.to(noise) + (1 - share) ** 0.5 * noise
+
+
 def start_noise(shape: Sequence[int], seed: int) -> torch.Tensor:
     """Gaussian noise [1, *shape] that depends on the seed alone, the same on every device."""
     return torch.randn(1, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+def sample_prompt(
+    backbone: Backbone,
+    prompt: str,
+    seed: int,
+    config: SamplingConfig,
+    run: Run | None = None,
+    tokens: Sequence[SpecialToken] = (),
+) -> torch.Tensor:
+    """One prompt to clean latents [1, C, F, H, W] with the base as it stands."""
+    with torch.no_grad():
+        text = backbone.encode_prompt([prompt], tokens)
+        negative = backbone.encode_prompt([config.negative_prompt])
+    return sample(backbone, start_for(backbone, seed, config), text, negative, config, run)
 
 
 def generate_videos(
@@ -177,6 +203,7 @@ def generate_videos(
     config: SamplingConfig,
     run: Run | None = None,
     tokens: Sequence[SpecialToken] = (),
+    inverted: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Prompts to videos with the base as it stands, all in one batch.
 
@@ -187,15 +214,31 @@ def generate_videos(
         config: size, steps, guidance.
         run: progress and cancel.
         tokens: the special tokens the prompts may name.
+        inverted: a motion clip's inverted noise [1, C, F, H, W]; each start gets ``clip_share`` of it.
 
     Returns:
         Pixels [N, 3, F, H, W] in -1..1.
     """
     if len(prompts) != len(seeds) or not prompts:
         raise ValueError(f"seeds: got {len(seeds)} for {len(prompts)} prompts, give one for each, and at least one")
-    shape = backbone.latent_shape(config.frames, config.height, config.width)
     with torch.no_grad():
         text = backbone.encode_prompt(prompts, tokens)
         negative = backbone.encode_prompt([config.negative_prompt]).expand_as(text)
-    noise = torch.cat([start_noise(shape, seed) for seed in seeds])
+    noise = torch.cat([start_for(backbone, seed, config, inverted) for seed in seeds])
     return backbone.decode_video(sample(backbone, noise, text, negative, config, run))
+
+
+def start_for(
+    backbone: Backbone, seed: int, config: SamplingConfig, inverted: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Where sampling starts, [1, C, F, H, W]: the same for every method that is given the same."""
+    shape = backbone.latent_shape(config.frames, config.height, config.width)
+    noise = start_noise(shape, seed)
+    if inverted is None or config.clip_share == 0:
+        return noise
+    if inverted.shape[1:] != noise.shape[1:]:
+        raise ValueError(
+            f"inverted: got noise of shape {tuple(inverted.shape[1:])}, a video of this size needs {tuple(shape)}; "
+            "invert the clip at the video's size and length"
+        )
+    return mixed_start(inverted, noise, config.clip_share)

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from videomage_core import cli
-from videomage_core.cli import add_settings, file_and_strength, main, read_settings
+from videomage_core.cli import main
+from videomage_core.commands import sampling
+from videomage_core.commands.common import file_and_strength
+from videomage_core.commands.settings import add_settings, read_settings
 from videomage_core.config import SamplingConfig, SubjectConfig
 from videomage_core.data.lora_file import load_lora, save_lora
 
@@ -76,7 +79,7 @@ def test_what_fails_on_the_way_is_exit_code_1(monkeypatch, capsys):
     def full(_options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cli, "_sample", full)
+    monkeypatch.setattr(sampling, "_sample", full)
     assert cli.main(["sample", "a dog"]) == cli.FAULT
     assert "No space left" in capsys.readouterr().err
 
@@ -85,7 +88,7 @@ def test_control_c_has_its_own_exit_code(monkeypatch, capsys):
     def stop(_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_sample", stop)
+    monkeypatch.setattr(sampling, "_sample", stop)
     assert cli.main(["sample", "a dog"]) == cli.STOPPED
     assert "stopped" in capsys.readouterr().err
 
@@ -134,6 +137,75 @@ def test_train_motion(tmp_path, capsys):
     assert "2 steps" in capsys.readouterr().out
     assert main(["inspect", str(file)]) == 0
     assert "kind: motion" in capsys.readouterr().out
+
+
+def toy(folder: Path, photos: Path, name: str) -> Path:
+    """A hardly trained subject <name>."""
+    file = folder / f"{name}.safetensors"
+    train = ["train-subject", str(photos), "--token", f"<{name}>", "--superclass", "robot", "--output", str(file)]
+    assert main([*train, *TINY]) == 0
+    return file
+
+
+@pytest.fixture
+def motion(tmp_path: Path) -> Path:
+    """A hardly trained motion, and its clip beside it."""
+    from PIL import Image
+
+    clip = tmp_path / "clip"
+    clip.mkdir()
+    for f in range(8):
+        frame = Image.new("RGB", (48, 48), "white")
+        frame.paste((0, 90, 0), (4 * f, 20, 15 + 4 * f, 35))
+        frame.save(clip / f"{f}.png")
+    file = tmp_path / "sliding.safetensors"
+    train = ["train-motion", str(clip), "--prompt", "a frog is sliding", "--omega", "0", "--output", str(file)]
+    assert main([*train, "--steps", "2", "--batch-size", "1"]) == 0
+    return file
+
+
+def test_fuse_and_sample_a_motion(tmp_path, photos, motion, capsys):
+    files = [toy(tmp_path, photos, name) for name in ("ann", "bob")]
+    fused = tmp_path / "both.safetensors"
+    few = ["--steps", "2", "--teacher-videos", "1", "--teacher-steps", "1", "--lambda2", "0"]
+    assert main(["fuse", *map(str, files), "--output", str(fused), *few]) == 0
+    assert "2 steps" in capsys.readouterr().out
+    assert [t.name for t in load_lora(fused).tokens] == ["<ann>", "<bob>"]
+    video, overlays = tmp_path / "video.mp4", tmp_path / "looks.png"
+    sample = ["sample", "a <ann> is chasing a <bob>", "--lora", str(fused), "--motion", f"{motion}:0.8"]
+    sample += ["--clip", str(tmp_path / "clip"), "--overlays", str(overlays), "--output", str(video)]
+    assert main([*sample, "--steps", "3", "--tau", "1", "--inversion-steps", "2"]) == 0
+    assert video.stat().st_size > 500 and overlays.stat().st_size > 500
+    assert "guidance moved x_sub by" in capsys.readouterr().out
+    assert main(["sample", "a <ann> is rising", *sample[2:], "--steps", "3", "--tau", "1"]) == 2
+    assert "does not name <bob>" in capsys.readouterr().err
+
+
+def test_two_loras_with_one_token_and_the_way_out(tmp_path, photos, capsys):
+    first = toy(tmp_path, photos, "ann")
+    second = tmp_path / "again.safetensors"
+    second.write_bytes(first.read_bytes())
+    few = ["--steps", "2", "--teacher-videos", "1", "--teacher-steps", "1", "--lambda2", "0"]
+    fuse = ["fuse", str(first), str(second), "--output", str(tmp_path / "both.safetensors"), *few]
+    assert main(fuse) == 2
+    assert "videomage_core rename FILE '<ann>' '<ann_2>'" in capsys.readouterr().err
+    assert main(["rename", str(second), "<ann>", "<ann_2>"]) == 0
+    renamed = tmp_path / "again_ann_2.safetensors"
+    assert [t.name for t in load_lora(renamed).tokens] == ["<ann_2>"]
+    fuse[2] = str(renamed)
+    assert main(fuse) == 0
+    assert main(["rename", str(second), "<bob>", "<ann_3>"]) == 2
+    assert "this LoRA has <ann>" in capsys.readouterr().err
+
+
+def test_what_belongs_to_a_motion_is_refused_without_one(tmp_path, photos, motion, capsys):
+    assert main(["sample", "a dog", "--tau", "3", "--overlays", "x.png", "--output", str(tmp_path / "v.mp4")]) == 2
+    assert "--tau, --overlays: only collaborative sampling has this" in capsys.readouterr().err
+    assert main(["sample", "a dog", "--motion", str(motion)]) == 2
+    assert "--lora: got 0 with --motion" in capsys.readouterr().err
+    ann = toy(tmp_path, photos, "ann")
+    assert main(["fuse", str(ann), str(motion), "--output", str(tmp_path / "f.safetensors")]) == 2
+    assert "the LoRA 2 of 2 is a motion" in capsys.readouterr().err
 
 
 def test_settings_from_a_file_and_flags_over_them(tmp_path):

@@ -269,3 +269,55 @@ def test_other_settings_are_another_training_but_a_constant_one_may_go_on(tmp_pa
     assert history.resumed_at == 6 and same(resumed, train(tmp_path / "whole", longer)[0])
     with pytest.raises(ValueError, match=r"steps: got 6, but .* has trained 8"):
         train(tmp_path, constant)
+
+
+@pytest.mark.parametrize("scale", [0.125, 1024.0])
+def test_a_loss_scale_changes_no_number_where_none_is_lost(tmp_path, scale):
+    """Through accumulation, clipping and resuming; a power of two is exact."""
+    config = dataclasses.replace(CONFIG, max_gradient_norm=0.01)
+    plain, plain_history = train(tmp_path / "plain", config)
+    groups = make_groups()
+    history = fit(groups, make_loss(groups), config, tmp_path / "scaled", "x", loss_scale=scale)
+    assert same(plain, groups) and history.losses == plain_history.losses
+    unclipped, _ = train(tmp_path / "unclipped", dataclasses.replace(config, max_gradient_norm=0))
+    assert not same(plain, unclipped)
+
+
+def test_any_loss_scale_divides_out(tmp_path):
+    def trained(scale: float) -> torch.Tensor:
+        weight = torch.linspace(-1, 1, 7, dtype=torch.float64).requires_grad_()
+
+        def loss_at(generator: torch.Generator) -> dict[str, torch.Tensor]:
+            return {"l": (weight - torch.randn(7, generator=generator)).square().sum()}
+
+        fit([ParameterGroup("w", {"w": weight}, 0.1)], loss_at, CONFIG, tmp_path / str(scale), "x", loss_scale=scale)
+        return weight.detach()
+
+    torch.testing.assert_close(trained(1000 / 3), trained(1.0), rtol=1e-12, atol=1e-12)
+
+
+def test_small_gradients_survive_half_precision_by_their_scale(tmp_path):
+    def moved(scale: float) -> bool:
+        weight = torch.ones(3, requires_grad=True)
+
+        def loss_at(_) -> dict[str, torch.Tensor]:
+            return {"l": (weight.half().float() * 2e-8).sum()}  # fp16 ends at 6e-8
+
+        config = TrainingConfig(steps=1)
+        fit([ParameterGroup("w", {"w": weight}, 0.1)], loss_at, config, tmp_path / str(scale), "x", loss_scale=scale)
+        return not torch.equal(weight.detach(), torch.ones(3))
+
+    assert training.loss_scale_for(torch.float16) > 1
+    assert moved(training.loss_scale_for(torch.float16)) and not moved(1.0)
+    assert training.loss_scale_for(torch.bfloat16) == training.loss_scale_for(torch.float32) == 1
+
+
+def test_a_gradient_that_is_not_finite_stops_although_the_loss_is(tmp_path):
+    weight = torch.zeros(3, requires_grad=True)
+
+    def loss_at(_) -> dict[str, torch.Tensor]:
+        return {"l": weight.sum().sqrt()}
+
+    with pytest.raises(TrainingDiverged, match=r"the gradient is not a finite number at step 1\."):
+        fit([ParameterGroup("w", {"w": weight}, 0.1)], loss_at, CONFIG, tmp_path, "x")
+    assert torch.equal(weight.detach(), torch.zeros(3)) and not list(tmp_path.iterdir())

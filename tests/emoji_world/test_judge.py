@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emoji_world import mobilenet
 from emoji_world.cast import CONCEPTS, HELD_OUT_ARTIST, Character
 from emoji_world.judge import Asked, Judge, Rate, Scores, Verdict, views
 from emoji_world.scene import Scene, draw
 from emoji_world.scenery import BACKGROUNDS
-from emoji_world.tracking import track
+from videomage_core.evaluation import mobilenet
+from videomage_core.evaluation.tracking import track
 
 PLACES = list(BACKGROUNDS)
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emoji_world import mobilenet
 from emoji_world.card_prompts import SECTIONS, card_prompts
 from emoji_world.card_text import ARTISTS, MEASURES, model_card
 from emoji_world.cast import CONCEPTS, HELD_OUT_ARTIST, TRAINING_ARTISTS
@@ -18,6 +17,7 @@ from emoji_world.model_card import MEASURES as MEASURED
 from emoji_world.model_card import measure, sampled, save_sheet, true_renders
 from emoji_world.motions import TRAINED_PAIR, TRAINED_SINGLE
 from emoji_world.scenery import BACKGROUNDS
+from videomage_core.evaluation import mobilenet
 
 PROMPTS = card_prompts()
 

@@ -9,7 +9,7 @@ from emoji_world.cast import Character
 from emoji_world.motion_judge import DIRECTED, MotionJudge, way
 from emoji_world.motions import PAIR, TRAINED_PAIR, TRAINED_SINGLE
 from emoji_world.scene import Scene, draw
-from emoji_world.tracking import Track, track
+from videomage_core.evaluation.tracking import Track, track
 
 DOG, CAT = Character("noto", "dog"), Character("twemoji", "cat")
 REVERSED = {

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from .images import list_images, load_picture
-from .masks import Segmenter
-from .media import load_clip
+from .masks import FULL, Segmenter
+from .media import count_frames, load_clip, load_frames
 
 CLIP_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
 
@@ -71,7 +71,7 @@ def load_subject_images(source: Path | Sequence[Path], masks: Path | None = None
     Args:
         source: a folder of images, or image files.
         masks: a folder with a mask for each picture, of the same name, white on the subject;
-            without one, a picture's alpha channel is its mask, where it has one.
+            without one, a picture's alpha channel is its mask, where it has one that is not opaque.
 
     Raises:
         FileNotFoundError: no such folder or file, or a mask is missing.
@@ -86,6 +86,8 @@ def load_subject_images(source: Path | Sequence[Path], masks: Path | None = None
     for path in paths:
         picture = load_picture(path)
         mask = picture.alpha
+        if mask is not None and float(mask.mean()) > FULL:
+            mask = None  # many programs save an alpha channel that hides nothing
         if path.stem in found:
             mask = (load_picture(found[path.stem]).pixels.mean(0) + 1) / 2
             if mask.shape != picture.pixels.shape[1:]:
@@ -131,19 +133,23 @@ def load_motion_clip(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a clip that cannot be read, masks for some subjects only.
+        ValueError: a clip that cannot be read, masks for some subjects only, or not as long as the clip.
     """
     given = {word: masks for word, masks in subjects.items() if masks is not None}
     if given and len(given) < len(subjects):
         without = ", ".join(word for word in subjects if word not in given)
         raise ValueError(f"masks: {without} has none; give masks for all subjects of {path.name}, or for none")
-    pixels = load_clip(path, frames, fps).pixels
+    clip = load_clip(path, frames, fps)
     if not given:
-        return MotionClip(pixels, tuple(subjects))
-    masks = [(load_clip(mask, frames, fps).pixels.mean(0) + 1) / 2 for mask in given.values()]
+        return MotionClip(clip.pixels, tuple(subjects))
+    length = count_frames(path)
+    for word, mask in given.items():
+        if (have := count_frames(mask)) != length:
+            raise ValueError(f"masks: those of {word!r} are {have}, {path.name} has {length} frames; give one for each")
+    masks = [(load_frames(mask, clip.indices).mean(0) + 1) / 2 for mask in given.values()]
     if len({mask.shape for mask in masks}) > 1:
         raise ValueError(f"masks: those of {path.name} are of several sizes; make them as large as the clip")
-    return MotionClip(pixels, tuple(subjects), torch.stack(masks))
+    return MotionClip(clip.pixels, tuple(subjects), torch.stack(masks))
 
 
 def text_beside(path: Path) -> str | None:

@@ -63,7 +63,11 @@ class Concept:
 
 
 def save_lora(path: Path, concept: Concept) -> None:
-    """Write a file; beside the target first, then renamed over it."""
+    """Write a file; beside the target first, then renamed over it.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; an older file of that name is kept.
+    """
     tensors = {}
     for module, (a, b) in concept.weights.layers.items():
         tensors[f"{_PREFIX}{module}.lora_A.weight"] = a.contiguous()
@@ -85,6 +89,8 @@ def save_lora(path: Path, concept: Concept) -> None:
     try:
         save_file(tensors, partial, metadata={"format": "pt", "videomage": json.dumps(about)})
         os.replace(partial, path)
+    except (OSError, SafetensorError) as error:  # safetensors reports a failed write as its own kind
+        raise OSError(f"LoRA: {path} could not be written ({error}); make room or choose another folder") from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -171,8 +177,8 @@ def tokens_of(concepts: Sequence[Concept]) -> list[SpecialToken]:
     clashes = sorted({name for name in names if names.count(name) > 1})
     if clashes:
         raise ValueError(
-            f"tokens: {', '.join(clashes)} is in more than one of these LoRAs; rename it in one, "
-            f"e.g. to {clashes[0][:-1]}_2>, when loading it"
+            f"tokens: {', '.join(clashes)} is in more than one of these LoRAs; rename it in one, e.g. with "
+            f"python -m videomage_core rename FILE '{clashes[0]}' '{clashes[0][:-1]}_2>'"
         )
     return tokens
 

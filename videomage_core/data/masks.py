@@ -101,7 +101,20 @@ class PlainBackground:
             )
         threshold = max(self.contrast, 4 * float(off.median()))
         distance = (frame - colour[:, None, None]).abs().amax(0)
-        return ((distance - threshold) / self.softness + 0.5).clamp(0, 1)
+        return _without_holes(((distance - threshold) / self.softness + 0.5).clamp(0, 1))
+
+
+def _without_holes(mask: torch.Tensor) -> torch.Tensor:
+    """A mask [H, W] that is 1 wherever the background, spreading from the border, does not come."""
+    free = F.pad(mask < 0.5, (1, 1, 1, 1), value=True)
+    outside = torch.zeros_like(free)
+    outside[0], outside[-1], outside[:, 0], outside[:, -1] = True, True, True, True
+    reached = 0
+    while int(outside.sum()) > reached:  # at most as often as the longest way round has pixels
+        reached = int(outside.sum())
+        spread = F.max_pool2d(outside[None, None].float(), 3, stride=1, padding=1)[0, 0] > 0
+        outside = spread & free
+    return torch.where((free & ~outside)[1:-1, 1:-1], 1.0, mask)
 
 
 def resize_mask(mask: torch.Tensor, height: int, width: int) -> torch.Tensor:

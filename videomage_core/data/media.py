@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -37,10 +37,12 @@ class Clip:
     Attributes:
         pixels: [3, F, H, W] float32 in -1..1.
         fps: frames per second at which it moves as fast as its source.
+        indices: which frames of the source these are, F of them.
     """
 
     pixels: torch.Tensor
     fps: float
+    indices: tuple[int, ...]
 
 
 def load_clip(
@@ -70,24 +72,41 @@ def load_clip(
     path = Path(path)
     check_fit(size, fit)
     _check_rates(frames=frames, fps=fps, folder_fps=folder_fps)
-    if not path.exists():
-        raise FileNotFoundError(f"clip: {path} does not exist, give a video file or a folder of numbered images")
-    images = list_images(path) if path.is_dir() else []
+    _require_there(path)
     if path.is_dir():
-        times = [index / (folder_fps or fps or FOLDER_FPS) for index in range(len(images))]
+        times = [index / (folder_fps or fps or FOLDER_FPS) for index in range(count_frames(path))]
     else:
         times = _times(path, math.inf if fps is None else frames / fps)
     if len(times) < 2:
         raise ValueError(f"clip: {path} has {len(times)} frame(s) and so no motion, give a clip of at least 2 frames")
     chosen, rate = choose_frames(np.array(times), frames, fps)
+    return Clip(load_frames(path, chosen, size, fit, background), rate, tuple(chosen))
+
+
+def count_frames(path: Path) -> int:
+    """How many frames a clip has; a video is read to its end.  Raises as ``load_clip``."""
+    _require_there(path)
+    return len(list_images(path)) if path.is_dir() else len(_times(path, math.inf))
+
+
+def load_frames(
+    path: Path, indices: Sequence[int], size: Size | None = None, fit: Fit = "crop", background: Colour = WHITE
+) -> torch.Tensor:
+    """The frames of a clip with these indices, which must be there: [3, F, H, W] in -1..1.  Raises as ``load_clip``."""
     if path.is_dir():
-        stills = {index: load_image(images[index], size, fit, background) for index in chosen}
+        images = list_images(path)
+        stills = {index: load_image(images[index], size, fit, background) for index in indices}
     else:
-        stills = _stills(path, set(chosen), size, fit, background)
+        stills = _stills(path, set(indices), size, fit, background)
     shapes = {tuple(still.shape[1:]) for still in stills.values()}
     if len(shapes) > 1:
         raise ValueError(f"clip: {path} holds frames of several sizes ({sorted(shapes)}), give a size to bring them to")
-    return Clip(torch.stack([stills[index] for index in chosen], dim=1), rate)  # F x [3,H,W] -> [3,F,H,W]
+    return torch.stack([stills[index] for index in indices], dim=1)  # F x [3,H,W] -> [3,F,H,W]
+
+
+def _require_there(path: Path) -> None:
+    if not path.exists():
+        raise FileNotFoundError(f"clip: {path} does not exist, give a video file or a folder of numbered images")
 
 
 def choose_frames(times: np.ndarray, frames: int, fps: float | None) -> tuple[list[int], float]:

@@ -45,6 +45,14 @@ def _random_cut(picture: torch.Tensor, smallest: float, generator: torch.Generat
     return picture[:, top : top + height, left : left + width]
 
 
+def fit_clip(pixels: torch.Tensor, frames: int, height: int, width: int) -> torch.Tensor:
+    """A clip [3, F, H, W] of any length and size as [3, frames, height, width]: frames evenly chosen, cut centrally."""
+    chosen = torch.linspace(0, pixels.shape[1] - 1, frames).round().long().tolist()
+    full = torch.ones(1, *pixels.shape[2:])
+    fitted = {i: fit_to(torch.cat([pixels[:, i], full]), height, width, "crop")[:3] for i in set(chosen)}
+    return torch.stack([fitted[i] for i in chosen], dim=1)
+
+
 def fit_to(picture: torch.Tensor, height: int, width: int, fit: str) -> torch.Tensor:
     """Pixels with their mask, [4, h, w], brought to [4, height, width].
 

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from .text import TokenSpan
@@ -51,8 +52,34 @@ class Maps:
     temporal: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
-class _ForwardEnded(Exception):
-    """Thrown by the last site to leave the network; caught by the recording context."""
+def chosen_sites(sites: Sequence[Site], layers: str) -> list[Site]:
+    """The sites that a setting names, in the given order.
+
+    Args:
+        sites: all there are.
+        layers: "all", or beginnings of layer names, separated by commas: "mid_block, up_blocks.1".
+
+    Raises:
+        ValueError: a name with which no site begins.
+    """
+    wanted = [name.strip() for name in layers.split(",") if name.strip()]
+    if wanted == ["all"]:
+        return list(sites)
+    unknown = [name for name in wanted if not any(_begins(site.name, name) for site in sites)]
+    if unknown or not wanted:
+        raise ValueError(
+            f"layers: got {layers!r}, of which {', '.join(unknown) or 'nothing'} names no layer; write 'all', or "
+            f"beginnings of these, separated by commas: {', '.join(site.name for site in sites)}"
+        )
+    return [site for site in sites if any(_begins(site.name, name) for name in wanted)]
+
+
+def _begins(name: str, start: str) -> bool:
+    return name == start or name.startswith(f"{start}.")
+
+
+class ForwardEnded(Exception):
+    """Leaves the network after the last recorded site; caught by ``Backbone.attend``."""
 
 
 @dataclass
@@ -111,8 +138,8 @@ class _Recording:
             self.maps.cross[site.name] = self._cross(attention, hidden, context)
         else:
             self.maps.temporal[site.name] = self._temporal(attention, hidden)
-        if self.stop and len(self.maps.cross) + len(self.maps.temporal) == len(self.sites):
-            raise _ForwardEnded
+        if self.stop and site == self.sites[-1]:
+            raise ForwardEnded
 
     def _cross(self, attention: Any, hidden: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
         frames = self.shape.frames
@@ -146,6 +173,18 @@ def attention_weights(attention: Any, hidden: torch.Tensor, context: torch.Tenso
         return scores.softmax(dim=-1).mean(dim=-3)  # [...,H,Q,K] -> [...,Q,K]
 
 
+def scaled(maps: torch.Tensor) -> torch.Tensor:
+    """Maps [..., h, w] over their largest value in each frame, which counts as a constant: 0..1."""
+    largest = maps.detach().amax(dim=(-2, -1), keepdim=True)
+    return maps / largest.clamp(min=1e-8)
+
+
+def mean_map(maps: Sequence[torch.Tensor], height: int, width: int) -> torch.Tensor:
+    """Maps of several layers, each [1, K, F, h, w], scaled, enlarged and averaged: [K, F, H, W] on the CPU."""
+    enlarged = [F.interpolate(scaled(m[0]).cpu(), size=(height, width), mode="bilinear") for m in maps]
+    return torch.stack(enlarged).mean(0)
+
+
 @contextmanager
 def record(
     network: nn.Module,
@@ -153,19 +192,22 @@ def record(
     spans: Sequence[TokenSpan] = (),
     rows: slice = slice(None),
     stop: bool = False,
+    end: nn.Module | None = None,
 ) -> Iterator[Maps]:
     """Record the maps of ``sites`` in every forward of ``network`` inside the context.
 
     Args:
         network: a U-Net that takes latents [B, C, F, H, W] as its first argument.
-        sites: the layers; an empty list records nothing.
+        sites: the layers, in the order in which they run; an empty list records nothing.
         spans: for cross maps: K token spans, the same for all of the recorded batch.
         rows: the part of the batch to record.
-        stop: leave the forward, and the context, right after the last site.
+        stop: leave the forward with ``ForwardEnded`` right after the last site.
+        end: leave it after this module instead, which holds the last site: what is recomputed on
+            the way back must be run whole.
     """
     if any(site.kind == "cross" for site in sites) and not spans:
         raise ValueError("spans: got none, but a cross-attention map needs the tokens it is for")
-    recording = _Recording(sites, spans, rows, stop)
+    recording = _Recording(sites, spans, rows, stop and end is None)
     layers: dict[Site, Any] = {site: network.get_submodule(site.name) for site in sites}
     inner = {site: layer.processor for site, layer in layers.items()}
 
@@ -175,16 +217,18 @@ def record(
             raise ValueError("frames: got 1, but temporal attention maps need at least 2 frames")
         recording.shape.__init__(batch, frames, height, width)  # type: ignore[misc]
 
-    hook = network.register_forward_pre_hook(note_shape)
+    def leave(*_: object) -> None:
+        raise ForwardEnded
+
+    hooks = [network.register_forward_pre_hook(note_shape)]
+    if stop and end is not None:
+        hooks.append(end.register_forward_hook(leave))
     try:
         for site, layer in layers.items():
             layer.processor = _RecordingProcessor(inner[site], site, recording)
-        try:
-            yield recording.maps
-        except _ForwardEnded:
-            if not stop:
-                raise
+        yield recording.maps
     finally:
-        hook.remove()
+        for hook in hooks:
+            hook.remove()
         for site, layer in layers.items():
             layer.processor = inner[site]

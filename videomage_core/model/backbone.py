@@ -142,5 +142,8 @@ class Backbone(Protocol):
             sites: where; all other layers keep their fused attention.
             spans: for cross maps, which tokens; the columns of a span are summed.
             rows: which part of the batch, e.g. the conditional half under guidance.
-            stop: end the forward, and the context, after the last site; ``predict`` does not return.
+            stop: ``attend`` goes no further than the last site; there is no ``predict`` inside.
         """
+
+    def attend(self, x: torch.Tensor, level: Level, text: torch.Tensor) -> None:
+        """``predict`` for the sake of its maps alone, inside ``record(stop=True)``: ends after the last site."""

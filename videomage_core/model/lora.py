@@ -51,6 +51,46 @@ class LoraWeights:
         return self.scale * (b @ a)
 
 
+def average(loras: Sequence[LoraWeights]) -> LoraWeights:
+    """The exact average of N LoRAs: what it adds to a layer is the mean of what they add.
+
+    mean(B) mean(A) would be something else: the average is of the products.  So the factors are
+    concatenated, A = [A_1; ...; A_N] and B = [B_1 * scale_1 / N, ..., B_N * scale_N / N], and the
+    ranks add up.  A layer that only some of them have counts as zero in the others.
+    """
+    if not loras:
+        raise ValueError("loras: got none, give at least one")
+    modules = list(dict.fromkeys(module for weights in loras for module in weights.layers))
+    layers = {}
+    for module in modules:
+        have = [weights for weights in loras if module in weights.layers]
+        a = torch.cat([weights.layers[module][0] for weights in have])  # N of [R,in] -> [sum R,in]
+        b = torch.cat([weights.layers[module][1] * (weights.scale / len(loras)) for weights in have], dim=1)
+        layers[module] = (a, b)
+    return LoraWeights(layers)
+
+
+def compress(weights: LoraWeights, rank: int) -> tuple[LoraWeights, float]:
+    """The nearest LoRA of at most that rank (truncated singular value decomposition), and its error.
+
+    Returns:
+        The LoRA, and ||wanted - got|| / ||wanted|| over all layers (Frobenius norm).
+    """
+    if rank < 1:
+        raise ValueError(f"rank: got {rank}, must be at least 1")
+    layers, lost, whole = {}, 0.0, 0.0
+    for module, (a, b) in weights.layers.items():
+        # B A = Q_b (R_b R_a^T) Q_a^T: the decomposition is of a matrix of the small rank
+        q_b, r_b = torch.linalg.qr(b.double() * weights.scale)
+        q_a, r_a = torch.linalg.qr(a.double().T)
+        u, values, v = torch.linalg.svd(r_b @ r_a.T)
+        root = values[:rank].sqrt()
+        layers[module] = ((v[:rank].T * root).T @ q_a.T, q_b @ u[:, :rank] * root)
+        lost, whole = lost + float(values[rank:].square().sum()), whole + float(values.square().sum())
+    kept = {module: (a.float().contiguous(), b.float().contiguous()) for module, (a, b) in layers.items()}
+    return LoraWeights(kept), (lost / whole) ** 0.5 if whole else 0.0
+
+
 def add(
     backbone: Backbone,
     name: str,
@@ -142,8 +182,17 @@ def _train_only_rows(weight: nn.Parameter, rows: tuple[int, ...]) -> None:
     weight.register_hook(lambda gradient: gradient * mask.to(gradient))
 
 
-def load(backbone: Backbone, name: str, weights: LoraWeights) -> None:
-    """Put existing weights on the base, frozen and inactive.
+def load(backbone: Backbone, name: str, weights: LoraWeights, trainable: bool = False) -> dict[str, nn.Parameter]:
+    """Put existing weights on the base, inactive.
+
+    Args:
+        backbone: the base.
+        name: how ``active`` and ``remove`` call it.
+        weights: of any ranks.
+        trainable: its parameters require gradients; else they are frozen.
+
+    Returns:
+        Its parameters, float32, by names that are the same in every run.
 
     Raises:
         ValueError: the base lacks one of the layers, or a layer has another size.
@@ -163,12 +212,18 @@ def load(backbone: Backbone, name: str, weights: LoraWeights) -> None:
                 f"LoRA: {module} has A of rank {a.shape[0]} and B of rank {b.shape[1]}; the file is broken"
             )
     ranks = {module: a.shape[0] for module, (a, _) in weights.layers.items()}
-    _inject(backbone, name, targets, ranks, weights.scale)
+    parameters = dict(zip(_labels(targets), _inject(backbone, name, targets, ranks, weights.scale), strict=True))
     with torch.no_grad():
-        for module, layer in _layers_of(backbone, name).items():
-            for factor, value in zip((layer.lora_A[name], layer.lora_B[name]), weights.layers[module], strict=True):
-                factor.weight.copy_(value)
-                factor.weight.requires_grad_(False)
+        for module, (a, b) in weights.layers.items():
+            parameters[f"{module}.A"].copy_(a)
+            parameters[f"{module}.B"].copy_(b)
+    for parameter in parameters.values():
+        parameter.requires_grad_(trainable)
+    return parameters
+
+
+def _labels(targets: Sequence[Target]) -> list[str]:
+    return [f"{target.module}.{factor}" for target in targets for factor in "AB"]
 
 
 def weights(backbone: Backbone, name: str) -> LoraWeights:
@@ -210,21 +265,35 @@ def active(backbone: Backbone, strengths: Mapping[str, float]) -> Iterator[None]
 
 @contextmanager
 def in_training(
-    backbone: Backbone, name: str, targets: Sequence[Target], config: LoraTrainingConfig
-) -> Iterator[dict[str, torch.Tensor]]:
-    """A new LoRA on ``targets``, active and ready to be trained; afterwards the base is as it was.
+    backbone: Backbone,
+    name: str,
+    targets: Sequence[Target],
+    config: LoraTrainingConfig,
+    start: LoraWeights | None = None,
+) -> Iterator[dict[str, nn.Parameter]]:
+    """A LoRA, active and ready to be trained; afterwards the base is as it was.
+
+    Args:
+        backbone: the base.
+        name: how it is called.
+        targets: where a new LoRA goes; not used with ``start``.
+        config: rank and dropout of a new one; gradient checkpointing.
+        start: weights to begin from; None: a new LoRA.
 
     Yields:
         Its parameters by names that are the same in every run.
     """
     with leaving_no_trace(backbone), ExitStack() as stack:
-        parameters = add(backbone, name, targets, config.rank, dropout=config.dropout, seed=config.seed)
-        labels = [f"{target.module}.{factor}" for target in targets for factor in "AB"]
+        if start is None:
+            new = add(backbone, name, targets, config.rank, dropout=config.dropout, seed=config.seed)
+            parameters = dict(zip(_labels(targets), new, strict=True))
+        else:
+            parameters = load(backbone, name, start, trainable=True)
         stack.enter_context(active(backbone, {name: 1.0}))
         stack.enter_context(dropout(backbone, name, on=True))
         if config.gradient_checkpointing:
             stack.enter_context(backbone.checkpointing())
-        yield dict(zip(labels, parameters, strict=True))
+        yield parameters
 
 
 @contextmanager

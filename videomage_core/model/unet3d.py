@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -21,7 +21,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from . import attention_maps
-from .attention_maps import Maps, Site
+from .attention_maps import ForwardEnded, Maps, Site
 from .backbone import Level, Prediction, Role, Target
 from .text import PromptEncoder, SpecialToken, TokenSpan
 
@@ -160,13 +160,16 @@ class UNet3DBackbone:
         those that were active on the way there.
         """
         blocks = [*self.unet.down_blocks, self.unet.mid_block, *self.unet.up_blocks]
+        before = [vars(block).get("forward") for block in blocks]
         for block in blocks:
             block.forward = partial(_recomputed, block.forward)
         try:
             yield
         finally:
-            for block in blocks:
+            for block, own in zip(blocks, before, strict=True):
                 del block.forward  # the class's own again
+                if own is not None:
+                    block.forward = own
 
     def map_sites(self, kind: Literal["cross", "temporal"]) -> list[Site]:
         """See ``Backbone``.  Both attention layers of a temporal block are temporal self-attention."""
@@ -178,7 +181,20 @@ class UNet3DBackbone:
         self, sites: Sequence[Site], spans: Sequence[TokenSpan] = (), rows: slice = slice(None), stop: bool = False
     ) -> AbstractContextManager[Maps]:
         """See ``Backbone``."""
-        return attention_maps.record(self.unet, sites, spans, rows, stop)
+        ordered = sorted(sites, key=_running_order)
+        end = self._recomputed_block(ordered[-1]) if stop and ordered else None
+        return attention_maps.record(self.unet, ordered, spans, rows, stop, end)
+
+    def attend(self, x: torch.Tensor, level: Level, text: torch.Tensor) -> None:
+        """See ``Backbone``."""
+        with suppress(ForwardEnded):
+            self.predict(x, level, text)
+
+    def _recomputed_block(self, site: Site) -> nn.Module | None:
+        """The block around a site, if it is recomputed on the way back."""
+        parts = site.name.split(".")
+        block = self.unet.get_submodule(".".join(parts[: 1 if parts[0] in ("mid_block", "transformer_in") else 2]))
+        return block if "forward" in vars(block) else None
 
 
 class _CpuAttention:

@@ -26,7 +26,7 @@ from ..config import MotionConfig, SamplingConfig, TrainingConfig
 from ..data.examples import MotionClip
 from ..data.lora_file import Concept
 from ..data.masks import GivenMasks, PlainBackground
-from ..data.views import fit_to
+from ..data.views import fit_clip, fit_to
 from ..model import lora
 from ..model.backbone import Backbone
 from ..model.fingerprint import fingerprint
@@ -79,7 +79,8 @@ def train_motion(
     _check(backbone, clips, prompt, config, with_teacher)
     mark = fingerprint(backbone.network)
     with torch.no_grad():
-        latents = [backbone.encode_video(_fitted(clip.pixels, config)[None]) for clip in clips]
+        fitted = [fit_clip(clip.pixels, config.frames, config.height, config.width) for clip in clips]
+        latents = [backbone.encode_video(pixels[None]) for pixels in fitted]
         texts = [backbone.encode_prompt([clip.prompt or prompt]) for clip in clips]
     looks: list[torch.Tensor | None] = [None] * len(clips)
     if with_teacher:
@@ -168,13 +169,6 @@ def _check(
             )
 
 
-def _fitted(pixels: torch.Tensor, config: MotionConfig) -> torch.Tensor:
-    """A clip [3, F, H, W] cut to the config's size."""
-    full = torch.ones(1, *pixels.shape[2:])
-    frames = [fit_to(torch.cat([frame, full]), config.height, config.width, "crop")[:3] for frame in pixels.unbind(1)]
-    return torch.stack(frames, dim=1)
-
-
 def _appearance(backbone: Backbone, clip: MotionClip, config: MotionConfig, folder: Path, run: Run) -> torch.Tensor:
     """c_ap, encoded [1, T, D]: the clip's subjects as learned tokens, standing still."""
     tokens = [
@@ -247,6 +241,9 @@ def invert_subject(
         max_gradient_norm=config.max_gradient_norm,
     )  # fmt: skip
     groups = [ParameterGroup("token", {"vectors": vectors}, config.inversion_learning_rate)]
-    identity = digest("inversion", fingerprint(backbone.network), x0, superclass, config.batch_size)
+    identity = digest(
+        "inversion", fingerprint(backbone.network), x0, superclass, config.batch_size, config.inversion_learning_rate,
+        config.inversion_vectors,
+    )  # fmt: skip
     fit(groups, loss_at, loop, folder, identity, run, loss_scale=loss_scale_for(backbone.dtype))
     return dataclasses.replace(start, vectors=vectors.detach())

@@ -10,14 +10,11 @@ other things with captions without the token (Eq. 3), with the LoRA on, so that 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 from ..config import SamplingConfig, SubjectConfig
 from ..data.examples import CaptionedClip, SubjectImage
@@ -29,8 +26,9 @@ from ..model.backbone import Backbone
 from ..model.fingerprint import Fingerprint, fingerprint
 from ..model.text import SpecialToken
 from ..run import Run
-from ..sampling import add_noise, generate_videos, training_target
+from ..sampling import add_noise, training_target
 from ..training import ParameterGroup, digest, fit, loss_scale_for
+from .made_clips import made_clips
 from .trained import Trained, details, look, thumbnail
 
 # The paper takes Panda-70M's clips.  Ours, where none are given: clips the base makes of these.
@@ -112,7 +110,7 @@ def train_subject(
         clips = _auxiliary(backbone, auxiliary, captions, superclass, config, cache or folder, mark, run)
     identity = digest(
         "subject", mark, token.lower(), superclass, *(x for v in views for x in (v.latents, v.mask, v.prompt)),
-        *(clip.latents for clip in clips),
+        *(x for clip in clips for x in (clip.latents, clip.text)),
     )  # fmt: skip
 
     vectors = torch.nn.Parameter(start.vectors.to(backbone.device))
@@ -228,7 +226,14 @@ def _auxiliary(
         latents = [backbone.encode_video(clip.pixels[None]) for clip in given]
     else:
         texts = general_captions(captions, superclass, config.auxiliary_clips)
-        latents = list(_made_by_base(backbone, texts, config, folder, mark, run).split(1))
+        sampling = SamplingConfig(
+            frames=config.auxiliary_frames,
+            height=config.height,
+            width=config.width,
+            steps=config.auxiliary_steps,
+            guidance_scale=config.auxiliary_guidance,
+        )
+        latents = list(made_clips(backbone, texts, config.seed, sampling, folder, "auxiliary", mark, run).split(1))
     return [_Auxiliary(x.to(backbone.device), backbone.encode_prompt([t])) for x, t in zip(latents, texts, strict=True)]
 
 
@@ -239,33 +244,3 @@ def general_captions(captions: Sequence[str], superclass: str, count: int) -> li
     if not kept:
         raise ValueError(f"captions: all of them name {superclass!r}; give some that do not")
     return [kept[i % len(kept)] for i in range(count)]
-
-
-def _made_by_base(
-    backbone: Backbone, captions: list[str], config: SubjectConfig, folder: Path, mark: Fingerprint, run: Run
-) -> torch.Tensor:
-    """Clips the base makes, kept in ``folder``: latents [N, C, F, h, w]."""
-    sampling = SamplingConfig(
-        frames=config.auxiliary_frames,
-        height=config.height,
-        width=config.width,
-        steps=config.auxiliary_steps,
-        guidance_scale=config.auxiliary_guidance,
-    )
-    made_of = digest(mark, captions, sampling, config.seed)
-    path = folder / f"auxiliary-{made_of}.safetensors"
-    if path.is_file():
-        with safe_open(path, framework="pt") as file:
-            return file.get_tensor("latents")
-    run.log(f"making {len(captions)} auxiliary clips with the base, as none were given")
-    latents = []
-    for index, caption in enumerate(captions):
-        run.check()
-        video = generate_videos(backbone, [caption], [config.seed + index], sampling, Run(cancelled=run.cancelled))
-        latents.append(backbone.encode_video(video).cpu())
-        run.progress(index + 1, len(captions), "making auxiliary clips")
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    save_file({"latents": torch.cat(latents)}, partial, metadata={"captions": repr(captions)})
-    os.replace(partial, path)
-    return torch.cat(latents)

@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 
 from videomage_core.data.lora_file import (
     Concept,
+    applied,
     load_lora,
     lora_path,
     rename_token,
@@ -179,3 +180,61 @@ def test_a_thumbnail_that_is_no_small_png_is_left_out(concept, tmp_path, monkeyp
     monkeypatch.setattr("videomage_core.data.lora_file._picture_to_text", lambda _: text)
     save_lora(tmp_path / "toy.safetensors", concept)
     assert load_lora(tmp_path / "toy.safetensors").thumbnail is None
+
+
+def prediction(base, latents: torch.Tensor) -> torch.Tensor:
+    return base.predict(latents, base.levels(4)[1], base.encode_prompt(["a dog on grass"]))
+
+
+def test_applied_loras_act_inside_alone_each_at_its_strength(concept, emoji_base, latents):
+    plain, other = prediction(emoji_base, latents), rename_token(concept, "<toy_1>", "<bear>")
+    with torch.no_grad():
+        with applied(emoji_base, [(concept, 1.0)]) as tokens:
+            assert [token.name for token in tokens] == ["<toy_1>"]
+            alone = prediction(emoji_base, latents)
+        with applied(emoji_base, [(concept, 0.25), (other, 0.75)]) as tokens:
+            assert [token.name for token in tokens] == ["<toy_1>", "<bear>"]
+            torch.testing.assert_close(prediction(emoji_base, latents), alone, atol=1e-3, rtol=1e-3)
+        assert not torch.allclose(alone, plain, atol=1e-2)
+        assert lora.names(emoji_base) == [] and torch.equal(prediction(emoji_base, latents), plain)
+
+
+def clashing(concept: Concept) -> list[Concept]:
+    """The second has the first one's token, in other letters."""
+    token = dataclasses.replace(concept.tokens[0], name="<TOY_1>")
+    return [concept, dataclasses.replace(concept, tokens=(token,))]
+
+
+def foreign(concept: Concept) -> list[Concept]:
+    """The second is of another base."""
+    mark = Fingerprint("0" * 16, concept.fingerprint.weights)
+    other = rename_token(concept, "<toy_1>", "<bear>")
+    return [concept, dataclasses.replace(other, fingerprint=mark, base="zeroscope")]
+
+
+def misfit(concept: Concept) -> list[Concept]:
+    """The second says it is of this base, but one of its layers has another size."""
+    name, (a, b) = next(iter(concept.weights.layers.items()))
+    layers = {**concept.weights.layers, name: (a[:, 1:], b)}
+    return [concept, dataclasses.replace(rename_token(concept, "<toy_1>", "<bear>"), weights=LoraWeights(layers))]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (clashing, r"tokens: <toy_1> is in more than one of these LoRAs; rename it in one, e\.g\. to <toy_1_2>"),
+        (foreign, "was trained on the base 'zeroscope' and does not fit 'emoji_base'; load 'zeroscope', or train"),
+        (misfit, r"in the file and .* in 'emoji_base'; it is for another base"),
+    ],
+)
+def test_what_cannot_be_applied_leaves_the_base_as_it_was(concept, emoji_base, latents, wrong, message):
+    before = own_modules(emoji_base)
+    plain, concepts = prediction(emoji_base, latents), wrong(concept)
+    with pytest.raises(ValueError, match=message), applied(emoji_base, [(one, 1.0) for one in concepts]):
+        raise AssertionError("it was applied")
+    assert own_modules(emoji_base) == before and not hasattr(emoji_base.network, "peft_config")
+    assert torch.equal(prediction(emoji_base, latents), plain)
+
+
+def own_modules(base) -> dict[str, int]:
+    return {name: id(module) for name, module in base.network.named_modules()}

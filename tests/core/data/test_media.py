@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from videomage_core.data import media
-from videomage_core.data.media import choose_frames, load_clip, save_video, to_uint8
+from videomage_core.data.media import choose_frames, count_frames, load_clip, load_frames, save_video, to_uint8
 
 CAT = Path(__file__).parents[4] / "shared" / "data" / "motion" / "muybridge_cat"
 
@@ -267,3 +267,18 @@ def test_the_real_cat() -> None:
     clip = load_clip(CAT, 8, size=(48, 48))
     assert clip.pixels.shape == (3, 8, 48, 48)
     assert (clip.pixels[:, 1:] - clip.pixels[:, :-1]).abs().mean() > 0.01, "it moves"
+
+
+@pytest.mark.parametrize("fps", [None, 3.0])
+@pytest.mark.parametrize("source", ["folder", "video"])
+def test_a_clip_tells_which_frames_it_took(tmp_path: Path, source: str, fps: float | None) -> None:
+    if source == "folder":
+        path = write_images(tmp_path / "clip", 9)
+    else:
+        path = tmp_path / "clip.mp4"
+        save_video(ramp(9), path, 8.0)
+    assert count_frames(path) == 9
+    clip = load_clip(path, 4, fps, size=(8, 8), folder_fps=8.0)
+    assert list(clip.indices) == shown(clip.pixels, 9)
+    assert torch.equal(load_frames(path, clip.indices, (8, 8)), clip.pixels)
+    assert shown(load_frames(path, (7, 0, 7)), 9) == [7, 0, 7]

@@ -76,7 +76,7 @@ def test_stop_ends_the_forward_with_the_same_maps(emoji_base, latents):
     later: list[str] = []
     hook = emoji_base.unet.conv_out.register_forward_hook(lambda *_: later.append("ran"))
     with emoji_base.record(sites, SPANS, stop=True) as stopped:
-        emoji_base.predict(latents, level, text)
+        emoji_base.attend(latents, level, text)
     assert not later
     with emoji_base.record(sites, SPANS) as whole:
         emoji_base.predict(latents, level, text)

@@ -180,3 +180,20 @@ def test_factors_of_two_ranks_are_refused(emoji_base):
     module, (a, b) = next(iter(random_lora(emoji_base, "spatial", 8).layers.items()))
     with pytest.raises(ValueError, match="has A of rank 3 and B of rank 1; the file is broken"):
         lora.load(emoji_base, "x", LoraWeights({module: (a, b[:, :1])}))
+
+
+def test_dropout_is_as_it_was_after_its_context(emoji_base, latents):
+    parameters = lora.add(emoji_base, "x", emoji_base.targets("spatial"), rank=2, dropout=0.5)
+    with torch.no_grad(), lora.active(emoji_base, {"x": 1}):
+        for parameter in parameters:
+            parameter.fill_(0.05)
+        still = predict(emoji_base, latents)
+        with lora.dropout(emoji_base, "x", on=True):
+            assert not torch.equal(predict(emoji_base, latents), still)
+            with lora.dropout(emoji_base, "x", on=False):
+                assert torch.equal(predict(emoji_base, latents), still)
+            assert not torch.equal(predict(emoji_base, latents), still)
+        assert torch.equal(predict(emoji_base, latents), still)
+        with pytest.raises(RuntimeError, match="boom"), lora.dropout(emoji_base, "x", on=True):
+            raise RuntimeError("boom")
+        assert torch.equal(predict(emoji_base, latents), still)

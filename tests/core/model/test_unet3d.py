@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import UNet3DConditionModel
 from safetensors.torch import load_file, save_file
 
+from videomage_core.model import lora
 from videomage_core.model.text import TokenSpan
-from videomage_core.model.unet3d import EMOJI_BASE, UNet3DBackbone, load_unet3d
+from videomage_core.model.unet3d import EMOJI_BASE, load_unet3d
 
 
 @pytest.fixture
@@ -183,32 +183,6 @@ def test_an_unknown_dtype_is_refused():
         load_unet3d(dtype="int8")
 
 
-@pytest.fixture(scope="module")
-def zeroscope_size(shared_emoji_base) -> UNet3DBackbone:
-    """ZeroScope's U-Net with random weights in bf16; its text encoder is replaced by random embeddings."""
-    with torch.device("meta"):
-        unet = UNet3DConditionModel()
-    unet = unet.to_empty(device="cpu").to(torch.bfloat16)
-    generator = torch.Generator().manual_seed(0)
-    for weight in unet.parameters():
-        if weight.ndim > 1:
-            weight.data.normal_(0, 0.02, generator=generator)
-        else:
-            weight.data.fill_(1.0)
-    for name, weight in unet.named_parameters():
-        if name.endswith("bias"):
-            weight.data.zero_()
-    parts = shared_emoji_base.prompts
-    scheduler = _Scheduler(shared_emoji_base.alphas_cumprod)
-    return UNet3DBackbone("zeroscope", unet, shared_emoji_base.vae, parts.text_encoder, parts.tokenizer, scheduler)
-
-
-class _Scheduler:
-    def __init__(self, alphas_cumprod: torch.Tensor) -> None:
-        self.alphas_cumprod = alphas_cumprod
-        self.config = type("Config", (dict,), {"prediction_type": "epsilon"})()
-
-
 def test_zeroscope_size_in_bf16_predicts_records_and_gives_gradients(zeroscope_size):
     assert sum(p.numel() for p in zeroscope_size.unet.parameters()) == 1_411_233_860
     generator = torch.Generator().manual_seed(1)
@@ -244,3 +218,53 @@ def test_targets_can_be_narrowed(emoji_base):
     inner = {t.module for t in emoji_base.targets("temporal", input_transformer=False)}
     assert attention < every and all({"attn1", "attn2"} & set(name.split(".")) for name in attention)
     assert every - inner and all(name.startswith("transformer_in.") for name in every - inner)
+
+
+def own_attributes(base) -> dict[str, set[str]]:
+    """What was put on each module itself, past its class: a forward of its own would be seen here."""
+    return {name: set(vars(module)) for name, module in base.unet.named_modules()}
+
+
+def test_checkpointing_gives_the_forwards_back(emoji_base):
+    before = own_attributes(emoji_base)
+    blocks = {"down_blocks.0", "down_blocks.1", "mid_block", "up_blocks.0", "up_blocks.1"}
+    with emoji_base.checkpointing():
+        changed = {name for name, attributes in own_attributes(emoji_base).items() if attributes != before[name]}
+        assert changed == blocks
+        with emoji_base.checkpointing():
+            pass
+        assert {n for n, attributes in own_attributes(emoji_base).items() if attributes != before[n]} == blocks
+    assert own_attributes(emoji_base) == before
+    with pytest.raises(RuntimeError, match="boom"), emoji_base.checkpointing():
+        raise RuntimeError("boom")
+    assert own_attributes(emoji_base) == before
+
+
+@pytest.mark.parametrize(("role", "frames"), [("spatial", 1), ("spatial", 3), ("temporal", 3)])
+def test_checkpointing_computes_twice_and_gives_the_same_gradients(emoji_base, latents, role, frames):
+    """With dropout too: what is computed again is dropped again."""
+    x = latents[:, :, :frames].clone().requires_grad_()
+    level, text = emoji_base.levels(10)[3], emoji_base.encode_prompt(["a dog"])
+    with lora.leaving_no_trace(emoji_base):
+        parameters = lora.add(emoji_base, "x", emoji_base.targets(role), rank=2, dropout=0.5)
+        for index, parameter in enumerate(parameters):
+            torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(index))
+
+        def gradients() -> tuple[list[torch.Tensor], int]:
+            ran: list[int] = []
+            hook = emoji_base.unet.mid_block.attentions[0].register_forward_hook(lambda *_: ran.append(1))
+            torch.manual_seed(0)
+            try:
+                loss = emoji_base.predict(x, level, text).square().sum()
+                return list(torch.autograd.grad(loss, [x, *parameters])), len(ran)
+            finally:
+                hook.remove()
+
+        with lora.active(emoji_base, {"x": 1}), lora.dropout(emoji_base, "x", on=True):
+            plain, once = gradients()
+            with emoji_base.checkpointing():
+                checkpointed, twice = gradients()
+    assert (once, twice) == (1, 2)
+    for one, two in zip(plain, checkpointed, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-5 * float(one.abs().max()))
+    assert all(float(gradient.abs().max()) > 0 for gradient in plain)

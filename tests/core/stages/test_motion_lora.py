@@ -164,3 +164,14 @@ def test_bad_input(emoji_base, tmp_path, clips, message):
 def test_a_prompt_that_lacks_a_place_for_the_subjects_is_refused():
     with pytest.raises(ValueError, match=r"must hold \{subjects\}"):
         MotionConfig(appearance_prompt="A static video")
+
+
+@pytest.mark.parametrize("change", [{"inversion_learning_rate": 0.5}, {"inversion_vectors": 2}, {"batch_size": 2}])
+def test_a_subject_inverted_with_other_settings_is_not_taken_for_this_one(emoji_base, tmp_path, change):
+    def inverted(config: MotionConfig) -> torch.Tensor:
+        picture = cut_out(clip(), config)[0]
+        return motion_lora.invert_subject(emoji_base, picture, "<sub1>", "dog", config, tmp_path, Run()).vectors
+
+    assert torch.equal(inverted(CONFIG), inverted(CONFIG))
+    with pytest.raises(ValueError, match="holds the checkpoint of another training"):
+        inverted(dataclasses.replace(CONFIG, **change))

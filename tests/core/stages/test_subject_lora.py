@@ -169,3 +169,9 @@ def test_another_subject_does_not_go_on_with_this_ones_checkpoint(emoji_base, tm
     train(emoji_base, tmp_path)
     with pytest.raises(ValueError, match="another training"):
         train(emoji_base, tmp_path, images=pictures(3))
+
+
+def test_other_captions_of_the_auxiliary_clips_are_another_training(emoji_base, tmp_path):
+    train(emoji_base, tmp_path)
+    with pytest.raises(ValueError, match="another training"):
+        train(emoji_base, tmp_path, auxiliary=[dataclasses.replace(clip(), caption="a dog")])

@@ -9,7 +9,7 @@ from emoji_world.cast import Character
 from emoji_world.motions import TRAINED_PAIR, TRAINED_SINGLE
 from emoji_world.scene import Drawing, Scene, draw
 from emoji_world.scenery import BACKGROUNDS
-from emoji_world.tracking import crops, foreground, match, overlap, row_colours, track
+from videomage_core.evaluation.tracking import crops, foreground, match, overlap, row_colours, track
 
 PANDA, ROBOT, FOX = Character("noto", "panda"), Character("twemoji", "robot"), Character("emojione", "fox")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from emoji_world import mobilenet
 from emoji_world.cast import Character
+from videomage_core.evaluation import mobilenet
 
 
 @pytest.fixture

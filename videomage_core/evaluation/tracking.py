@@ -129,15 +129,17 @@ def track(video: np.ndarray, count: int) -> list[Track]:
         raise ValueError(f"count: got {count}, allowed: 0, 1, 2")
     mask = foreground(video)
     if count == 2:
-        return [_measure(part) for part in _split(video, mask)]
-    return [_measure(mask)][:count]
+        return [measured(part) for part in _split(video, mask)]
+    return [measured(mask)][:count]
 
 
-def _measure(masks: np.ndarray) -> Track:
+def measured(masks: np.ndarray) -> Track:
+    """The track of masks that are known, bool [F, H, W]."""
     frames, height, width = masks.shape
-    boxes = np.tile(np.float32((width / 2 - 1, height / 2 - 1, width / 2 + 1, height / 2 + 1)), (frames, 1))
+    middle = np.array((width / 2 - 1, height / 2 - 1, width / 2 + 1, height / 2 + 1), dtype=np.float32)
+    boxes = np.tile(middle, (frames, 1))
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
-    found = masks.any((1, 2))
+    found = np.asarray(masks.any((1, 2)))
     seen = np.flatnonzero(found)
     for f in seen:
         rows, columns = np.nonzero(masks[f])

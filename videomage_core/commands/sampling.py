@@ -1,0 +1,107 @@
+"""The command that makes a video: sample."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from ..config import CollaborativeConfig, SamplingConfig
+from .common import add_base, file_and_strength, load_base, preset_of, terminal_run
+from .settings import add_settings, read_settings
+
+
+def add_sample(commands: Any) -> None:
+    parser = commands.add_parser(
+        "sample",
+        help="make a video from a prompt, with or without LoRAs",
+        description="Make a video from a prompt.  With --motion, of the subjects of one LoRA doing a motion (SCS).",
+    )
+    parser.add_argument("prompt", help='what to show, e.g. "a dog is chasing a cat on grass"')
+    parser.add_argument(
+        "--lora",
+        action="append",
+        default=[],
+        metavar="FILE[:STRENGTH]",
+        help="a LoRA file, once for each; without --motion all act together on one model (the paper's 'without SCS')",
+    )
+    parser.add_argument(
+        "--motion",
+        metavar="FILE[:STRENGTH]",
+        help="a motion LoRA: collaborative sampling (SCS) with the one subject or fused LoRA of --lora",
+    )
+    parser.add_argument("--clip", type=Path, help="a clip of the motion, whose inverted noise joins the start noise")
+    parser.add_argument("--overlays", type=Path, help="with --motion: png of where each subject's token looked")
+    add_base(parser)
+    parser.add_argument("--output", type=Path, default=Path("outputs/sample.mp4"), help="mp4 file (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same video (%(default)s)")
+    parser.add_argument("--settings", type=Path, help="TOML file of settings, named as the flags below; flags win")
+    add_settings(parser, CollaborativeConfig)
+    parser.set_defaults(execute=_sample)
+
+
+def _sample(options: argparse.Namespace) -> None:
+    config = read_settings(options, preset_of(options).collaborative)
+    _check_sample(options)
+    loras = [file_and_strength(text) for text in options.lora]
+    motion = file_and_strength(options.motion) if options.motion else None
+    from ..data.lora_file import load_lora
+    from ..data.media import load_clip, save_video
+    from ..stages.comparisons import sample_merged
+    from ..stages.motion_start import invert_clip
+
+    concepts = [(load_lora(path), strength) for path, strength in loras]
+    performed = load_lora(motion[0]) if motion else None
+    clip = load_clip(options.clip, config.frames) if options.clip else None
+    backbone = load_base(options, config.height, config.width)
+    run = terminal_run()
+    inverted = invert_clip(backbone, clip.pixels, config, options.output.parent / "inverted", run) if clip else None
+    if performed is None or motion is None:
+        video = sample_merged(backbone, concepts, options.prompt, options.seed, config, inverted, run)
+    else:
+        from ..stages.collaborative_sampling import sample_collaboratively
+
+        config = dataclasses.replace(
+            config,
+            subject_strength=config.subject_strength * concepts[0][1],
+            motion_strength=config.motion_strength * motion[1],
+        )
+        with_maps = options.overlays is not None
+        made = sample_collaboratively(
+            backbone, concepts[0][0], performed, options.prompt, options.seed, config, inverted, with_maps, run
+        )
+        video = made.video
+        if made.maps is not None:
+            _save_overlays(options.overlays, made)
+    save_video(video, options.output, config.fps)
+    print(f"wrote {options.output}")
+
+
+def _check_sample(options: argparse.Namespace) -> None:
+    if options.output.suffix.lower() != ".mp4":
+        raise ValueError(f"--output: got {options.output}, must end in .mp4")
+    if options.motion and len(options.lora) != 1:
+        raise ValueError(
+            f"--lora: got {len(options.lora)} with --motion, which takes one: a subject's or a fused one; "
+            "make one of several with 'fuse'"
+        )
+    if not options.motion:
+        needing = [f.name for f in dataclasses.fields(CollaborativeConfig) if f.name not in _plain_fields()]
+        given = [f"--{name.replace('_', '-')}" for name in needing if getattr(options, name) is not None]
+        given += ["--overlays"] * (options.overlays is not None)
+        if given:
+            raise ValueError(f"{', '.join(given)}: only collaborative sampling has this; give a motion LoRA, --motion")
+
+
+def _plain_fields() -> set[str]:
+    return {field.name for field in dataclasses.fields(SamplingConfig)}
+
+
+def _save_overlays(path: Path, made: Any) -> None:
+    from ..data.contact_sheet import contact_sheet
+    from ..data.overlay import overlay
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    labels = [f"Where the subject branch sees {word}" for word in made.words]
+    contact_sheet(list(overlay(made.video, made.maps)), labels, scale=2).save(path)

@@ -1,0 +1,217 @@
+"""Commands that make LoRA files: train-subject, train-motion, fuse."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..config import FusionConfig, MotionConfig, SubjectConfig
+from ..run import Run
+from .common import add_base, load_base, preset_of, terminal_run
+from .settings import add_settings, read_settings
+
+
+def add_train_subject(commands: Any) -> None:
+    parser = commands.add_parser(
+        "train-subject",
+        help="learn a subject from a few pictures",
+        description="Learn a subject from a few pictures (Eq. 2-4).  Stopped, the same command goes on where it was.",
+    )
+    parser.add_argument("images", type=Path, help="folder of pictures; a .txt beside one is its own prompt")
+    parser.add_argument("--token", required=True, help="the new word, in angle brackets, e.g. '<toy>'")
+    parser.add_argument("--superclass", required=True, help="the kind of thing, in plain words, e.g. 'stuffed animal'")
+    parser.add_argument("--prompt", help="what the pictures show, with the token (default: 'A <token>')")
+    parser.add_argument("--masks", type=Path, help="folder of masks named as the pictures, white on the subject")
+    parser.add_argument("--auxiliary", type=Path, help="folder of other clips with captions (default: the base's own)")
+    add_training(parser, SubjectConfig, "outputs/loras/subject.safetensors")
+    parser.set_defaults(execute=_train_subject)
+
+
+def _train_subject(options: argparse.Namespace) -> None:
+    preset = preset_of(options)
+    config = read_settings(options, preset.subject)
+    _check_training(options)
+    from ..data.examples import load_captioned_clips, load_subject_images
+    from ..model.text import check_token
+    from ..stages.subject_lora import train_subject
+
+    check_token(options.token, options.superclass)
+    images = load_subject_images(options.images, options.masks)
+    auxiliary = []
+    if options.auxiliary is not None:
+        auxiliary = load_captioned_clips(options.auxiliary, config.auxiliary_frames, config.height, config.width)
+    backbone = load_base(options, config.height, config.width)
+    trained = train_subject(
+        backbone,
+        images,
+        options.token,
+        options.superclass,
+        config,
+        _work_folder(options),
+        prompt=options.prompt,
+        auxiliary=auxiliary,
+        captions=preset.captions,
+        sampling=_looks(preset, config),
+        run=_training_run(options),
+    )
+    _save(options, trained)
+
+
+def add_train_motion(commands: Any) -> None:
+    parser = commands.add_parser(
+        "train-motion",
+        help="learn a motion from a clip, not the looks of who performs it",
+        description="Learn a motion from one or more clips (Eq. 5).  Stopped, the same command goes on where it was.",
+    )
+    parser.add_argument("clips", type=Path, nargs="+", help="video files, or folders of numbered images")
+    parser.add_argument("--prompt", required=True, help="the motion in plain words, e.g. 'A person is riding a horse'")
+    parser.add_argument(
+        "--subject",
+        action="append",
+        default=[],
+        metavar="WORD[=MASKS]",
+        help="who is seen, once for each, e.g. person=person_masks.mp4; masks are white on the subject, as long as the "
+        "clip; without them a single subject on a plain background is found",
+    )
+    parser.add_argument("--fps", type=float, help="rate at which frames are taken (default: spread over the clip)")
+    add_training(parser, MotionConfig, "outputs/loras/motion.safetensors")
+    parser.set_defaults(execute=_train_motion)
+
+
+def _train_motion(options: argparse.Namespace) -> None:
+    preset = preset_of(options)
+    config = read_settings(options, preset.motion)
+    _check_training(options)
+    subjects = {}
+    for text in options.subject:
+        word, _, masks = text.partition("=")
+        subjects[word.strip()] = Path(masks) if masks else None
+    from ..data.examples import load_motion_clip
+    from ..stages.motion_lora import train_motion
+
+    clips = [load_motion_clip(path, subjects, config.frames, options.fps) for path in options.clips]
+    backbone = load_base(options, config.height, config.width)
+    trained = train_motion(
+        backbone,
+        clips,
+        options.prompt,
+        config,
+        _work_folder(options),
+        sampling=_looks(preset, config),
+        run=_training_run(options),
+    )
+    _save(options, trained)
+
+
+def add_fuse(commands: Any) -> None:
+    parser = commands.add_parser(
+        "fuse",
+        help="fuse the LoRAs of several subjects into one",
+        description="Fuse the LoRAs of several subjects into one (Eq. 6-8).  Stopped, the same command goes on.",
+    )
+    parser.add_argument("loras", type=Path, nargs="+", help="subject LoRA files; one of two to eight")
+    parser.add_argument(
+        "--trigger",
+        action="append",
+        default=[],
+        metavar="FILE=WORDS=CLASS",
+        help="an ordinary LoRA (peft or kohya) as a subject: its trigger words and the kind of thing it is, "
+        "e.g. 'cup.safetensors=sks cup=cup'; prompts call it <sks_cup>",
+    )
+    parser.add_argument("--teacher-prompt", action="append", default=[], help="with {subject}; once for each (several)")
+    parser.add_argument("--cutmix-prompt", help="with {subject}: it alone on a plain background")
+    add_training(parser, FusionConfig, "outputs/loras/fused.safetensors")
+    parser.set_defaults(execute=_fuse)
+
+
+def _fuse(options: argparse.Namespace) -> None:
+    preset = preset_of(options)
+    config = read_settings(options, preset.fusion)
+    _check_training(options)
+    from ..data.foreign_lora import load_foreign_lora
+    from ..data.lora_file import load_lora
+    from ..stages.fusion import check_subjects, fuse_subjects
+
+    prompts = preset.prompts
+    if options.teacher_prompt:
+        prompts = dataclasses.replace(prompts, teacher=tuple(options.teacher_prompt))
+    if options.cutmix_prompt:
+        prompts = dataclasses.replace(prompts, cutmix=options.cutmix_prompt)
+    triggers = dict(_trigger(text) for text in options.trigger)
+    own = {path: load_lora(path) for path in options.loras if path not in triggers}
+    if own:
+        check_subjects(list(own.values()))
+    backbone = load_base(options, config.height, config.width)
+    subjects = [own[p] if p in own else load_foreign_lora(backbone, p, *triggers[p]) for p in options.loras]
+    fused = fuse_subjects(
+        backbone,
+        subjects,
+        config,
+        _work_folder(options),
+        prompts,
+        sampling=_looks(preset, config),
+        run=_training_run(options),
+    )
+    _save(options, fused)
+
+
+def _trigger(text: str) -> tuple[Path, tuple[str, str]]:
+    parts = text.split("=")
+    if len(parts) != 3 or not all(part.strip() for part in parts):
+        raise ValueError(f"--trigger: got {text!r}, write FILE=WORDS=CLASS, e.g. cup.safetensors='sks cup'=cup")
+    return Path(parts[0]), (parts[1].strip(), parts[2].strip())
+
+
+def add_training(parser: argparse.ArgumentParser, config: type, output: str) -> None:
+    add_base(parser)
+    parser.add_argument("--output", type=Path, default=Path(output), help="the LoRA file (%(default)s)")
+    parser.add_argument("--settings", type=Path, help="TOML file of settings, named as the flags below; flags win")
+    add_settings(parser, config)
+
+
+def _check_training(options: argparse.Namespace) -> None:
+    if options.output.suffix != ".safetensors":
+        raise ValueError(f"--output: got {options.output}, must end in .safetensors")
+
+
+def _work_folder(options: argparse.Namespace) -> Path:
+    """Checkpoints lie beside the LoRA file, in a folder of its name."""
+    return options.output.with_suffix(".training")
+
+
+def _training_run(options: argparse.Namespace) -> Run:
+    """Progress in the terminal; previews go to the training's folder."""
+    folder, count = _work_folder(options), iter(range(1, 1_000_000))
+
+    def preview(video: Any) -> None:
+        from ..data.media import save_video
+
+        save_video(video, folder / f"sample_{next(count):03}.mp4", 8.0)
+
+    return dataclasses.replace(terminal_run(), preview=preview)
+
+
+def _looks(preset: Any, config: Any) -> Any:
+    """How samples are made: as the preset does, at the training's size.  The last one is the file's thumbnail."""
+    return dataclasses.replace(preset.sampling, height=config.height, width=config.width)
+
+
+def _save(options: argparse.Namespace, trained: Any) -> None:
+    from ..data.lora_file import save_lora
+    from ..data.media import save_video
+
+    save_lora(options.output, trained.concept)
+    losses = trained.history.losses.get("loss", [])
+    if trained.sample is not None:
+        save_video(trained.sample, _work_folder(options) / "sample.mp4", 8.0)
+    last = f", mean loss of the last tenth {mean_of_last_tenth(losses):.4f}" if losses else ""
+    print(f"wrote {options.output}: {len(losses)} steps{last}")
+
+
+def mean_of_last_tenth(values: Sequence[float]) -> float:
+    """A single step's loss says little: its noise level was drawn at random."""
+    last = values[-max(1, len(values) // 10) :]
+    return sum(last) / len(last)

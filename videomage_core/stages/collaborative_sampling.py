@@ -1,0 +1,262 @@
+"""Spatial-temporal collaborative sampling, SCS: Sec. 3.3, Eq. 9-11, Algorithm 1.
+
+Two branches of one base, with the subject LoRA theta_hat_s and with the motion LoRA theta_m, denoise
+one video x_t.  In each of the first tau steps x_t is copied into x_sub and x_mot, which guide each other:
+
+    L_s->m = || M_SCA,s - M_SCA,m ||^2     x_mot := x_mot - alpha_t * grad L_s->m     (Eq. 9)
+    L_m->s = || M_TSA,s - M_TSA,m ||^2     x_sub := x_sub - alpha_t * grad L_m->s     (Eq. 10)
+
+The subject branch says where each subject is (its spatial cross-attention maps M_SCA), the motion
+branch how things move (its temporal self-attention maps M_TSA); the one that is not moved is a constant.  Then
+
+    eps_t = beta_s * eps_theta_hat_s(x_sub, c_tgt) + beta_m * eps_theta_m(x_mot, c~_tgt)    (Eq. 11)
+
+and one step from x_t.  c_tgt names special tokens, c~_tgt their superclass words in the same places.
+
+Where the paper is silent (ours):
+
+* Norms are means, over a layer's map and then over the layers: 1e3 to 1e5 all work in Table 3e, which fits
+  means only.  But then a gradient shrinks as latents grow, so alpha is multiplied by
+  (number of latent values) / ``PAPER_VALUES``: it is the paper's at its size, and moves other sizes as far.
+* alpha_t "decays by half by the end of denoising": linearly, from alpha to alpha / 2 over *all* steps;
+  Attend-and-Excite's own code, which the paper follows, ends at 0.707: a setting.
+* Maps are of the conditional half alone, as in Attend-and-Excite; both branches are under guidance.
+* The step starts from the x_t that was not moved: the algorithm moves the copies.
+* For v and flow prediction each branch's output becomes eps at its own latents before the mix.
+* Maps, losses and latents are float32.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from ..config import CollaborativeConfig
+from ..data.lora_file import Concept, require_fit
+from ..model import lora
+from ..model.attention_maps import Maps, Site, chosen_sites, mean_map
+from ..model.backbone import Backbone, Level
+from ..model.fingerprint import fingerprint
+from ..model.text import SpecialToken, TokenSpan
+from ..run import Run
+from ..sampling import predict_guided, split_output, start_for, step
+
+PAPER_VALUES = 4 * 24 * 40 * 72  # latent values of the paper's videos: 24 frames of 320x576 pixels
+SUBJECT, MOTION = "subject", "motion"  # names of the two adapters
+
+
+@dataclass(frozen=True)
+class Collaboration:
+    """A sampled video.
+
+    Attributes:
+        video: [3, F, H, W] in -1..1.
+        words: the special tokens that the prompt names, by occurrence, K of them.
+        maps: where the subject branch saw each of them, mean of the guided steps and layers,
+            [K, F, H, W] in 0..1; None unless asked for, or without guidance.
+        moved_subject: RMS(update) / RMS(x) of x_sub in each guided step.
+        moved_motion: the same of x_mot.
+    """
+
+    video: torch.Tensor
+    words: tuple[str, ...]
+    maps: torch.Tensor | None = None
+    moved_subject: list[float] = field(default_factory=list)
+    moved_motion: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Branch:
+    """One of the two: its LoRA, its prompt, and where the subjects' words stand in it."""
+
+    adapter: str
+    strength: float
+    text: torch.Tensor  # [1, T, D]
+    spans: list[TokenSpan]
+    share: float  # beta
+
+
+def sample_collaboratively(
+    backbone: Backbone,
+    subject: Concept,
+    motion: Concept,
+    prompt: str,
+    seed: int,
+    config: CollaborativeConfig,
+    inverted: torch.Tensor | None = None,
+    with_maps: bool = False,
+    run: Run | None = None,
+) -> Collaboration:
+    """A video of the subjects doing the motion.
+
+    Args:
+        backbone: the base; left as it was found, bit for bit.
+        subject: one subject, or a fusion of several.
+        motion: the motion.
+        prompt: c_tgt, which names every token of ``subject``: "A <toy> is riding a <dog>".
+        seed: of the start noise.
+        config: all settings.
+        inverted: the motion clip's inverted noise [1, C, F, h, w] (``invert_clip``); None: plain noise.
+        with_maps: return the maps too.
+        run: progress and cancel.
+
+    Raises:
+        ValueError: LoRAs of the wrong kind or of another base, a prompt that lacks a token, unknown layers.
+        Cancelled: stopped by the host.
+    """
+    run = run or Run()
+    check_pair(subject, motion)
+    tokens = list(subject.tokens)
+    spans = backbone.token_spans(prompt, tokens)
+    missing = [t.name for t in tokens if t.name.lower() not in {span.word for span in spans}]
+    if missing:
+        raise ValueError(
+            f"prompt: got {prompt!r}, which does not name {', '.join(missing)}; name every subject of the LoRA, or "
+            "sample with the LoRA of those you want"
+        )
+    cross = chosen_sites(backbone.map_sites("cross"), config.cross_layers)
+    temporal = chosen_sites(backbone.map_sites("temporal"), config.temporal_layers)
+    with lora.leaving_no_trace(backbone), torch.no_grad():
+        mark = fingerprint(backbone.network)
+        for concept in (subject, motion):
+            require_fit(concept, backbone.name, mark)
+        lora.load(backbone, SUBJECT, subject.weights)
+        lora.load(backbone, MOTION, motion.weights)
+        branches = _branches(backbone, prompt, tokens, spans, config)
+        x = start_for(backbone, seed, config, inverted).to(backbone.device)
+        negative = backbone.encode_prompt([config.negative_prompt])
+        latents, looks, moved = _denoise(backbone, x, branches, negative, cross, temporal, config, with_maps, run)
+        video = backbone.decode_video(latents)[0].cpu()
+    words = tuple(span.word for span in spans)
+    return Collaboration(video, words, looks, *moved)
+
+
+def check_pair(subject: Concept, motion: Concept) -> None:
+    """ValueError unless the two are a subject or a fusion, and a motion."""
+    if subject.kind == "motion" or not subject.tokens:
+        raise ValueError(f"subject: got a {subject.kind} LoRA, wanted is a subject's or a fused one, with its tokens")
+    if motion.kind != "motion":
+        raise ValueError(f"motion: got a {motion.kind} LoRA, wanted is a motion's")
+
+
+def _branches(
+    backbone: Backbone,
+    prompt: str,
+    tokens: Sequence[SpecialToken],
+    spans: list[TokenSpan],
+    config: CollaborativeConfig,
+) -> tuple[_Branch, _Branch]:
+    text = backbone.encode_prompt([prompt], tokens)
+    plain = backbone.encode_prompt([prompt], tokens, as_superclass=True)
+    plain_spans = backbone.token_spans(prompt, tokens, as_superclass=True)
+    return (
+        _Branch(SUBJECT, config.subject_strength, text, spans, config.beta_subject),
+        _Branch(MOTION, config.motion_strength, plain, plain_spans, config.beta_motion),
+    )
+
+
+def _denoise(
+    backbone: Backbone,
+    x: torch.Tensor,
+    branches: tuple[_Branch, _Branch],
+    negative: torch.Tensor,
+    cross: list[Site],
+    temporal: list[Site],
+    config: CollaborativeConfig,
+    with_maps: bool,
+    run: Run,
+) -> tuple[torch.Tensor, torch.Tensor | None, tuple[list[float], list[float]]]:
+    """Algorithm 1: clean latents, the subjects' maps, and how far guidance moved x_sub and x_mot."""
+    levels = backbone.levels(config.steps)
+    looks: list[torch.Tensor] = []
+    moved: tuple[list[float], list[float]] = ([], [])
+    size = (config.height, config.width)
+    for index in range(config.steps):
+        run.check()
+        level, following = levels[index], levels[index + 1]
+        x_sub, x_mot = x, x
+        if index < config.tau and config.alpha > 0:
+            alpha = alpha_at(index, config) * x.numel() / PAPER_VALUES
+            maps, (to_sub, to_mot) = guidance(backbone, x, level, branches, cross, temporal)
+            x_sub, x_mot = x - alpha * to_sub, x - alpha * to_mot
+            for kept, update in zip(moved, (to_sub, to_mot), strict=True):
+                kept.append(alpha * _rms(update) / _rms(x))
+            if with_maps:
+                looks.append(mean_map([m.detach() for m in maps.cross.values()], *size))
+        eps = torch.zeros_like(x)
+        for branch, at in zip(branches, (x_sub, x_mot), strict=True):
+            if branch.share == 0:
+                continue
+            with lora.active(backbone, {branch.adapter: branch.strength}):
+                output = predict_guided(backbone, at, level, branch.text, negative, config.guidance_scale)
+            eps = eps + branch.share * split_output(output, at, level, backbone.prediction)[1]  # Eq. 11
+        x = step(eps, x, level, following, "epsilon")
+        run.progress(index + 1, config.steps, "collaborative sampling")
+    if moved[0]:
+        run.log(
+            f"guidance moved x_sub by {statistics.mean(moved[0]):.2%} and x_mot by {statistics.mean(moved[1]):.2%} "
+            f"(mean RMS(update) / RMS(x) of {len(moved[0])} steps)"
+        )
+    return x, torch.stack(looks).mean(0) if looks else None, moved
+
+
+def alpha_at(index: int, config: CollaborativeConfig) -> float:
+    """alpha_t of step ``index``, counted from 0."""
+    progress = index / max(1, config.steps - 1)
+    if config.alpha_decay == "none":
+        return config.alpha
+    if config.alpha_decay == "linear":
+        return config.alpha * (1 - 0.5 * progress)
+    return config.alpha * (1 - 0.5 * progress) ** 0.5
+
+
+def guidance(
+    backbone: Backbone,
+    x: torch.Tensor,
+    level: Level,
+    branches: tuple[_Branch, _Branch],
+    cross: Sequence[Site],
+    temporal: Sequence[Site],
+) -> tuple[Maps, tuple[torch.Tensor, torch.Tensor]]:
+    """What each branch tells the other at x [1, C, F, h, w]: two forwards to the last site, two ways back.
+
+    Returns:
+        The subject branch's maps, and the gradients of L_m->s (Eq. 10) to x_sub and of L_s->m (Eq. 9)
+        to x_mot, both like x.
+    """
+    sites = [*cross, *temporal]
+    places, maps = [], []
+    with torch.enable_grad():
+        for branch in branches:
+            at = x.detach().requires_grad_(True)
+            with (
+                lora.active(backbone, {branch.adapter: branch.strength}),
+                backbone.record(sites, branch.spans, stop=True) as recorded,
+            ):
+                backbone.attend(at, level, branch.text)
+            places.append(at)
+            maps.append(recorded)
+        of_subject, of_motion = maps
+        l_ms = map_distance(of_subject.temporal, of_motion.temporal)
+        l_sm = map_distance(of_motion.cross, of_subject.cross)
+        (to_sub,) = torch.autograd.grad(l_ms, places[0])
+        (to_mot,) = torch.autograd.grad(l_sm, places[1])
+    return of_subject, (to_sub, to_mot)
+
+
+def map_distance(moved: Mapping[str, torch.Tensor], constant: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """|| moved - constant ||^2: the mean over each layer's map, then over the layers.
+
+    Args:
+        moved: maps by layer, with a graph.
+        constant: the other branch's, of the same layers and shapes; no gradient flows there.
+    """
+    errors = [(moved[name] - constant[name].detach()).square().mean() for name in moved]
+    return torch.stack(errors).mean()
+
+
+def _rms(values: torch.Tensor) -> float:
+    return float(values.square().mean().sqrt())

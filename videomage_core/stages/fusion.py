@@ -1,0 +1,272 @@
+"""Fuse the LoRAs of N subjects into one: Sec. 3.3, Eq. 6-8; Sec. 7.1.
+
+The fused LoRA theta_hat_s starts as the exact average of the subjects' LoRAs and learns
+
+    L        = L_fusion + lambda2 * L_attn                                              (Eq. 8)
+    L_fusion = mean over n of || eps_theta_hat_s(x_n, c_n) - eps_theta_s,n(x_n, c_n) ||^2  (Eq. 6)
+    L_attn   = 1/2 * sum over i of || M_SCA,i - mask_i ||^2                             (Eq. 7)
+
+x_n is a video that theta_s,n, the n-th subject's own LoRA, made of c_n.  For L_attn two subjects
+are cut out of such videos and pasted on a clean background (``data/cutmix.py``); M_SCA,i is the
+spatial cross-attention map of subject i's token there.
+
+Where the paper is silent (ours): all of it at levels drawn as in training; the CutMix prompt is
+"<a> and <b>"; the background is a video of the base itself; each map is divided by its largest value
+in each frame, taken as a constant; norms are means, over all recorded layers; the tokens' vectors stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..config import FusionConfig, SamplingConfig
+from ..data.cutmix import CutMix
+from ..data.lora_file import Concept, require_fit, tokens_of
+from ..data.masks import Segmenter, resize_mask
+from ..model import lora
+from ..model.attention_maps import Site, chosen_sites, mean_map, scaled
+from ..model.backbone import Backbone, Level
+from ..model.fingerprint import fingerprint
+from ..model.text import SpecialToken
+from ..run import Run
+from ..sampling import add_noise
+from ..training import History, ParameterGroup, digest, fit, loss_scale_for
+from .teachers import FusionPrompts, Pieces, Teacher, draw_pair, prepare
+from .trained import details, look, thumbnail
+
+
+@dataclass(frozen=True)
+class Fused:
+    """A finished fusion.
+
+    Attributes:
+        concept: the fused LoRA with all tokens; for one subject, that subject's own.
+        history: losses and seconds, a value a step.
+        compression_error: of bringing the exact average to the wanted rank, relative; 0 without.
+        pair: one CutMix pair to look at, or None where L_attn is off.
+        maps: that pair's M_SCA under the fused LoRA, averaged over layers, [2, F, H, W] in 0..1.
+        sample: a video [3, F, H, W] in -1..1, or None.
+    """
+
+    concept: Concept
+    history: History
+    compression_error: float = 0.0
+    pair: CutMix | None = None
+    maps: torch.Tensor | None = None
+    sample: torch.Tensor | None = None
+
+
+def fuse_subjects(
+    backbone: Backbone,
+    subjects: Sequence[Concept],
+    config: FusionConfig,
+    folder: Path,
+    prompts: FusionPrompts | None = None,
+    segmenter: Segmenter | None = None,
+    sampling: SamplingConfig | None = None,
+    run: Run | None = None,
+) -> Fused:
+    """Fuse, or go on fusing, N subject LoRAs.
+
+    Args:
+        backbone: the base; left as it was found, bit for bit.
+        subjects: N LoRAs of this base with different tokens; of one the fusion is itself.
+        config: all settings.
+        folder: keeps checkpoint and teacher videos.
+        prompts: what the teacher videos show; None: general ones.
+        segmenter: cuts the subjects out; None: the background must be plain.
+        sampling: size and steps of the samples; None makes none.
+        run: progress, previews and cancel.
+
+    Raises:
+        ValueError: no subject, a motion among them, LoRAs of two bases or with one token, unknown layers,
+            a subject that cannot be cut out of any of its videos.
+        Cancelled: stopped by the host; a checkpoint was written, and the same call goes on.
+        TrainingDiverged: the loss is no number any more.
+    """
+    run, prompts = run or Run(), prompts or FusionPrompts()
+    tokens = check_subjects(subjects)
+    mark = fingerprint(backbone.network)
+    for concept in subjects:
+        require_fit(concept, backbone.name, mark)
+    sites = chosen_sites(backbone.map_sites("cross"), config.cross_layers)
+    backbone.latent_shape(config.frames, config.height, config.width)
+    if len(subjects) == 1:
+        run.log("one subject: its fusion is itself")
+        return Fused(subjects[0], History())
+    start = lora.average([concept.weights for concept in subjects])
+    names = [concept.tokens[0].name for concept in subjects]
+    error = 0.0
+    if config.rank and config.rank < start.rank:
+        start, error = lora.compress(start, config.rank)
+        run.log(f"the average, brought from rank {sum(c.weights.rank for c in subjects)} to {config.rank}, "
+                f"keeps all but {error:.1%} of its length")  # fmt: skip
+    with lora.leaving_no_trace(backbone):
+        teachers, pieces = prepare(backbone, subjects, config, prompts, segmenter, folder, mark, run)
+        identity = digest(
+            "fusion", mark, *(factor for pair in start.layers.values() for factor in pair),
+            *(t for teacher in teachers for t in (teacher.latents, teacher.texts)), prompts,
+        )  # fmt: skip
+        with lora.in_training(backbone, "fused", [], config, start) as parameters:
+            scale = loss_scale_for(backbone.dtype)
+
+            def loss_at(generator: torch.Generator) -> dict[str, torch.Tensor]:
+                terms = {"L_fusion": fusion_loss(backbone, teachers, config.batch_size, generator)}
+                if pieces is not None:
+                    pair, chosen = draw_pair(pieces, config.cutmix_overlap, generator)
+                    named = [pieces.names[i] for i in chosen]
+                    loss = attention_loss(
+                        backbone, pair, named, tokens, sites, generator, list(parameters.values()), scale
+                    )
+                    terms["L_attn"] = config.lambda2 * loss
+                return terms
+
+            def sample_at(step: int) -> torch.Tensor:
+                assert sampling is not None
+                with lora.dropout(backbone, "fused", on=False):
+                    return look(backbone, pair_prompt(names), config.seed, sampling, run, tokens)
+
+            groups = [ParameterGroup("lora", parameters, config.learning_rate)]
+            look_at = sample_at if sampling is not None else None
+            history = fit(groups, loss_at, config, folder, identity, run, look_at, scale)
+            sample = sample_at(config.steps) if sampling is not None else None
+            pair, maps = None, None
+            if pieces is not None:
+                pair, maps = _shown_pair(backbone, pieces, tokens, sites, config)
+            weights = lora.weights(backbone, "fused")
+    about = details(config, subjects=len(subjects), compression_error=round(error, 4))
+    concept = Concept("fusion", weights, tuple(tokens), backbone.name, mark, about, thumbnail(sample))
+    return Fused(concept, history, error, pair, maps, sample)
+
+
+def check_subjects(subjects: Sequence[Concept]) -> list[SpecialToken]:
+    """The subjects' tokens; ValueError if these LoRAs cannot be fused."""
+    if not subjects:
+        raise ValueError("subjects: got none, give at least one subject LoRA")
+    for index, concept in enumerate(subjects):
+        if concept.kind == "motion":
+            raise ValueError(
+                f"subjects: the LoRA {index + 1} of {len(subjects)} is a motion; fuse subjects only, and give the "
+                "motion to the sampler"
+            )
+        if not concept.tokens:
+            raise ValueError(
+                f"subjects: the LoRA {index + 1} of {len(subjects)} has no token, so no prompt can name it"
+            )
+    first = subjects[0]
+    for index, concept in enumerate(subjects[1:], start=2):
+        if not concept.fingerprint.matches(first.fingerprint):
+            raise ValueError(
+                f"subjects: the LoRA {index} of {len(subjects)} was trained on {concept.base!r}, the first on "
+                f"{first.base!r}; fuse LoRAs of one base"
+            )
+    return tokens_of(subjects)
+
+
+def fusion_loss(
+    backbone: Backbone, teachers: Sequence[Teacher], count: int, generator: torch.Generator
+) -> torch.Tensor:
+    """L_fusion (Eq. 6): the active LoRA should predict what each subject's own does, on that subject's videos.
+
+    Args:
+        backbone: the base, with the fused LoRA active and the teachers' adapters at hand.
+        teachers: N subjects.
+        count: how many of them this time; 0: all.
+        generator: of all randomness.
+    """
+    order = torch.randperm(len(teachers), generator=generator)[: count or None]
+    chosen = [teachers[i] for i in order.tolist()]
+    videos = [int(torch.randint(len(teacher.latents), (), generator=generator)) for teacher in chosen]
+    x0 = torch.stack([teacher.latents[v] for teacher, v in zip(chosen, videos, strict=True)]).to(backbone.device)
+    text = torch.stack([teacher.texts[v] for teacher, v in zip(chosen, videos, strict=True)])
+    level = backbone.random_level(len(x0), generator)
+    x_t = add_noise(x0, torch.randn(x0.shape, generator=generator).to(x0.device), level)
+    wanted = []
+    with torch.no_grad():
+        for n, teacher in enumerate(chosen):
+            row = slice(n, n + 1)
+            with lora.active(backbone, {teacher.adapter: 1.0}):
+                its_level = Level(level.t[row], level.a[row], level.s[row])
+                wanted.append(backbone.predict(x_t[row], its_level, text[row]))
+    output = backbone.predict(x_t, level, text)
+    return (output - torch.cat(wanted)).square().mean()
+
+
+def attention_loss(
+    backbone: Backbone,
+    pair: CutMix,
+    names: Sequence[str],
+    tokens: Sequence[SpecialToken],
+    sites: Sequence[Site],
+    generator: torch.Generator,
+    parameters: Sequence[torch.Tensor],
+    scale: float = 1.0,
+) -> torch.Tensor:
+    """L_attn (Eq. 7): each token should look at its own subject, and nowhere else.
+
+    Blocks that are recomputed on the way back must be recorded there as they were on the way
+    there; so the gradient is taken here, inside the recording, and what is returned has its value and gradient.
+
+    Args:
+        backbone: the base, with the fused LoRA active.
+        pair: the subjects on one background.
+        names: their tokens, in the order of the pair's masks.
+        tokens: all special tokens the prompt may name.
+        sites: whose maps are compared.
+        generator: of all randomness.
+        parameters: what is trained.
+        scale: as ``fit``'s loss scale.
+    """
+    with torch.no_grad():
+        x0 = backbone.encode_video(pair.pixels[None])
+        text = backbone.encode_prompt([pair_prompt(names)], tokens)
+    spans = backbone.token_spans(pair_prompt(names), tokens)
+    level = backbone.random_level(1, generator)
+    x_t = add_noise(x0, torch.randn(x0.shape, generator=generator).to(x0.device), level)
+    with backbone.record(sites, spans, stop=True) as maps:
+        backbone.attend(x_t, level, text)
+        loss = map_error(list(maps.cross.values()), pair.masks)
+        gradients = torch.autograd.grad(loss * scale, parameters, allow_unused=True)
+    terms = [(p * (g / scale)).sum() for p, g in zip(parameters, gradients, strict=True) if g is not None]
+    carrier = torch.stack(terms).sum()
+    return loss.detach() + (carrier - carrier.detach())
+
+
+def map_error(maps: Sequence[torch.Tensor], masks: torch.Tensor) -> torch.Tensor:
+    """1/2 * sum over i of || M_SCA,i - mask_i ||^2, the mean over layers, places and frames.
+
+    Args:
+        maps: of each layer, [1, K, F, h, w] for K subjects.
+        masks: [K, F, H, W] in 0..1; brought to each layer's size by area.
+    """
+    errors = []
+    for recorded in maps:
+        wanted = resize_mask(masks, *recorded.shape[-2:]).to(recorded)
+        errors.append((scaled(recorded[0]) - wanted).square().mean(dim=(1, 2, 3)).sum() / 2)
+    return torch.stack(errors).mean()
+
+
+def pair_prompt(names: Sequence[str]) -> str:
+    """ "A <a> and a <b>": the prompt of CutMix pairs and of samples."""
+    return " and ".join([f"A {names[0]}", *(f"a {name}" for name in names[1:])])
+
+
+@torch.no_grad()
+def _shown_pair(
+    backbone: Backbone, pieces: Pieces, tokens: Sequence[SpecialToken], sites: Sequence[Site], config: FusionConfig
+) -> tuple[CutMix, torch.Tensor]:
+    """A pair to look at, and where its tokens look, halfway between noise and video: [2, F, H, W]."""
+    generator = torch.Generator().manual_seed(config.seed)
+    pair, chosen = draw_pair(pieces, config.cutmix_overlap, generator)
+    names = [pieces.names[i] for i in chosen]
+    x0 = backbone.encode_video(pair.pixels[None])
+    level = backbone.levels(2)[1]
+    x_t = add_noise(x0, torch.randn(x0.shape, generator=generator).to(x0.device), level)
+    text = backbone.encode_prompt([pair_prompt(names)], tokens)
+    with backbone.record(sites, backbone.token_spans(pair_prompt(names), tokens), stop=True) as maps:
+        backbone.attend(x_t, level, text)
+    return pair, mean_map(list(maps.cross.values()), *pair.pixels.shape[-2:])

@@ -1,0 +1,52 @@
+"""A motion clip's inverted noise: what SCS starts from, in part (Sec. 4.1); computed once and kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ..config import SamplingConfig
+from ..data.kept import kept
+from ..data.views import fit_clip
+from ..model.backbone import Backbone
+from ..model.fingerprint import fingerprint
+from ..run import Run
+from ..sampling import invert
+from ..training import digest
+
+
+def invert_clip(
+    backbone: Backbone,
+    pixels: torch.Tensor,
+    config: SamplingConfig,
+    folder: Path | None = None,
+    run: Run | None = None,
+) -> torch.Tensor:
+    """eps_m, the DDIM-inverted noise of a clip under the bare base.
+
+    Where the paper is silent (ours, as MotionDirector): the empty prompt, no LoRA, guidance 1.  A clip
+    of another length or size is fitted to the video's: frames evenly chosen, cut to its shape.
+
+    Args:
+        backbone: the base, without any LoRA active.
+        pixels: the clip [3, F, H, W] in -1..1.
+        config: the video's frames and size, and the inversion's steps.
+        folder: keeps the noise, in a file named after clip, base and steps; None keeps nothing.
+        run: progress and cancel.
+
+    Returns:
+        [1, C, F, h, w] on the CPU.
+    """
+    run = run or Run()
+    backbone.latent_shape(config.frames, config.height, config.width)
+    fitted = fit_clip(pixels, config.frames, config.height, config.width)
+    mark = digest("inverted", fingerprint(backbone.network), fitted, config.inversion_steps)
+    path = folder / f"inverted-{mark}.safetensors" if folder is not None else None
+
+    def make() -> torch.Tensor:
+        with torch.no_grad():
+            text = backbone.encode_prompt([""])
+        return invert(backbone, backbone.encode_video(fitted[None]), text, config.inversion_steps, run=run)
+
+    return kept(path, make, run.log)

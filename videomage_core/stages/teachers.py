@@ -1,0 +1,131 @@
+"""What the fusion learns from: each subject's own videos, and cut-outs of them to paste together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ..config import FusionConfig, SamplingConfig
+from ..data.cutmix import CutMix, Cutout, cut_out, cutmix
+from ..data.lora_file import Concept
+from ..data.masks import PlainBackground, Segmenter
+from ..model import lora
+from ..model.backbone import Backbone
+from ..model.fingerprint import Fingerprint
+from ..run import Run
+from ..training import digest
+from .made_clips import made_clips
+
+# What the subjects' own LoRAs are asked to show; {subject} stands for the token.
+TEACHER_PROMPTS = (
+    "A {subject}",
+    "A video of a {subject}",
+    "A {subject} in a park",
+    "A {subject} on a beach",
+)
+CUTMIX_PROMPT = "A {subject} on a plain background"
+CLEAN_PROMPT = "An empty plain background"
+
+
+@dataclass(frozen=True)
+class FusionPrompts:
+    """What the model is asked to make for the fusion; {subject} stands for a token.
+
+    Attributes:
+        teacher: c_n of L_fusion, by turns.
+        cutmix: single-subject videos that are cut out for L_attn.
+        clean: the background video on which they are pasted.
+    """
+
+    teacher: tuple[str, ...] = TEACHER_PROMPTS
+    cutmix: str = CUTMIX_PROMPT
+    clean: str = CLEAN_PROMPT
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """One subject as its own LoRA shows it."""
+
+    adapter: str
+    latents: torch.Tensor  # [V, C, F, h, w]
+    texts: torch.Tensor  # [V, T, D]
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """What CutMix pairs are made of."""
+
+    cutouts: list[list[Cutout]]  # of each subject
+    background: torch.Tensor  # [3, F, H, W]
+    names: list[str]  # each subject's token
+
+
+def prepare(
+    backbone: Backbone,
+    subjects: Sequence[Concept],
+    config: FusionConfig,
+    prompts: FusionPrompts,
+    segmenter: Segmenter | None,
+    folder: Path,
+    mark: Fingerprint,
+    run: Run,
+) -> tuple[list[Teacher], Pieces | None]:
+    """Put each subject's LoRA on the base, and have it make its videos."""
+    sampling = SamplingConfig(
+        frames=config.frames,
+        height=config.height,
+        width=config.width,
+        steps=config.teacher_steps,
+        guidance_scale=config.teacher_guidance,
+    )
+    teachers, cutouts = [], []
+    for n, concept in enumerate(subjects):
+        adapter, name = f"subject_{n}", concept.tokens[0].name
+        lora.load(backbone, adapter, concept.weights)
+        made_by = (mark, *(factor for pair in concept.weights.layers.values() for factor in pair))
+        asked = [prompts.teacher[i % len(prompts.teacher)].format(subject=name) for i in range(config.teacher_videos)]
+        alone = [prompts.cutmix.format(subject=name)] * (config.cutmix_videos if config.lambda2 else 0)
+        with lora.active(backbone, {adapter: 1.0}):
+            latents = made_clips(
+                backbone, asked + alone, config.seed, sampling, folder, "teacher", digest(*made_by), run, concept.tokens
+            )
+        with torch.no_grad():
+            texts = backbone.encode_prompt(asked + alone, concept.tokens)
+            single = backbone.decode_video(latents[len(asked) :].to(backbone.device)).cpu() if alone else None
+        teachers.append(Teacher(adapter, latents, texts))
+        if single is not None:
+            words = concept.tokens[0].superclass
+            cutouts.append(_cutouts(single, name, words, segmenter or PlainBackground(), run))
+    if not config.lambda2:
+        return teachers, None
+    with lora.active(backbone, {}):
+        clean = made_clips(backbone, [prompts.clean], config.seed, sampling, folder, "background", mark, run)
+    background = backbone.decode_video(clean.to(backbone.device))[0].cpu()
+    return teachers, Pieces(cutouts, background, [concept.tokens[0].name for concept in subjects])
+
+
+def _cutouts(videos: torch.Tensor, name: str, words: str, segmenter: Segmenter, run: Run) -> list[Cutout]:
+    """A subject cut out of its videos [V, 3, F, H, W]; those in which it cannot be found are passed over."""
+    found, problem = [], ""
+    for video in videos:
+        try:
+            found.append(cut_out(video, segmenter.segment(video, [words])[0]))
+        except ValueError as error:
+            problem = str(error)
+            run.log(f"L_attn: passing over a video of {name} ({error})")
+    if not found:
+        raise ValueError(
+            f"L_attn: {name} cannot be cut out of any of its {len(videos)} videos ({problem}); use a segmenter that "
+            "finds it by words, make more cutmix_videos, train the subject longer, or set lambda2 to 0"
+        )
+    return found
+
+
+def draw_pair(pieces: Pieces, overlap: float, generator: torch.Generator) -> tuple[CutMix, list[int]]:
+    """Two different subjects on the clean background, and which they are."""
+    chosen = torch.randperm(len(pieces.cutouts), generator=generator)[:2].tolist()
+    cut = [pieces.cutouts[i][int(torch.randint(len(pieces.cutouts[i]), (), generator=generator))] for i in chosen]
+    return cutmix(cut, pieces.background, overlap, generator), chosen
