@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
+
+from videomage_core.presets import EMOJI, PAPER
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -29,3 +32,12 @@ def test_no_requirement_has_an_upper_bound() -> None:
 @pytest.mark.parametrize("artist", sorted(p.name for p in (ROOT / "emoji_world" / "art").iterdir() if p.is_dir()))
 def test_every_artist_is_named_in_the_notice(artist: str) -> None:
     assert f"emoji_world/art/{artist}\n" in (ROOT / "NOTICE").read_text(encoding="utf-8")
+
+
+def test_the_readme_tells_the_settings_that_the_presets_have() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)\.(\w+)` \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", text, re.MULTILINE)
+    assert len(rows) > 30
+    for group, name, paper, emoji in rows:
+        wanted = tuple(str(getattr(getattr(preset, group), name)) for preset in (PAPER, EMOJI))
+        assert (paper, emoji) == wanted, f"{group}.{name} in the README"

@@ -9,28 +9,94 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .config import EMOJI_SAMPLING, SamplingConfig, TrainingConfig
+    from .config import (
+        EMOJI_SAMPLING,
+        CollaborativeConfig,
+        FusionConfig,
+        MotionConfig,
+        SamplingConfig,
+        SubjectConfig,
+        TrainingConfig,
+    )
+    from .data.examples import CaptionedClip, MotionClip, SubjectImage
+    from .data.lora_file import Concept, load_lora, rename_token, save_lora
+    from .data.media import load_clip, save_video
     from .model.text import SpecialToken
     from .model.unet3d import EMOJI_BASE, UNet3DBackbone, load_unet3d
+    from .presets import EMOJI, PAPER, Preset
     from .run import Cancelled, Run
     from .sampling import generate_videos, invert, sample
+    from .stages.collaborative_sampling import Collaboration, sample_collaboratively
+    from .stages.comparisons import sample_averaged, sample_base, sample_merged
+    from .stages.fusion import Fused, fuse_subjects
+    from .stages.motion_lora import train_motion
+    from .stages.motion_start import invert_clip
+    from .stages.subject_lora import train_subject
+    from .stages.teachers import FusionPrompts
+    from .stages.trained import Trained
 
 __all__ = [
+    "EMOJI",
     "EMOJI_BASE",
     "EMOJI_SAMPLING",
+    "PAPER",
     "Cancelled",
+    "CaptionedClip",
+    "Collaboration",
+    "CollaborativeConfig",
+    "Concept",
+    "Fused",
+    "FusionConfig",
+    "FusionPrompts",
+    "MotionClip",
+    "MotionConfig",
+    "Preset",
     "Run",
     "SamplingConfig",
     "SpecialToken",
+    "SubjectConfig",
+    "SubjectImage",
+    "Trained",
     "TrainingConfig",
     "UNet3DBackbone",
+    "fuse_subjects",
     "generate_videos",
     "invert",
+    "invert_clip",
+    "load_clip",
+    "load_lora",
     "load_unet3d",
+    "rename_token",
     "sample",
+    "sample_averaged",
+    "sample_base",
+    "sample_collaboratively",
+    "sample_merged",
+    "save_lora",
+    "save_video",
+    "train_motion",
+    "train_subject",
 ]
 
-_MODULES = (".config", ".run", ".model.text", ".model.unet3d", ".sampling")
+_MODULES = (
+    ".config",
+    ".run",
+    ".data.examples",
+    ".data.lora_file",
+    ".data.media",
+    ".model.text",
+    ".model.unet3d",
+    ".presets",
+    ".sampling",
+    ".stages.collaborative_sampling",
+    ".stages.comparisons",
+    ".stages.fusion",
+    ".stages.motion_lora",
+    ".stages.motion_start",
+    ".stages.subject_lora",
+    ".stages.teachers",
+    ".stages.trained",
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,8 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -44,7 +46,7 @@ SUBJECTS = ("dog", "panda")
 PERFORMERS = ("pig", "cat")
 CLIP_PROMPT = "a pig is riding a cat on a plain background"
 PROMPT = "a <dog> is riding a <panda> on grass"
-RESULT = "VideoMage"
+RESULT, BASE, MERGED = "VideoMage", "the base alone", "all LoRAs in one model"
 
 T = TypeVar("T")
 
@@ -59,6 +61,27 @@ def quick(preset: Preset) -> Preset:
     )
 
 
+@dataclass(frozen=True)
+class Learned:
+    """What the demonstration is composed of.
+
+    Attributes:
+        pictures: of each subject.
+        clip: of the motion, with the masks of its performers.
+        subjects: their LoRAs.
+        motion: its LoRA.
+        fused: the subjects' fusion.
+        inverted: the clip's inverted noise.
+    """
+
+    pictures: dict[str, list[SubjectImage]]
+    clip: MotionClip
+    subjects: list[Concept]
+    motion: Concept
+    fused: Fused
+    inverted: torch.Tensor
+
+
 def run_demo(output: Path, seed: int, run: Run, preset: Preset = EMOJI) -> None:
     """Make everything, or go on where an earlier run in ``output`` stopped.
 
@@ -68,59 +91,73 @@ def run_demo(output: Path, seed: int, run: Run, preset: Preset = EMOJI) -> None:
         run: progress and cancel.
         preset: settings.
     """
-    clock = _Clock()
+    clock = Clock()
     backbone = clock("load", load_unet3d)
-    pictures = {name: load_subject_images(EXAMPLES / name) for name in SUBJECTS}
-    masks = {name: EXAMPLES / "riding" / name for name in PERFORMERS}
-    clip = load_motion_clip(EXAMPLES / "riding" / "clip", masks, preset.motion.frames)
-    work = output / "work" / digest(fingerprint(backbone.network), preset)
-
-    subjects = [_subject(backbone, name, pictures[name], preset, work, output, run, clock) for name in SUBJECTS]
-    trained = clock(
-        "motion LoRA", lambda: train_motion(backbone, [clip], CLIP_PROMPT, preset.motion, work / "motion", run=run)
-    )
-    save_lora(output / "riding.safetensors", trained.concept)
-    fused = clock(
-        "fusion",
-        lambda: fuse_subjects(backbone, subjects, preset.fusion, work / "fusion", preset.prompts, run=run),
-    )
-    save_lora(output / "dog_and_panda.safetensors", fused.concept)
-    inverted = clock("inversion", lambda: invert_clip(backbone, clip.pixels, preset.sampling, work, run))
-    motion, config = trained.concept, preset.collaborative
-    made = clock(
-        RESULT,
-        lambda: sample_collaboratively(backbone, fused.concept, motion, PROMPT, seed, config, inverted, True, run),
-    )
-    videos = {RESULT: made.video}
-    videos["the base alone"] = clock(
-        "the base alone", lambda: sample_base(backbone, subjects, PROMPT, seed, preset.sampling, inverted)
-    )
-    both = [(fused.concept, 1.0), (motion, 1.0)]
-    videos["all LoRAs in one model"] = clock(
-        "all LoRAs in one model",
-        lambda: sample_merged(backbone, both, PROMPT, seed, preset.sampling, inverted),
-    )
+    learned = learn(backbone, preset, output / "work" / digest(fingerprint(backbone.network), preset), run, clock)
+    for name, concept in zip(SUBJECTS, learned.subjects, strict=True):
+        save_lora(output / f"{name}.safetensors", concept)
+    save_lora(output / "riding.safetensors", learned.motion)
+    save_lora(output / "dog_and_panda.safetensors", learned.fused.concept)
+    made, videos = compose(backbone, learned, seed, preset, run, clock)
 
     for name, video in zip(("video", "base", "merged"), videos.values(), strict=True):
         save_video(video, output / f"{name}.mp4", preset.sampling.fps, scale=4)
-    _sheet(pictures, clip, videos).save(output / "contact_sheet.png")
-    _attention(made, fused).save(output / "attention.png")
+    _sheet(learned, videos).save(output / "contact_sheet.png")
+    _attention(made, learned.fused).save(output / "attention.png")
+    seconds = {**clock.seconds, "total": round(sum(clock.seconds.values()), 1)}
     report = {
         "prompt": PROMPT,
         "seed": seed,
-        "seconds": {**clock.seconds, "total": round(sum(clock.seconds.values()), 1)},
+        "seconds": seconds,
         "peak_memory_mb": peak_memory_mb(),
         "moved": {"x_sub": made.moved_subject, "x_mot": made.moved_motion},
-        "fusion": {name: values[-1] for name, values in fused.history.losses.items()},
-        **_judged(pictures, clip, videos, run),
+        "fusion": {name: values[-1] for name, values in learned.fused.history.losses.items()},
+        **judged(learned, videos, run),
         "settings": dataclasses.asdict(preset),
     }
     (output / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    times = ", ".join(f"{name} {value:.0f} s" for name, value in report["seconds"].items())
+    times = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
     run.log(f"wrote video.mp4, contact_sheet.png, attention.png, 4 LoRA files and report.json to {output} ({times})")
 
 
-class _Clock:
+def learn(backbone: Backbone, preset: Preset, work: Path, run: Run, clock: Clock) -> Learned:
+    """Train, or take from ``work`` what is finished there, all that the video is composed of."""
+    pictures = {name: load_subject_images(EXAMPLES / name) for name in SUBJECTS}
+    masks: dict[str, Path | None] = {name: EXAMPLES / "riding" / name for name in PERFORMERS}
+    clip = load_motion_clip(EXAMPLES / "riding" / "clip", masks, preset.motion.frames)
+    subjects = []
+    for name in SUBJECTS:
+        job = partial(
+            train_subject, backbone, pictures[name], f"<{name}>", name, preset.subject, work / name,
+            captions=preset.captions, run=run, cache=work,
+        )  # fmt: skip
+        subjects.append(clock(f"subject LoRA {name}", job).concept)
+    motion = clock(
+        "motion LoRA", lambda: train_motion(backbone, [clip], CLIP_PROMPT, preset.motion, work / "motion", run=run)
+    )
+    fused = clock(
+        "fusion", lambda: fuse_subjects(backbone, subjects, preset.fusion, work / "fusion", preset.prompts, run=run)
+    )
+    inverted = clock("inversion", lambda: invert_clip(backbone, clip.pixels, preset.sampling, work, run))
+    return Learned(pictures, clip, subjects, motion.concept, fused, inverted)
+
+
+def compose(
+    backbone: Backbone, learned: Learned, seed: int, preset: Preset, run: Run, clock: Clock
+) -> tuple[Collaboration, dict[str, torch.Tensor]]:
+    """The video, and beside it, from the same start noise, what it is compared with; each [3, F, H, W]."""
+    fused, motion, noise = learned.fused.concept, learned.motion, learned.inverted
+    made = clock(
+        RESULT,
+        lambda: sample_collaboratively(backbone, fused, motion, PROMPT, seed, preset.collaborative, noise, True, run),
+    )
+    base = clock(BASE, lambda: sample_base(backbone, learned.subjects, PROMPT, seed, preset.sampling, noise))
+    both = [(fused, 1.0), (motion, 1.0)]
+    merged = clock(MERGED, lambda: sample_merged(backbone, both, PROMPT, seed, preset.sampling, noise))
+    return made, {RESULT: made.video, BASE: base, MERGED: merged}
+
+
+class Clock:
     """Runs jobs and keeps their seconds."""
 
     def __init__(self) -> None:
@@ -133,33 +170,10 @@ class _Clock:
         return result
 
 
-def _subject(
-    backbone: Backbone,
-    name: str,
-    pictures: list[SubjectImage],
-    preset: Preset,
-    work: Path,
-    output: Path,
-    run: Run,
-    clock: _Clock,
-) -> Concept:
-    trained = clock(
-        f"subject LoRA {name}",
-        lambda: train_subject(
-            backbone, pictures, f"<{name}>", name, preset.subject, work / name,
-            captions=preset.captions, run=run, cache=work,
-        ),
-    )  # fmt: skip
-    save_lora(output / f"{name}.safetensors", trained.concept)
-    return trained.concept
-
-
-def _sheet(
-    pictures: Mapping[str, list[SubjectImage]], clip: MotionClip, videos: Mapping[str, torch.Tensor]
-) -> Image.Image:
-    rows = [torch.stack([image.pixels for image in shown], dim=1) for shown in pictures.values()]
-    labels = [f"Pictures of <{name}>, whom the base has never seen" for name in pictures]
-    rows += [clip.pixels, *videos.values()]
+def _sheet(learned: Learned, videos: Mapping[str, torch.Tensor]) -> Image.Image:
+    rows = [torch.stack([image.pixels for image in shown], dim=1) for shown in learned.pictures.values()]
+    labels = [f"Pictures of <{name}>, whom the base has never seen" for name in learned.pictures]
+    rows += [learned.clip.pixels, *videos.values()]
     labels += [f"The clip: {CLIP_PROMPT} (the base has never seen riding)"]
     labels += [f"{name[0].upper()}{name[1:]}: {PROMPT}" for name in videos]
     return contact_sheet(rows, labels, scale=2)
@@ -177,22 +191,20 @@ def _attention(made: Collaboration, fused: Fused) -> Image.Image:
     return contact_sheet(rows, labels, scale=2)
 
 
-def _judged(
-    pictures: Mapping[str, list[SubjectImage]], clip: MotionClip, videos: Mapping[str, torch.Tensor], run: Run
-) -> dict[str, Any]:
+def judged(learned: Learned, videos: Mapping[str, torch.Tensor], run: Run) -> dict[str, Any]:
     """Each subject's identity and the motion's agreement, for each video; None where the judge is not installed."""
-    own = {name: [to_uint8(image.pixels[:, None])[0] for image in shown] for name, shown in pictures.items()}
+    own = {name: [to_uint8(image.pixels[:, None])[0] for image in shown] for name, shown in learned.pictures.items()}
     rivals = {
         name: [np.asarray(Image.open(p).convert("RGB")) for p in sorted((EXAMPLES / "rivals" / name).glob("*.png"))]
-        for name in pictures
+        for name in learned.pictures
     }
     try:
         looks = looks_of(own, rivals)
     except ImportError as error:
         run.log(f"identity and motion are not measured: {error}")
         return {"identity": None, "motion_agreement": None}
-    assert clip.masks is not None
-    reference = [measured(mask.numpy() > 0.5) for mask in clip.masks]
+    assert learned.clip.masks is not None
+    reference = [measured(mask.numpy() > 0.5) for mask in learned.clip.masks]
     identity, motion = {}, {}
     for name, video in videos.items():
         found, tracks = likeness(to_uint8(video), looks)

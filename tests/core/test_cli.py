@@ -17,6 +17,7 @@ from videomage_core.commands.common import file_and_strength
 from videomage_core.commands.settings import add_settings, read_settings
 from videomage_core.config import SamplingConfig, SubjectConfig
 from videomage_core.data.lora_file import load_lora, save_lora
+from videomage_core.model import unet3d
 
 
 def test_help_names_every_command_and_setting(capsys):
@@ -250,6 +251,19 @@ def test_bad_input_of_a_training(tmp_path, photos, capsys, monkeypatch, change, 
     monkeypatch.chdir(tmp_path)
     train = ["train-subject", str(photos), "--token", "<toy>", "--superclass", "robot", *change]
     assert main(train) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("prompt", "message"),
+    [("panda " * 200, "tokens, at most 75 fit"), ("a <toy>", "no LoRA with a token is loaded")],
+)
+def test_a_prompt_is_refused_before_any_weights_are_loaded(monkeypatch, capsys, prompt, message):
+    def loaded(*_: object) -> None:
+        raise AssertionError("the base was loaded")
+
+    monkeypatch.setattr(unet3d, "load_unet3d", loaded)
+    assert main(["sample", prompt]) == 2
     assert message in capsys.readouterr().err
 
 

@@ -60,7 +60,7 @@ def photos(tmp_path: Path) -> Path:
 def train(photos: Path, *more: str) -> int:
     output = photos.parent / "out" / "toy.safetensors"
     command = ["train-subject", str(photos), "--token", "<toy>", "--superclass", "robot", "--output", str(output)]
-    settings = ["--batch-size", "1", "--rank", "1", "--layers", "attention", "--device", "cpu"]
+    settings = ["--batch-size=1", "--rank=1", "--layers=attention", "--height=24", "--width=24", "--device=cpu"]
     return cli.main([*command, *settings, *(more or ("--steps", "2", "--lambda1", "0"))])
 
 
@@ -78,7 +78,7 @@ def test_no_room_for_the_lora_and_the_same_command_again(photos, capsys, full):
     said = capsys.readouterr().err
     assert f"error: LoRA: {out / 'toy.safetensors'} could not be written" in said and "Traceback" not in said
     assert (out / "toy.safetensors").read_bytes() == whole
-    assert files(out) == ["toy.safetensors", f"toy.training/{CHECKPOINT}"]
+    assert files(out) == ["toy.safetensors", f"toy.training/{CHECKPOINT}", "toy.training/sample.mp4"]
     wanted = load_lora(out / "toy.safetensors").weights.layers
     (out / "toy.safetensors").unlink()
     assert train(photos) == 0  # the training is done and kept: the file alone is made
@@ -102,7 +102,7 @@ def test_no_room_for_the_checkpoint(photos, capsys, full):
         assert train(photos, "--steps", "3", "--lambda1", "0") == cli.FAULT
     assert f"the checkpoint before it is kept in {out / 'toy.training' / CHECKPOINT}" in capsys.readouterr().err
     assert (out / "toy.training" / CHECKPOINT).read_bytes() == before
-    assert files(out) == ["toy.safetensors", f"toy.training/{CHECKPOINT}"]
+    assert files(out) == ["toy.safetensors", f"toy.training/{CHECKPOINT}", "toy.training/sample.mp4"]
 
 
 @MOMENTS

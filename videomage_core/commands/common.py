@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,16 @@ def preset_of(options: argparse.Namespace) -> Any:
     return PRESETS[options.preset or ("emoji" if options.base is None else "paper")]
 
 
-def load_base(options: argparse.Namespace, height: int, width: int) -> Any:
-    from ..model.unet3d import EMOJI_BASE, check_size, load_unet3d
+def load_base(
+    options: argparse.Namespace, height: int, width: int, prompts: Sequence[str] = (), tokens: Sequence[Any] = ()
+) -> Any:
+    """The base, after what can be refused without it: a size it cannot make, a prompt it cannot read."""
+    from ..model.unet3d import EMOJI_BASE, check_prompt, check_size, load_unet3d
 
     folder = options.base or EMOJI_BASE
     check_size(folder, height, width)
+    for prompt in prompts:
+        check_prompt(folder, prompt, tokens)
     return load_unet3d(folder, options.dtype, options.device)
 
 

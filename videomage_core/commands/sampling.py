@@ -46,7 +46,7 @@ def _sample(options: argparse.Namespace) -> None:
     _check_sample(options)
     loras = [file_and_strength(text) for text in options.lora]
     motion = file_and_strength(options.motion) if options.motion else None
-    from ..data.lora_file import load_lora
+    from ..data.lora_file import load_lora, tokens_of
     from ..data.media import load_clip, save_video
     from ..stages.comparisons import sample_merged
     from ..stages.motion_start import invert_clip
@@ -54,7 +54,8 @@ def _sample(options: argparse.Namespace) -> None:
     concepts = [(load_lora(path), strength) for path, strength in loras]
     performed = load_lora(motion[0]) if motion else None
     clip = load_clip(options.clip, config.frames) if options.clip else None
-    backbone = load_base(options, config.height, config.width)
+    tokens = tokens_of([concept for concept, _ in concepts])
+    backbone = load_base(options, config.height, config.width, [options.prompt], tokens)
     run = terminal_run()
     inverted = invert_clip(backbone, clip.pixels, config, options.output.parent / "inverted", run) if clip else None
     if performed is None or motion is None:

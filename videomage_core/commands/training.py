@@ -93,7 +93,7 @@ def _train_motion(options: argparse.Namespace) -> None:
     from ..stages.motion_lora import train_motion
 
     clips = [load_motion_clip(path, subjects, config.frames, options.fps) for path in options.clips]
-    backbone = load_base(options, config.height, config.width)
+    backbone = load_base(options, config.height, config.width, [options.prompt])
     trained = train_motion(
         backbone,
         clips,

@@ -47,8 +47,7 @@ class UNet3DBackbone:
         self.steps_offset = int(scheduler.config.get("steps_offset", 0))
         self.prediction: Prediction = _PREDICTIONS[scheduler.config.prediction_type]
         skip_temporal_layers_at_one_frame(unet)
-        if unet.device.type == "cpu":
-            unet.set_attn_processor(_CpuAttention())
+        unet.set_attn_processor(_Attention())
         for part in (unet, vae, text_encoder):
             part.eval().requires_grad_(False)
 
@@ -197,8 +196,9 @@ class UNet3DBackbone:
         return block if "forward" in vars(block) else None
 
 
-class _CpuAttention:
-    """Attention on a CPU: written out for short sequences, where PyTorch's fused one is several times slower backwards.
+class _Attention:
+    """PyTorch's fused attention; on a CPU, for short sequences, written out: there the fused one is several times
+    slower backwards.
 
     Scores of up to 256 x 256 fit a core's cache; longer ones would cost memory that the fused one saves.
     """
@@ -220,7 +220,7 @@ class _CpuAttention:
     ) -> torch.Tensor:
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         short = max(hidden_states.shape[1], context.shape[1]) <= self.LONGEST
-        processor = self.written_out if short else self.fused
+        processor = self.written_out if short and hidden_states.device.type == "cpu" else self.fused
         return processor(attention, hidden_states, encoder_hidden_states, *args, **kwargs)
 
 
@@ -270,18 +270,48 @@ def load_unet3d(folder: str | Path = EMOJI_BASE, dtype: str = "auto", device: st
 
     # slow to import, and not needed to refuse a wrong folder
     from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
-    from transformers import CLIPTextModel, CLIPTokenizer
+    from transformers import CLIPTextModel
+
+    with _without_progress_bars():
+        return UNet3DBackbone(
+            folder.name,
+            _load_weights(UNet3DConditionModel, folder / "unet", chosen).to(where),
+            _load_weights(AutoencoderKL, folder / "vae", chosen).to(where),
+            _load_weights(CLIPTextModel, folder / "text_encoder", chosen).to(where),
+            _load_tokenizer(folder),
+            DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
+        )
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    from transformers import CLIPTokenizer
 
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     tokenizer.model_max_length = min(tokenizer.model_max_length, 77)  # a missing setting means infinity
-    return UNet3DBackbone(
-        folder.name,
-        _load_weights(UNet3DConditionModel, folder / "unet", chosen).to(where),
-        _load_weights(AutoencoderKL, folder / "vae", chosen).to(where),
-        _load_weights(CLIPTextModel, folder / "text_encoder", chosen).to(where),
-        tokenizer,
-        DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
-    )
+    return tokenizer
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    """Small files load in a blink; transformers' own bar for each would only litter the terminal."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
+def check_prompt(folder: Path, text: str, tokens: Sequence[SpecialToken] = ()) -> None:
+    """Raise ValueError, before any weights are loaded, if a base cannot read a prompt.
+
+    It may be too long, or name a special token that is not among ``tokens``.
+    """
+    check_base_folder(folder)
+    PromptEncoder(_load_tokenizer(folder), None).spans(text, tokens, as_superclass=False)
 
 
 def _device(name: str) -> torch.device:
@@ -367,6 +397,11 @@ def check_base_folder(folder: Path) -> None:
             "(ZeroScope v2, ModelScope text-to-video, or the embedded base)"
         )
     scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
+    if scheduler.get("rescale_betas_zero_snr"):
+        raise ValueError(
+            f"base: {folder}/scheduler asks for rescale_betas_zero_snr, whose first step holds no signal at all; "
+            "set it to false in scheduler_config.json if the model was not trained so"
+        )
     if scheduler.get("prediction_type", "epsilon") not in _PREDICTIONS:
         raise ValueError(
             f"base: {folder}/scheduler predicts {scheduler['prediction_type']!r}, allowed: {', '.join(_PREDICTIONS)}"

@@ -106,7 +106,7 @@ def test_another_base_is_named(concept, emoji_base):
 
 
 def test_clashing_tokens_say_how_to_rename(concept):
-    with pytest.raises(ValueError, match=r"<toy_1> is in more than one .* e.g. to <toy_1_2>"):
+    with pytest.raises(ValueError, match=r"<toy_1> is in more than one .* rename FILE '<toy_1>' '<toy_1_2>'"):
         tokens_of([concept, concept])
     renamed = rename_token(concept, "<TOY_1>", "<bear>")
     assert [t.name for t in tokens_of([concept, renamed])] == ["<toy_1>", "<bear>"]
@@ -222,7 +222,7 @@ def misfit(concept: Concept) -> list[Concept]:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (clashing, r"tokens: <toy_1> is in more than one of these LoRAs; rename it in one, e\.g\. to <toy_1_2>"),
+        (clashing, r"tokens: <toy_1> is in more than one of these LoRAs; rename it in one, .* '<toy_1>' '<toy_1_2>'"),
         (foreign, "was trained on the base 'zeroscope' and does not fit 'emoji_base'; load 'zeroscope', or train"),
         (misfit, r"in the file and .* in 'emoji_base'; it is for another base"),
     ],

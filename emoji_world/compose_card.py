@@ -1,0 +1,77 @@
+"""The main job, five seeds in a row: how often both subjects are themselves, and whether they do the motion.
+
+    python -m emoji_world.compose_card
+
+With the demonstration's subjects and motion, all of the development half, from the same start noise:
+the whole method, the base alone, all LoRAs in one model.  Figures go to docs/compose_card.json, all
+videos to a sheet beside it.  Seeds are consecutive and none is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from videomage_core.data.contact_sheet import contact_sheet
+from videomage_core.demo import PROMPT, Clock, compose, judged, learn
+from videomage_core.model.fingerprint import fingerprint
+from videomage_core.model.unet3d import load_unet3d
+from videomage_core.presets import EMOJI
+from videomage_core.run import Run
+from videomage_core.training import digest
+
+from .dataset import write_json
+
+ROOT = Path(__file__).parent.parent
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5, help="how many, from 0 (5)")
+    parser.add_argument("--work", type=Path, default=Path("outputs/demo/work"), help="the demonstration's trainings")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where figures and sheet go")
+    options = parser.parse_args(arguments)
+    backbone, run, clock = load_unet3d(), Run(log=print), Clock()
+    work = options.work / digest(fingerprint(backbone.network), EMOJI)
+    learned = learn(backbone, EMOJI, work, run, clock)
+    rows, labels, reports = [learned.clip.pixels], ["The clip"], []
+    for seed in range(options.seeds):
+        _, videos = compose(backbone, learned, seed, EMOJI, Run(), clock)
+        reports.append(judged(learned, videos, run))
+        rows += list(videos.values())
+        labels += [f"{name}, seed {seed}" for name in videos]
+    contact_sheet(rows, labels).save(options.docs / "images" / "compose.png")
+    figures = {"prompt": PROMPT, "seeds": options.seeds, "methods": summary(reports)}
+    write_json(options.docs / "compose_card.json", figures)
+    print(figures)
+
+
+def summary(reports: list[dict[str, Any]]) -> dict[str, Any]:
+    """By method: mean and standard deviation of each figure over the seeds, and how often a subject is nearest."""
+    methods: dict[str, Any] = {}
+    for method in reports[0]["identity"]:
+        seen = [report["identity"][method] for report in reports]
+        figures: dict[str, Any] = {
+            subject: {
+                "similarity": spread([of[subject]["similarity"] for of in seen]),
+                "nearest of its class": f"{sum(of[subject]['rank'] == 1 for of in seen)}/{len(seen)}",
+                "rivals": seen[0][subject]["of"] - 1,
+            }
+            for subject in seen[0]
+        }
+        figures["motion agreement"] = spread([report["motion_agreement"][method] for report in reports])
+        methods[method] = figures
+    return methods
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    """Mean and standard deviation."""
+    deviation = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return {"mean": round(float(np.mean(values)), 3), "deviation": round(deviation, 3)}
+
+
+if __name__ == "__main__":
+    main()
