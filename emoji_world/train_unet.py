@@ -6,12 +6,14 @@ videos, without its temporal layers (``videomage_core/model/one_frame.py``); cli
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
+from diffusers.models.resnet import TemporalConvLayer
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -23,6 +25,7 @@ from .fitting import autocast, fit
 from .train_vae import LATENT_CHANNELS, to_pixels
 
 TEXT_WIDTH = 96
+CLOCK_WEIGHT = 0.02
 
 
 class TextToVideo(nn.Module):
@@ -45,6 +48,38 @@ class TextToVideo(nn.Module):
             )
         )
         self.unet = new_unet()
+        self.clock = Clock(self.unet)
+
+
+class Clock(nn.Module):
+    """Probes that read a frame's place in time off what each temporal convolution puts out; not part of the base.
+
+    Temporal attention knows no order, and convolutions know it by the clip's ends alone.  Rising is falling
+    backwards: which it is depends on text and time at once, and training on noise alone hardly ever finds
+    that.  Asked to tell the time, the convolutions learn to, and text then has something to act on.
+    """
+
+    def __init__(self, unet: UNet3DConditionModel) -> None:
+        super().__init__()
+        convolutions = [module for module in unet.modules() if isinstance(module, TemporalConvLayer)]
+        self.probes = nn.ModuleList(nn.Linear(module.in_dim, 1) for module in convolutions)
+        self.seen: dict[int, torch.Tensor] = {}  # by the probe's number, what its layer put out last
+        for number, module in enumerate(convolutions):
+            module.register_forward_hook(partial(self._see, number))
+
+    def _see(self, number: int, _: nn.Module, __: tuple, output: torch.Tensor) -> None:
+        self.seen[number] = output
+
+    def error(self, frames: int) -> torch.Tensor:
+        """Mean squared error of the time, -1 to 1, read off the last forward, of clips of so many frames."""
+        time = torch.linspace(-1, 1, frames).view(1, frames, 1, 1)
+        errors = []
+        for number, output in self.seen.items():
+            features = output.float().unflatten(0, (-1, frames)).movedim(2, -1)  # [B*F,C,h,w] -> [B,F,h,w,C]
+            told = self.probes[number](nn.functional.layer_norm(features, features.shape[-1:])).squeeze(-1)
+            errors.append((told - time.to(told)).square().mean())
+        self.seen.clear()
+        return torch.stack(errors).mean()
 
 
 def new_unet() -> UNet3DConditionModel:
@@ -97,12 +132,22 @@ def encode(vae: AutoencoderKL, data: Dataset, batch: int = 256) -> torch.Tensor:
 
 
 def noisy_times(batch: int) -> torch.Tensor:
-    """Times in [0, 1), [B], one from each of B equal parts, drawn towards the noisy end.
+    """Times in [0, 1), [B]: half of them from all, drawn towards the noisy end, half from the noisiest tenth.
 
-    What moves where is decided at the noisy end: 8 frames of 12x12 latents drown late.
+    Which way a clip goes, frames still tell where only a few per cent of signal are left; text has
+    to tell it in the noisiest steps alone, and is learned there alone.
     """
-    u = (torch.arange(batch) + torch.rand(batch)) / batch
-    return 1 - (1 - u) ** 1.5
+    u = (torch.arange(batch) + torch.rand(batch)) / batch  # one from each of B equal parts
+    anywhere = 1 - (1 - (2 * u) % 1) ** 1.5
+    return torch.where(u < 0.5, anywhere, 0.9 + 0.1 * ((2 * u) % 1))
+
+
+def loss_weights(alpha_bar: torch.Tensor) -> torch.Tensor:
+    """Weights [B] that count an error in the clean clip alike at every noise level, within 1 to 10.
+
+    In noise prediction it counts by its share of signal over noise: next to nothing where text decides.
+    """
+    return ((1 - alpha_bar) / alpha_bar).clamp(1, 10)
 
 
 def train_unet(
@@ -150,7 +195,13 @@ def train_unet(
         with autocast(where):
             text = model.text_encoder(tokens.input_ids.to(where))[0]  # [B,T,D]
             output = model.unet(x_t, t, text).sample
-        return (output.float() - eps).square().mean()
+        errors = (output.float() - eps).square().mean(dim=(1, 2, 3, 4))  # [B]
+        weights = loss_weights(alphas_cumprod[t])
+        loss = (weights * errors).sum() / weights.sum()
+        if still:
+            model.clock.seen.clear()
+            return loss
+        return loss + CLOCK_WEIGHT * model.clock.error(x0.shape[2])
 
     print(f"{name}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f}M parameters", flush=True)
     trained = fit(model, loss_at, checkpoint, steps, learning_rate, ema_decay=0.9985, start=start)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 
+from videomage_core.data.lora_file import Concept
+from videomage_core.model.fingerprint import fingerprint
+from videomage_core.model.lora import LoraWeights
+from videomage_core.model.text import SpecialToken
 from videomage_core.model.unet3d import UNet3DBackbone, load_unet3d
 
 
@@ -73,6 +77,35 @@ class _Scheduler:
     def __init__(self, alphas_cumprod: torch.Tensor) -> None:
         self.alphas_cumprod = alphas_cumprod
         self.config = type("Config", (dict,), {"prediction_type": "epsilon"})()
+
+
+def random_concept(
+    base: UNet3DBackbone,
+    seed: int,
+    token: str | None = "<toy>",
+    superclass: str = "robot",
+    rank: int = 2,
+    size: float = 0.1,
+) -> Concept:
+    """A LoRA of random factors: a subject with its token, or a motion where ``token`` is None."""
+    generator, layers = torch.Generator().manual_seed(seed), {}
+    for target in base.targets("temporal" if token is None else "spatial"):
+        layer = base.network.get_submodule(target.module)
+        a = torch.randn(rank, layer.in_features, generator=generator) * size
+        layers[target.module] = (a, torch.randn(layer.out_features, rank, generator=generator) * size)
+    tokens = []
+    if token is not None:
+        vectors = base.initial_vectors(superclass, 1)
+        vectors += size * torch.randn(vectors.shape, generator=generator)
+        tokens.append(SpecialToken(token, vectors, superclass))
+    kind = "motion" if token is None else "subject"
+    return Concept(kind, LoraWeights(layers), tuple(tokens), base.name, fingerprint(base.network))
+
+
+@pytest.fixture(scope="session")
+def make_concept() -> Callable[..., Concept]:
+    """``random_concept``, as a fixture: test files cannot import from here."""
+    return random_concept
 
 
 @pytest.fixture

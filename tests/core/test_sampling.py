@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from diffusers import DDIMScheduler
@@ -17,9 +19,12 @@ from videomage_core.sampling import (
     generate_videos,
     guide,
     invert,
+    mixed_start,
     predict_guided,
     sample,
+    sample_prompt,
     split_output,
+    start_for,
     start_noise,
     step,
     step_back,
@@ -128,3 +133,50 @@ def test_progress_is_told_and_a_cancel_acts_within_one_step(emoji_base, latents)
 def test_seeds_and_prompts_must_match(emoji_base):
     with pytest.raises(ValueError, match="seeds: got 1 for 2 prompts"):
         generate_videos(emoji_base, ["a dog", "a cat"], [1], SamplingConfig(frames=2, height=16, width=16))
+
+
+def test_a_mixed_start_goes_from_noise_to_inverted_noise_at_the_same_variance():
+    inverted, gaussian = noise(2, 1, 4, 30, 20, 20)
+    assert torch.equal(mixed_start(inverted, gaussian, 0.0), gaussian)
+    assert torch.equal(mixed_start(inverted, gaussian, 1.0), inverted)
+    for share in (0.1, 0.3, 0.5):
+        mixed = mixed_start(inverted, gaussian, share)
+        assert torch.allclose(mixed, share**0.5 * inverted + (1 - share) ** 0.5 * gaussian)
+        assert float(mixed.var()) == pytest.approx(1, abs=0.02)
+        assert float((mixed * inverted).mean()) == pytest.approx(share**0.5, abs=0.02)
+
+
+SMALL = SamplingConfig(frames=2, height=16, width=16, steps=2, guidance_scale=5)
+
+
+def test_the_start_is_noise_and_the_clips_share(emoji_base):
+    inverted = torch.randn(1, 6, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    plain = start_noise((6, 2, 4, 4), 7)
+    assert torch.equal(start_for(emoji_base, 7, SMALL), plain)
+    assert torch.equal(start_for(emoji_base, 7, dataclasses.replace(SMALL, clip_share=0.0), inverted), plain)
+    assert torch.equal(start_for(emoji_base, 7, SMALL, inverted), mixed_start(inverted, plain, 0.3))
+    assert torch.equal(start_for(emoji_base, 7, dataclasses.replace(SMALL, clip_share=1.0), inverted), inverted)
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 3, 4, 4), (1, 6, 2, 4, 5), (1, 4, 2, 4, 4)])
+def test_inverted_noise_of_another_size_is_refused(emoji_base, shape):
+    with pytest.raises(ValueError) as error:
+        generate_videos(emoji_base, ["a dog"], [1], SMALL, inverted=torch.zeros(shape))
+    assert str(error.value) == (
+        f"inverted: got noise of shape {shape[1:]}, a video of this size needs (6, 2, 4, 4); "
+        "invert the clip at the video's size and length"
+    )
+
+
+def test_one_prompt_is_sampled_as_a_video_of_it(emoji_base):
+    latents = sample_prompt(emoji_base, "a dog", 3, SMALL)
+    assert torch.equal(emoji_base.decode_video(latents), generate_videos(emoji_base, ["a dog"], [3], SMALL))
+
+
+def test_every_video_starts_with_its_share_of_the_clip(emoji_base):
+    inverted = torch.randn(1, 6, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    config = dataclasses.replace(SMALL, guidance_scale=1.0)
+    together = generate_videos(emoji_base, ["a dog", "a cat"], [1, 2], config, inverted=inverted)
+    alone = generate_videos(emoji_base, ["a cat"], [2], config, inverted=inverted)
+    assert torch.allclose(together[1:], alone, atol=1e-3)
+    assert not torch.allclose(alone, generate_videos(emoji_base, ["a cat"], [2], config), atol=1e-2)

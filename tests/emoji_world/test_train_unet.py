@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from emoji_world.train_unet import new_unet, noise_schedule
+from emoji_world.train_unet import loss_weights, new_unet, noise_schedule, noisy_times
 
 
 def test_a_fresh_clip_is_its_frames_one_by_one():
@@ -20,3 +20,19 @@ def test_the_schedule_is_zeroscopes():
     scheduler = noise_schedule()
     assert scheduler.config.prediction_type == "epsilon" and len(scheduler.alphas_cumprod) == 1000
     assert torch.isclose(scheduler.alphas_cumprod[-1].sqrt(), torch.tensor(0.0683), atol=1e-3)
+
+
+def test_times_cover_all_levels_and_favour_the_noisy_end():
+    torch.manual_seed(0)
+    times = torch.cat([noisy_times(8) for _ in range(400)])
+    assert times.min() >= 0 and times.max() < 1
+    shares = torch.histc(times, 10, 0, 1) / len(times)
+    assert (shares > 0.02).all() and shares[-1] > 0.5
+
+
+def test_weights_undo_what_noise_prediction_makes_of_an_error_in_the_clean_clip():
+    """An x0 off by d is an eps off by d * a / s; weighted, it counts the same at every noisy level."""
+    alpha_bar = torch.tensor([0.4, 0.2, 0.12])
+    errors = (alpha_bar / (1 - alpha_bar)) * loss_weights(alpha_bar)
+    assert torch.allclose(errors, torch.ones(3))
+    assert loss_weights(torch.tensor([0.99, 1e-4])).tolist() == [1.0, 10.0]

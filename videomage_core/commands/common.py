@@ -55,12 +55,12 @@ def file_and_strength(text: str) -> tuple[Path, float]:
 
 def terminal_run() -> Run:
     """Progress as one line that rewrites itself, with steps per second and the time left."""
-    began: dict[str, float] = {}
+    began: dict[str, tuple[float, int]] = {}  # when, and how many steps were done by then
 
     def progress(done: int, total: int, what: str) -> None:
-        started = began.setdefault(what, time.monotonic())
-        rate = (done - 1) / max(1e-9, time.monotonic() - started)
-        timing = f"{rate:.1f} it/s, {(total - done) / rate:.0f} s left" if done > 1 else ""
+        started, first = began.setdefault(what, (time.monotonic(), done))
+        rate = (done - first) / max(1e-9, time.monotonic() - started)
+        timing = f"{rate:.1f} it/s, {(total - done) / rate:.0f} s left" if done > first else ""
         end = "\n" if done == total else ""
         print(f"\r{what}: {done}/{total} {timing:30}", end=end, file=sys.stderr, flush=True)
         if done == total:

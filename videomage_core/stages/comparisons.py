@@ -76,6 +76,8 @@ def sample_averaged(
 
     Arguments and result as ``sample_base``; ``motion`` None leaves it out.
     """
+    if not subjects:
+        raise ValueError("subjects: got none, give at least one subject LoRA")
     run = run or Run()
     tokens = tokens_of(subjects)
     levels = backbone.levels(config.steps)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from videomage_core.model.attention_maps import Site, chosen_sites, mean_map, scaled
 from videomage_core.model.text import TokenSpan
 
 SPANS = [TokenSpan("dog", (2,)), TokenSpan("a cat", (5, 6))]
@@ -125,3 +126,59 @@ def test_temporal_maps_of_one_frame_are_refused(emoji_base, latents):
     sites = emoji_base.map_sites("temporal")[:1]
     with pytest.raises(ValueError, match="frames: got 1, but temporal"), emoji_base.record(sites, SPANS):
         emoji_base.predict(latents[:, :, :1], emoji_base.levels(4)[0], text_of(emoji_base))
+
+
+NAMES = ["down_blocks.1.attn2", "mid_block.attn2", "up_blocks.1.attn2", "up_blocks.10.attn2"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "wanted"),
+    [
+        ("all", NAMES),
+        (" all ,", NAMES),
+        ("mid_block", NAMES[1:2]),
+        ("up_blocks.1", NAMES[2:3]),
+        ("up_blocks", NAMES[2:]),
+        ("up_blocks.10.attn2, down_blocks", [NAMES[0], NAMES[3]]),
+        ("mid_block,mid_block.attn2", NAMES[1:2]),
+    ],
+)
+def test_sites_are_chosen_by_whole_parts_of_their_names_in_running_order(layers, wanted):
+    assert [site.name for site in chosen_sites([Site(name, "cross") for name in NAMES], layers)] == wanted
+
+
+@pytest.mark.parametrize(
+    ("layers", "unknown"),
+    [("up", "up"), ("mid_block, nowhere, up_blocks.", "nowhere, up_blocks."), ("all, mid_block", "all"),
+     ("", "nothing"), (" , ", "nothing")],
+)  # fmt: skip
+def test_layers_that_are_not_there_are_named(layers, unknown):
+    with pytest.raises(ValueError) as error:
+        chosen_sites([Site(name, "cross") for name in NAMES], layers)
+    assert str(error.value) == (
+        f"layers: got {layers!r}, of which {unknown} names no layer; write 'all', or beginnings of these, separated "
+        f"by commas: {', '.join(NAMES)}"
+    )
+
+
+def test_a_scaled_map_reaches_one_in_each_frame_and_its_largest_value_is_a_constant():
+    maps = torch.rand(2, 3, 5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 0.01
+    maps[1, 2] = 0  # looked at by no place at all
+    maps.requires_grad_()
+    got, largest = scaled(maps), maps.detach().amax((-2, -1))
+    assert torch.equal(got.detach().amax((-2, -1)), (largest > 0).double())
+    visible = largest > 0
+    torch.testing.assert_close((got * largest[..., None, None])[visible], maps[visible])
+    (gradient,) = torch.autograd.grad(got[visible].sum(), maps)
+    torch.testing.assert_close(gradient[visible], (1 / largest[visible])[:, None, None].expand(-1, 5, 7))
+
+
+def test_the_mean_map_is_of_scaled_layers():
+    """Each layer counts alike, however faint its map; the wanted size is reached from any."""
+    fine = torch.rand(1, 2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    coarse = torch.full((1, 2, 3, 4, 4), 1e-4)
+    got = mean_map([fine, coarse], 8, 8)
+    assert got.shape == (2, 3, 8, 8)
+    torch.testing.assert_close(got, (scaled(fine[0]) + 1) / 2)
+    larger = mean_map([fine, coarse], 32, 48)
+    assert larger.shape == (2, 3, 32, 48) and 0 <= float(larger.min()) <= float(larger.max()) <= 1

@@ -268,3 +268,56 @@ def test_checkpointing_computes_twice_and_gives_the_same_gradients(emoji_base, l
     for one, two in zip(plain, checkpointed, strict=True):
         torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-5 * float(one.abs().max()))
     assert all(float(gradient.abs().max()) > 0 for gradient in plain)
+
+
+@pytest.mark.parametrize(
+    ("kind", "chosen", "later"),
+    [
+        ("cross", slice(0, 2), ["up_blocks.0", "up_blocks.1", "conv_out"]),
+        ("cross", slice(None), ["conv_out"]),
+        ("temporal", slice(0, 1), ["down_blocks.0", "up_blocks.1", "conv_out"]),
+        ("temporal", slice(2, 5), ["up_blocks.0", "up_blocks.1", "conv_out"]),
+    ],
+)
+def test_maps_for_their_own_sake_are_the_same_with_checkpointing(emoji_base, latents, kind, chosen, later):
+    """Values, and gradients to latents and to a LoRA; and the network stops behind the last site's block."""
+    x = latents[:, :, :3].clone().requires_grad_()
+    level, text = emoji_base.levels(10)[3], emoji_base.encode_prompt(["a dog"])
+    sites, spans = emoji_base.map_sites(kind)[chosen], [TokenSpan("dog", (2,)), TokenSpan("a", (1,))]
+    ran: list[str] = []
+    hooks = [
+        emoji_base.unet.get_submodule(name).register_forward_hook(lambda *_, name=name: ran.append(name))
+        for name in later
+    ]
+
+    def gradients(parameters: list, stop: bool) -> tuple[dict[str, torch.Tensor], list[torch.Tensor | None]]:
+        with emoji_base.record(sites[::-1], spans, stop=stop) as maps:
+            (emoji_base.attend if stop else emoji_base.predict)(x, level, text)
+            found = dict(getattr(maps, kind))
+            loss = sum((index + 1) * value.square().sum() for index, value in enumerate(found.values()))
+            got = torch.autograd.grad(loss, [x, *parameters], allow_unused=True)
+        return {name: value.detach() for name, value in found.items()}, list(got)
+
+    with lora.leaving_no_trace(emoji_base):
+        parameters = lora.add(emoji_base, "x", emoji_base.targets("spatial" if kind == "cross" else "temporal"), rank=2)
+        for index, parameter in enumerate(parameters):
+            torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(index))
+        with lora.active(emoji_base, {"x": 1}):
+            wanted, by_hand = gradients(parameters, stop=False)
+            assert set(ran) == set(later)
+            ran.clear()
+            stopped, plain = gradients(parameters, stop=True)
+            with emoji_base.checkpointing():
+                again, checkpointed = gradients(parameters, stop=True)
+    for hook in hooks:
+        hook.remove()
+    assert not ran
+    assert list(wanted) == list(stopped) == list(again) == [site.name for site in sites]
+    for name, value in wanted.items():
+        assert torch.equal(value, stopped[name]) and torch.equal(value, again[name])
+    for whole, one, two in zip(by_hand, plain, checkpointed, strict=True):
+        assert (whole is None) == (one is None) == (two is None)
+        if whole is not None:
+            torch.testing.assert_close(one, whole, rtol=1e-4, atol=1e-6 * float(whole.abs().max()))
+            torch.testing.assert_close(two, whole, rtol=1e-4, atol=1e-6 * float(whole.abs().max()))
+    assert float(by_hand[0].abs().max()) > 0 and any(gradient is not None for gradient in by_hand[1:])

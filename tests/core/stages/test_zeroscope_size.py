@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from videomage_core.config import MotionConfig, SubjectConfig
+from videomage_core.config import CollaborativeConfig, FusionConfig, MotionConfig, SubjectConfig
 from videomage_core.data.examples import CaptionedClip, MotionClip, SubjectImage
+from videomage_core.data.masks import GivenMasks
+from videomage_core.stages.collaborative_sampling import sample_collaboratively
+from videomage_core.stages.fusion import fuse_subjects
 from videomage_core.stages.motion_lora import train_motion
 from videomage_core.stages.subject_lora import train_subject
 
@@ -120,3 +123,34 @@ def test_a_motion_step_reaches_the_temporal_layers(zeroscope_size, steps, tmp_pa
     assert set(layers) == modules and all(
         b.dtype == torch.float32 and float(b.abs().max()) > 0 for _, b in layers.values()
     )
+
+
+def test_a_fusion_step_reaches_the_fused_lora_alone(zeroscope_size, steps, make_concept, tmp_path):
+    """L_fusion and L_attn together, both recomputed on the way back."""
+    concepts = [make_concept(zeroscope_size, 1), make_concept(zeroscope_size, 2, "<pet>", "dog")]
+    config = FusionConfig(
+        steps=1, frames=2, height=HEIGHT, width=WIDTH, teacher_videos=1, teacher_steps=1, teacher_guidance=1.0,
+        cutmix_videos=1,
+    )  # fmt: skip
+    masks = torch.zeros(1, 2, HEIGHT, WIDTH)
+    masks[..., 8:40, 16:60] = 1
+    fused = fuse_subjects(zeroscope_size, concepts, config, tmp_path, segmenter=GivenMasks(masks))
+    require_finite(fused.history, "L_fusion", "L_attn")
+    (step,) = steps
+    modules = {target.module for target in zeroscope_size.targets("spatial")}
+    assert set(step.network) == {f"{module}.lora_{f}.fused.weight" for module in modules for f in "AB"}
+    assert not [name for name, grad in step.network.items() if not 0 < float(grad.abs().max()) < float("inf")]
+    assert len(step.groups[0]) == len(step.network) and not step.others
+    assert fused.concept.weights.rank == 4 and bool(fused.maps.isfinite().all()) and float(fused.maps.max()) > 0
+
+
+def test_a_guided_step_moves_both_branches(zeroscope_size, make_concept):
+    before = checksums(zeroscope_size)
+    subject, motion = make_concept(zeroscope_size, 1), make_concept(zeroscope_size, 2, None)
+    config = CollaborativeConfig(frames=2, height=HEIGHT, width=WIDTH, steps=1, tau=1)
+    made = sample_collaboratively(zeroscope_size, subject, motion, "a <toy> is walking", 0, config, with_maps=True)
+    assert 0 < made.moved_subject[0] < float("inf") and 0 < made.moved_motion[0] < float("inf")
+    assert made.maps.shape == (1, 2, HEIGHT, WIDTH) and float(made.maps.max()) > 0
+    assert bool(made.video.isfinite().all()) and bool(made.maps.isfinite().all())
+    assert checksums(zeroscope_size) == before
+    assert not any(p.requires_grad or p.grad is not None for p in zeroscope_size.unet.parameters())
