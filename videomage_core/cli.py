@@ -41,7 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     except Cancelled:
         return STOPPED
-    except (OSError, RuntimeError) as error:  # a full disk, a GPU out of memory
+    except (
+        OSError,
+        RuntimeError,
+        ArithmeticError,
+    ) as error:  # a full disk, no memory, a loss of NaN
         print(f"error: {error}", file=sys.stderr)
         return FAULT
     except KeyboardInterrupt:

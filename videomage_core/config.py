@@ -68,7 +68,7 @@ class SamplingConfig(Settings):
     negative_prompt: str = setting("", "what guidance leads away from (ours: empty; the paper does not say)")
     clip_share: float = setting(
         0.3,
-        "where a motion clip is given: share beta of its inverted noise in the start noise; 0 is off (paper, Sec. 4.1)",
+        "where a motion clip is given: share beta of its inverted noise in the start noise; 0 is off (paper, Sec. 7.1)",
         0,
         1,
     )
@@ -99,6 +99,9 @@ class CollaborativeConfig(SamplingConfig):
     beta_motion: float = setting(0.5, "share of the motion branch's noise in a step (paper, Eq. 11)", 0, 1)
     subject_strength: float = setting(1.0, "strength of the subject LoRA in its branch (ours)", 0, 4)
     motion_strength: float = setting(1.0, "strength of the motion LoRA in its branch (ours)", 0, 4)
+    gradient_checkpointing: bool = setting(
+        True, "guide with a fraction of the memory, one branch after the other; slower in the guided steps (ours)"
+    )
     cross_layers: str = setting(
         "all", "layers whose M_SCA are compared: all, or beginnings of names, with commas (ours)"
     )
@@ -149,12 +152,6 @@ class LoraTrainingConfig(TrainingConfig):
 
     rank: int = setting(4, "rank R of the LoRA (paper, Sec. 4.1)", 1, 1024)
     learning_rate: float = setting(1e-4, "peak learning rate of the LoRA (paper, Sec. 4.1)", 0, 1)
-    layers: str = setting(
-        "all",
-        "all: every linear layer of the transformers, as MotionDirector; attention: q, k, v and out alone (ours)",
-        choices=("all", "attention"),
-    )
-    dropout: float = setting(0.0, "share of the LoRA's inputs dropped in training; 0 is off (ours)", 0, 0.9)
     batch_size: int = setting(1, "pictures or clips in one forward (ours)", 1, 256)
     height: int = setting(320, "height in pixels (paper, Sec. 4.1)", 8, 4096)
     width: int = setting(576, "width in pixels (paper, Sec. 4.1)", 8, 4096)
@@ -164,7 +161,19 @@ class LoraTrainingConfig(TrainingConfig):
 
 
 @dataclass(frozen=True)
-class SubjectConfig(LoraTrainingConfig):
+class NewLoraConfig(LoraTrainingConfig):
+    """What the trainings share that begin with a new LoRA."""
+
+    layers: str = setting(
+        "all",
+        "all: every linear layer of the transformers, as MotionDirector; attention: q, k, v and out alone (ours)",
+        choices=("all", "attention"),
+    )
+    dropout: float = setting(0.0, "share of the LoRA's inputs dropped in training; 0 is off (ours)", 0, 0.9)
+
+
+@dataclass(frozen=True)
+class SubjectConfig(NewLoraConfig):
     """Subject LoRA (Sec. 3.2, Eq. 2-4)."""
 
     token_learning_rate: float = setting(1e-3, "peak learning rate of the token's vectors (paper, Sec. 4.1)", 0, 1)
@@ -183,7 +192,7 @@ class SubjectConfig(LoraTrainingConfig):
 
 
 @dataclass(frozen=True)
-class MotionConfig(LoraTrainingConfig):
+class MotionConfig(NewLoraConfig):
     """Appearance-agnostic motion LoRA (Sec. 3.2, Eq. 5)."""
 
     frames: int = setting(24, "frames taken of each clip (paper, Sec. 4.1)", 2, 1024)
@@ -219,6 +228,7 @@ class FusionConfig(LoraTrainingConfig):
     """Fusing subject LoRAs (Sec. 3.3, Eq. 6-8)."""
 
     steps: int = setting(350, "optimiser steps (paper, Sec. 7.1: 250 to 450)", 1, 1_000_000)
+    learning_rate: float = setting(1e-4, "peak learning rate (ours: the paper does not say)", 0, 1)
     rank: int = setting(
         0,
         "rank of the fused LoRA; 0: the sum of the subjects' ranks, which begins as their exact average (ours)",

@@ -6,6 +6,7 @@ the emoji world alone.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from .config import (
@@ -80,7 +81,12 @@ EMOJI = Preset(
         teacher_guidance=5.0,
         gradient_checkpointing=False,
     ),
-    CollaborativeConfig(frames=8, height=48, width=48, steps=25, guidance_scale=5.0, tau=8, alpha=1e6),
+    CollaborativeConfig(
+        **dataclasses.asdict(EMOJI_SAMPLING),
+        tau=8,
+        alpha=1e6,
+        gradient_checkpointing=False,
+    ),
     (
         "a cat is jumping on grass",
         "a penguin is walking to the left in the snow",

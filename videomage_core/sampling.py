@@ -166,7 +166,7 @@ def invert(
 
 
 def mixed_start(inverted: torch.Tensor, noise: torch.Tensor, share: float) -> torch.Tensor:
-    """x_T = sqrt(beta) * eps_m + sqrt(1 - beta) * eps (Sec. 4.1).  All [B, C, F, H, W].
+    """x_T = sqrt(beta) * eps_m + sqrt(1 - beta) * eps (Sec. 7.1).  All [B, C, F, H, W].
 
     Args:
         inverted: eps_m, the clip's inverted noise.

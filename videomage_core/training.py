@@ -112,36 +112,46 @@ def fit(
     done = saved = history.resumed_at
     if done:
         run.log(f"resumed at step {done} of {config.steps}")
-    whole = True  # nothing is half done: what is in memory is what `done` steps give
+    moving = False  # inside the optimiser's step, when what is in memory is neither of one step nor of the next
     try:
         while done < config.steps:
             run.check()
-            began, whole = time.monotonic(), False
-            terms = _one_step(groups, loss_at, optimizer, config, done, loss_scale)
+            began = time.monotonic()
+            terms, finite = _gradients(groups, loss_at, optimizer, config, done, loss_scale)
+            if not finite and loss_scale > 1:  # half precision overflowed on the way back: again, scaled less
+                loss_scale /= 2
+                continue
+            if not finite:
+                raise TrainingDiverged(_diverged("the gradient", done))
+            moving = True
+            optimizer.step()
             history.add(terms, time.monotonic() - began)
-            done, whole = done + 1, True
+            done, moving = done + 1, False
             run.progress(done, config.steps, "training")
             if done % config.save_every == 0 or done == config.steps:
                 save_checkpoint(checkpoint, groups, optimizer, history, done, identity)
                 saved = done
             if sample_at is not None and config.sample_every and done % config.sample_every == 0:
                 run.preview(sample_at(done))
+    except TrainingDiverged:  # what led there is not worth keeping: the last checkpoint is
+        raise
     except BaseException:  # a cancel may be one; what was learned since the last checkpoint is kept
-        if whole and done > saved:
+        if not moving and done > saved:
             save_checkpoint(checkpoint, groups, optimizer, history, done, identity)
         raise
     return history
 
 
-def _one_step(
+def _gradients(
     groups: Sequence[ParameterGroup],
     loss_at: LossAt,
     optimizer: Any,
     config: TrainingConfig,
     step: int,
     loss_scale: float,
-) -> dict[str, float]:
-    """One optimiser step; returns the mean of each loss term over its forwards."""
+) -> tuple[dict[str, float], bool]:
+    """The gradients of one step; returns the mean of each loss term over its forwards, and whether all are finite."""
+    optimizer.zero_grad(set_to_none=True)
     for entry, group in zip(optimizer.param_groups, groups, strict=True):
         entry["lr"] = group.learning_rate * schedule(step, config)
     means: dict[str, float] = {}
@@ -161,11 +171,7 @@ def _one_step(
             if parameter.grad is not None:
                 parameter.grad /= loss_scale
     norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_gradient_norm or math.inf)
-    if not norm.isfinite():
-        raise TrainingDiverged(_diverged("the gradient", step))
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return means
+    return means, bool(norm.isfinite())
 
 
 def loss_scale_for(dtype: torch.dtype) -> float:
@@ -264,8 +270,9 @@ def save_checkpoint(
 def _with_settings(identity: str, config: TrainingConfig) -> str:
     """The identity with all settings that change the result; a constant schedule may be trained longer."""
     kept = asdict(config)
-    for name in ("save_every", "sample_every", *(["steps"] if config.schedule == "constant" else [])):
-        kept.pop(name)
+    free = ["save_every", "sample_every", "gradient_checkpointing"]
+    for name in [*free, *(["steps"] if config.schedule == "constant" else [])]:
+        kept.pop(name, None)
     return f"{identity} {json.dumps(kept, sort_keys=True)}"
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
+from diffusers.models.resnet import TemporalConvLayer
 
-from emoji_world.train_unet import loss_weights, new_unet, noise_schedule, noisy_times
+from emoji_world.train_unet import Clock, loss_weights, new_unet, noise_schedule, noisy_times
 
 
 def test_a_fresh_clip_is_its_frames_one_by_one():
@@ -36,3 +37,15 @@ def test_weights_undo_what_noise_prediction_makes_of_an_error_in_the_clean_clip(
     errors = (alpha_bar / (1 - alpha_bar)) * loss_weights(alpha_bar)
     assert torch.allclose(errors, torch.ones(3))
     assert loss_weights(torch.tensor([0.99, 1e-4])).tolist() == [1.0, 10.0]
+
+
+def test_the_clock_is_read_off_the_temporal_convolutions_and_teaches_them():
+    torch.manual_seed(0)
+    unet = new_unet()
+    clock = Clock(unet)
+    unet(torch.randn(1, 6, 8, 12, 12), 5, torch.randn(1, 77, 96))
+    error = clock.error(8)
+    error.backward()
+    convolutions = [module for module in unet.modules() if isinstance(module, TemporalConvLayer)]
+    assert len(clock.probes) == len(convolutions) == 7 and not clock.seen
+    assert all(module.conv4[-1].weight.grad.abs().sum() > 0 for module in convolutions)

@@ -43,43 +43,47 @@ def add_sample(commands: Any) -> None:
 
 def _sample(options: argparse.Namespace) -> None:
     config = read_settings(options, preset_of(options).collaborative)
-    _check_sample(options)
+    _check_sample(options, config)
     loras = [file_and_strength(text) for text in options.lora]
     motion = file_and_strength(options.motion) if options.motion else None
     from ..data.lora_file import load_lora, tokens_of
     from ..data.media import load_clip, save_video
+    from ..stages.collaborative_sampling import check_pair, require_named, sample_collaboratively
     from ..stages.comparisons import sample_merged
     from ..stages.motion_start import invert_clip
 
     concepts = [(load_lora(path), strength) for path, strength in loras]
     performed = load_lora(motion[0]) if motion else None
-    clip = load_clip(options.clip, config.frames) if options.clip else None
+    clip = load_clip(options.clip, config.frames) if options.clip and config.clip_share else None
     tokens = tokens_of([concept for concept, _ in concepts])
-    backbone = load_base(options, config.height, config.width, [options.prompt], tokens)
-    run = terminal_run()
-    inverted = invert_clip(backbone, clip.pixels, config, options.output.parent / "inverted", run) if clip else None
-    if performed is None or motion is None:
-        video = sample_merged(backbone, concepts, options.prompt, options.seed, config, inverted, run)
-    else:
-        from ..stages.collaborative_sampling import sample_collaboratively
-
+    if performed is not None and motion is not None:
+        check_pair(concepts[0][0], performed)
+        require_named(options.prompt, tokens)
         config = dataclasses.replace(
             config,
             subject_strength=config.subject_strength * concepts[0][1],
             motion_strength=config.motion_strength * motion[1],
         )
+    backbone = load_base(options, config.height, config.width, [options.prompt], tokens)
+    run = terminal_run()
+    inverted = invert_clip(backbone, clip.pixels, config, options.output.parent / "inverted", run) if clip else None
+    made = None
+    if performed is None:
+        video = sample_merged(backbone, concepts, options.prompt, options.seed, config, inverted, run)
+    else:
         with_maps = options.overlays is not None
         made = sample_collaboratively(
             backbone, concepts[0][0], performed, options.prompt, options.seed, config, inverted, with_maps, run
         )
         video = made.video
-        if made.maps is not None:
-            _save_overlays(options.overlays, made)
     save_video(video, options.output, config.fps)
     print(f"wrote {options.output}")
+    if made is not None and made.maps is not None:
+        _save_overlays(options.overlays, made)
+        print(f"wrote {options.overlays}")
 
 
-def _check_sample(options: argparse.Namespace) -> None:
+def _check_sample(options: argparse.Namespace, config: CollaborativeConfig) -> None:
     if options.output.suffix.lower() != ".mp4":
         raise ValueError(f"--output: got {options.output}, must end in .mp4")
     if options.motion and len(options.lora) != 1:
@@ -87,6 +91,10 @@ def _check_sample(options: argparse.Namespace) -> None:
             f"--lora: got {len(options.lora)} with --motion, which takes one: a subject's or a fused one; "
             "make one of several with 'fuse'"
         )
+    if options.overlays is not None and options.overlays.suffix.lower() != ".png":
+        raise ValueError(f"--overlays: got {options.overlays}, must end in .png")
+    if options.overlays is not None and options.motion and not (config.tau and config.alpha):
+        raise ValueError("--overlays: without guidance (tau or alpha is 0) no attention is looked at; drop it")
     if not options.motion:
         needing = [f.name for f in dataclasses.fields(CollaborativeConfig) if f.name not in _plain_fields()]
         given = [f"--{name.replace('_', '-')}" for name in needing if getattr(options, name) is not None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,16 +35,22 @@ def _train_subject(options: argparse.Namespace) -> None:
     preset = preset_of(options)
     config = read_settings(options, preset.subject)
     _check_training(options)
+    import torch
+
     from ..data.examples import load_captioned_clips, load_subject_images
-    from ..model.text import check_token
-    from ..stages.subject_lora import train_subject
+    from ..model.text import SpecialToken, check_token
+    from ..stages.subject_lora import require_token, train_subject
 
     check_token(options.token, options.superclass)
     images = load_subject_images(options.images, options.masks)
     auxiliary = []
     if options.auxiliary is not None:
         auxiliary = load_captioned_clips(options.auxiliary, config.auxiliary_frames, config.height, config.width)
-    backbone = load_base(options, config.height, config.width)
+    prompts = [options.prompt or f"A {options.token}", *(image.prompt for image in images if image.prompt)]
+    placeholder = SpecialToken(options.token, torch.zeros(config.token_vectors, 1), options.superclass)
+    for prompt in prompts:
+        require_token(prompt, placeholder)
+    backbone = load_base(options, config.height, config.width, prompts, [placeholder])
     trained = train_subject(
         backbone,
         images,
@@ -74,7 +81,7 @@ def add_train_motion(commands: Any) -> None:
         default=[],
         metavar="WORD[=MASKS]",
         help="who is seen, once for each, e.g. person=person_masks.mp4; masks are white on the subject, as long as the "
-        "clip; without them a single subject on a plain background is found",
+        "clip, one for each clip, with commas; without them a single subject on a plain background is found",
     )
     parser.add_argument("--fps", type=float, help="rate at which frames are taken (default: spread over the clip)")
     add_training(parser, MotionConfig, "outputs/loras/motion.safetensors")
@@ -85,14 +92,15 @@ def _train_motion(options: argparse.Namespace) -> None:
     preset = preset_of(options)
     config = read_settings(options, preset.motion)
     _check_training(options)
-    subjects = {}
-    for text in options.subject:
-        word, _, masks = text.partition("=")
-        subjects[word.strip()] = Path(masks) if masks else None
+    subjects = _subjects_of_clips(options.subject, len(options.clips))
     from ..data.examples import load_motion_clip
-    from ..stages.motion_lora import train_motion
+    from ..stages.motion_lora import require_subjects, train_motion
 
-    clips = [load_motion_clip(path, subjects, config.frames, options.fps) for path in options.clips]
+    clips = [
+        load_motion_clip(path, pairs, config.frames, options.fps)
+        for path, pairs in zip(options.clips, subjects, strict=True)
+    ]
+    require_subjects(clips, config)
     backbone = load_base(options, config.height, config.width, [options.prompt])
     trained = train_motion(
         backbone,
@@ -106,13 +114,29 @@ def _train_motion(options: argparse.Namespace) -> None:
     _save(options, trained)
 
 
+def _subjects_of_clips(given: Sequence[str], clips: int) -> list[list[tuple[str, Path | None]]]:
+    """``person=a.mp4,b.mp4`` -> who is seen in each clip, with masks where they are given."""
+    subjects: list[list[tuple[str, Path | None]]] = [[] for _ in range(clips)]
+    for text in given:
+        word, _, files = text.partition("=")
+        masks = [Path(name.strip()) for name in files.split(",")] if files else []
+        if masks and len(masks) != clips:
+            raise ValueError(
+                f"--subject: got {len(masks)} masks for {word.strip()!r} and {clips} clips; give one for each clip, "
+                "with commas: person=a_masks.mp4,b_masks.mp4"
+            )
+        for index in range(clips):
+            subjects[index].append((word.strip(), masks[index] if masks else None))
+    return subjects
+
+
 def add_fuse(commands: Any) -> None:
     parser = commands.add_parser(
         "fuse",
         help="fuse the LoRAs of several subjects into one",
         description="Fuse the LoRAs of several subjects into one (Eq. 6-8).  Stopped, the same command goes on.",
     )
-    parser.add_argument("loras", type=Path, nargs="+", help="subject LoRA files; one of two to eight")
+    parser.add_argument("loras", type=Path, nargs="+", help="LoRA files, one for each subject")
     parser.add_argument(
         "--trigger",
         action="append",
@@ -141,6 +165,9 @@ def _fuse(options: argparse.Namespace) -> None:
     if options.cutmix_prompt:
         prompts = dataclasses.replace(prompts, cutmix=options.cutmix_prompt)
     triggers = dict(_trigger(text) for text in options.trigger)
+    strangers = [str(path) for path in triggers if path not in options.loras]
+    if strangers:
+        raise ValueError(f"--trigger: {', '.join(strangers)} is not among the LoRAs to fuse; name it there too")
     own = {path: load_lora(path) for path in options.loras if path not in triggers}
     if own:
         check_subjects(list(own.values()))
@@ -184,7 +211,8 @@ def _work_folder(options: argparse.Namespace) -> Path:
 
 def _training_run(options: argparse.Namespace) -> Run:
     """Progress in the terminal; previews go to the training's folder."""
-    folder, count = _work_folder(options), iter(range(1, 1_000_000))
+    folder = _work_folder(options)
+    count = itertools.count(1 + len(list(folder.glob("sample_*.mp4"))))  # a resumed training goes on counting
 
     def preview(video: Any) -> None:
         from ..data.media import save_video

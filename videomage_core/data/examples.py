@@ -121,13 +121,17 @@ def load_captioned_clips(folder: Path, frames: int, height: int, width: int) -> 
 
 
 def load_motion_clip(
-    path: Path, subjects: Mapping[str, Path | None], frames: int, fps: float | None = None
+    path: Path,
+    subjects: Mapping[str, Path | None] | Sequence[tuple[str, Path | None]],
+    frames: int,
+    fps: float | None = None,
 ) -> MotionClip:
     """A clip of the motion, with masks of its subjects where they are given.
 
     Args:
         path: a video file or a folder of numbered images.
-        subjects: who performs it, in plain words -> masks, white on the subject, as long as the clip; or None.
+        subjects: who performs it, in plain words (a word twice if two are of a kind), and their masks,
+            white on the subject, as long as the clip; or None.
         frames: how many are taken, F.
         fps: the rate wanted; None spreads the frames over the whole clip.
 
@@ -135,21 +139,23 @@ def load_motion_clip(
         FileNotFoundError: no such file.
         ValueError: a clip that cannot be read, masks for some subjects only, or not as long as the clip.
     """
-    given = {word: masks for word, masks in subjects.items() if masks is not None}
-    if given and len(given) < len(subjects):
-        without = ", ".join(word for word in subjects if word not in given)
+    pairs = list(subjects.items() if isinstance(subjects, Mapping) else subjects)
+    words = tuple(word for word, _ in pairs)
+    given = [(word, masks) for word, masks in pairs if masks is not None]
+    if given and len(given) < len(pairs):
+        without = ", ".join(word for word, masks in pairs if masks is None)
         raise ValueError(f"masks: {without} has none; give masks for all subjects of {path.name}, or for none")
     clip = load_clip(path, frames, fps)
     if not given:
-        return MotionClip(clip.pixels, tuple(subjects))
+        return MotionClip(clip.pixels, words)
     length = count_frames(path)
-    for word, mask in given.items():
+    for word, mask in given:
         if (have := count_frames(mask)) != length:
             raise ValueError(f"masks: those of {word!r} are {have}, {path.name} has {length} frames; give one for each")
-    masks = [(load_frames(mask, clip.indices).mean(0) + 1) / 2 for mask in given.values()]
+    masks = [(load_frames(mask, clip.indices).mean(0) + 1) / 2 for _, mask in given]
     if len({mask.shape for mask in masks}) > 1:
         raise ValueError(f"masks: those of {path.name} are of several sizes; make them as large as the clip")
-    return MotionClip(clip.pixels, tuple(subjects), torch.stack(masks))
+    return MotionClip(clip.pixels, words, torch.stack(masks))
 
 
 def text_beside(path: Path) -> str | None:

@@ -12,6 +12,7 @@ Key names read, before a layer's own name and after:
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -49,7 +50,9 @@ def load_foreign_lora(backbone: Backbone, path: Path, trigger: str, superclass: 
             f"LoRA: {path.name} changes the text encoder too, which cannot be fused; train it again without, or use "
             "a LoRA of the U-Net alone"
         )
-    layers = _layers(backbone, tensors, path.name)
+    if any("dora_scale" in key or "lora_magnitude_vector" in key for key in tensors):
+        raise ValueError(f"LoRA: {path.name} is a DoRA, which cannot be averaged with others; train an ordinary LoRA")
+    layers = _layers(backbone, tensors, path.name, _peft_alpha(path))
     name = f"<{re.sub(r'[^A-Za-z0-9_-]+', '_', trigger.strip()).strip('_')}>"
     vectors = backbone.initial_vectors(trigger, len(backbone.word_spans(trigger, trigger)[0].positions)).cpu()
     token = SpecialToken(name, vectors, superclass)
@@ -67,8 +70,17 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         raise ValueError(f"LoRA: {path.name} is not a whole safetensors file ({error}); copy it again") from error
 
 
+def _peft_alpha(path: Path) -> float | None:
+    """What peft writes beside its file; kohya's alphas are in the file itself."""
+    config = path.parent / "adapter_config.json"
+    if not config.is_file():
+        return None
+    alpha = json.loads(config.read_text(encoding="utf-8")).get("lora_alpha")
+    return float(alpha) if isinstance(alpha, int | float) else None
+
+
 def _layers(
-    backbone: Backbone, tensors: dict[str, torch.Tensor], file: str
+    backbone: Backbone, tensors: dict[str, torch.Tensor], file: str, alpha_of_all: float | None
 ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     """The factors by the base's layer names, alpha / R multiplied into B."""
     known = {_flat(target.module): target.module for target in backbone.targets("spatial")}
@@ -82,10 +94,13 @@ def _layers(
         if module is None:
             strangers.append(stem)
             continue
-        down, up = tensors[key].float(), tensors[stem + _UP[_DOWN.index(end)]].float()
+        other = stem + _UP[_DOWN.index(end)]
+        if other not in tensors:
+            raise ValueError(f"LoRA: {file} has {key} but not {other}; the file is broken")
+        down, up = tensors[key].float(), tensors[other].float()
         if down.ndim == 4:  # a 1x1 convolution's, as kohya writes those of proj_in and proj_out
             down, up = down.flatten(1), up.flatten(1)
-        alpha = float(tensors.get(f"{stem}.alpha", torch.tensor(float(down.shape[0]))))
+        alpha = float(tensors.get(f"{stem}.alpha", torch.tensor(alpha_of_all or float(down.shape[0]))))
         layers[module] = (down, up * (alpha / down.shape[0]))
     if not layers or strangers:
         what = f"{len(strangers)} of its layers, e.g. {strangers[0]!r}," if strangers else "none of its keys"

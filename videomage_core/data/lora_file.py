@@ -111,8 +111,8 @@ def load_lora(path: Path) -> Concept:
     except SafetensorError as error:
         raise ValueError(f"LoRA: {path.name} is not a whole safetensors file ({error}); copy it again") from error
     about = _about(metadata, path.name)
-    kept = about["fingerprint"]
     try:
+        kept = about["fingerprint"]
         return Concept(
             about["kind"],
             _weights(tensors),
@@ -257,5 +257,5 @@ def _text_to_picture(text: str | None) -> Image.Image | None:
     try:
         picture = Image.open(io.BytesIO(base64.b64decode(text)), formats=("PNG",))
         return picture.convert("RGB") if max(picture.size) <= THUMBNAIL else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, Image.DecompressionBombError):
         return None

@@ -116,7 +116,7 @@ class Backbone(Protocol):
         """
 
     def initial_vectors(self, words: str, count: int) -> torch.Tensor:
-        """Vectors [count, D] for a new special token to start from: those of ``words``, repeated as needed."""
+        """Vectors [count, D] for a new special token to start from: those of ``words``, repeated or averaged."""
 
     def targets(self, role: Role, attention_only: bool = False, input_transformer: bool = True) -> list[Target]:
         """The linear layers of one role.  Roles may overlap in a base that does not split them.

@@ -37,8 +37,12 @@ class Fingerprint:
 
 @torch.no_grad()
 def fingerprint(network: nn.Module) -> Fingerprint:
-    """The mark of a network without adapters."""
-    state = {name: weight for name, weight in network.state_dict().items() if weight.ndim > 1}
+    """The mark of a network, the same with and without adapters on it."""
+    state = {
+        name.replace(".base_layer.", "."): weight
+        for name, weight in network.state_dict().items()
+        if weight.ndim > 1 and not any(part.startswith("lora_") for part in name.split("."))
+    }
     names = sorted(state)
     shapes = "\n".join(f"{name} {tuple(state[name].shape)}" for name in names)
     chosen = names[:: max(1, len(names) // _TENSORS)][:_TENSORS]

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..config import LoraTrainingConfig
+from ..config import LoraTrainingConfig, NewLoraConfig
 from .backbone import Backbone, Target
 
 
@@ -285,7 +285,8 @@ def in_training(
     """
     with leaving_no_trace(backbone), ExitStack() as stack:
         if start is None:
-            new = add(backbone, name, targets, config.rank, dropout=config.dropout, seed=config.seed)
+            share = config.dropout if isinstance(config, NewLoraConfig) else 0.0
+            new = add(backbone, name, targets, config.rank, dropout=share, seed=config.seed)
             parameters = dict(zip(_labels(targets), new, strict=True))
         else:
             parameters = load(backbone, name, start, trainable=True)

@@ -151,12 +151,15 @@ class PromptEncoder:
         return [TokenSpan(word, tuple(range(start, start + len(wanted)))) for start in starts]
 
     def initial_vectors(self, words: str, count: int) -> torch.Tensor:
-        """Vectors [count, D] for a new token to start from: those of ``words``, repeated as needed."""
+        """Vectors [count, D] for a new token to start from: those of ``words``, repeated or averaged as needed."""
         ids = self._plain_ids(words)
         if not ids:
             raise ValueError(f"words: got {words!r}, which holds no token to start from")
         table = self.text_encoder.get_input_embeddings().weight.detach()
-        return torch.stack([table[ids[i % len(ids)]] for i in range(count)]).float().clone()
+        if count >= len(ids):
+            return torch.stack([table[ids[i % len(ids)]] for i in range(count)]).float().clone()
+        parts = torch.tensor(ids, device=table.device).tensor_split(count)
+        return torch.stack([table[part].float().mean(0) for part in parts])
 
     def _plain_ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids)

@@ -29,7 +29,8 @@ Where the paper is silent (ours):
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -110,13 +111,8 @@ def sample_collaboratively(
     run = run or Run()
     check_pair(subject, motion)
     tokens = list(subject.tokens)
+    require_named(prompt, tokens)
     spans = backbone.token_spans(prompt, tokens)
-    missing = [t.name for t in tokens if t.name.lower() not in {span.word for span in spans}]
-    if missing:
-        raise ValueError(
-            f"prompt: got {prompt!r}, which does not name {', '.join(missing)}; name every subject of the LoRA, or "
-            "sample with the LoRA of those you want"
-        )
     cross = chosen_sites(backbone.map_sites("cross"), config.cross_layers)
     temporal = chosen_sites(backbone.map_sites("temporal"), config.temporal_layers)
     with lora.leaving_no_trace(backbone), torch.no_grad():
@@ -140,6 +136,16 @@ def check_pair(subject: Concept, motion: Concept) -> None:
         raise ValueError(f"subject: got a {subject.kind} LoRA, wanted is a subject's or a fused one, with its tokens")
     if motion.kind != "motion":
         raise ValueError(f"motion: got a {motion.kind} LoRA, wanted is a motion's")
+
+
+def require_named(prompt: str, tokens: Sequence[SpecialToken]) -> None:
+    """ValueError unless the prompt names every token."""
+    missing = [token.name for token in tokens if token.name.lower() not in prompt.lower()]
+    if missing:
+        raise ValueError(
+            f"prompt: got {prompt!r}, which does not name {', '.join(missing)}; name every subject of the LoRA, or "
+            "sample with the LoRA of those you want"
+        )
 
 
 def _branches(
@@ -180,7 +186,9 @@ def _denoise(
         x_sub, x_mot = x, x
         if index < config.tau and config.alpha > 0:
             alpha = alpha_at(index, config) * x.numel() / PAPER_VALUES
-            maps, (to_sub, to_mot) = guidance(backbone, x, level, branches, cross, temporal)
+            maps, (to_sub, to_mot) = guidance(
+                backbone, x, level, branches, cross, temporal, config.gradient_checkpointing
+            )
             x_sub, x_mot = x - alpha * to_sub, x - alpha * to_mot
             for kept, update in zip(moved, (to_sub, to_mot), strict=True):
                 kept.append(alpha * _rms(update) / _rms(x))
@@ -220,31 +228,66 @@ def guidance(
     branches: tuple[_Branch, _Branch],
     cross: Sequence[Site],
     temporal: Sequence[Site],
+    checkpointing: bool = False,
 ) -> tuple[Maps, tuple[torch.Tensor, torch.Tensor]]:
     """What each branch tells the other at x [1, C, F, h, w]: two forwards to the last site, two ways back.
+
+    Args:
+        backbone: the base, with both LoRAs on it.
+        x: noisy latents.
+        level: theirs.
+        branches: subject's and motion's.
+        cross: whose M_SCA are compared.
+        temporal: whose M_TSA are compared.
+        checkpointing: keep one branch's activations at a time, and only some of them: a fraction of the
+            memory, for one more forward and each block run twice; the same result.
 
     Returns:
         The subject branch's maps, and the gradients of L_m->s (Eq. 10) to x_sub and of L_s->m (Eq. 9)
         to x_mot, both like x.
     """
-    sites = [*cross, *temporal]
-    places, maps = [], []
+    subject, motion = branches
+    # Half precision would round these gradients, of means over whole maps, to zero on their way back.
+    scale = 2.0**20 if backbone.dtype == torch.float16 else 1.0
+
+    def gradient(loss: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+        return torch.autograd.grad(loss * scale, at)[0] / scale
+
+    def attended(branch: _Branch) -> AbstractContextManager[tuple[torch.Tensor, Maps]]:
+        return _attended(backbone, x, level, branch, [*cross, *temporal])
+
     with torch.enable_grad():
-        for branch in branches:
-            at = x.detach().requires_grad_(True)
-            with (
-                lora.active(backbone, {branch.adapter: branch.strength}),
-                backbone.record(sites, branch.spans, stop=True) as recorded,
-            ):
-                backbone.attend(at, level, branch.text)
-            places.append(at)
-            maps.append(recorded)
-        of_subject, of_motion = maps
-        l_ms = map_distance(of_subject.temporal, of_motion.temporal)
-        l_sm = map_distance(of_motion.cross, of_subject.cross)
-        (to_sub,) = torch.autograd.grad(l_ms, places[0])
-        (to_mot,) = torch.autograd.grad(l_sm, places[1])
-    return of_subject, (to_sub, to_mot)
+        if not checkpointing:
+            with attended(subject) as (x_sub, of_subject):
+                pass
+            with attended(motion) as (x_mot, of_motion):
+                pass
+            to_sub = gradient(map_distance(of_subject.temporal, of_motion.temporal), x_sub)
+            to_mot = gradient(map_distance(of_motion.cross, of_subject.cross), x_mot)
+            return of_subject, (to_sub, to_mot)
+        with torch.no_grad(), attended(motion) as (_, of_motion):
+            constant = dict(of_motion.temporal)
+        with backbone.checkpointing():  # blocks are recomputed, and recorded again, on the way back
+            with attended(subject) as (x_sub, of_subject):
+                seen = Maps({n: m.detach() for n, m in of_subject.cross.items()})
+                to_sub = gradient(map_distance(dict(of_subject.temporal), constant), x_sub)
+            with attended(motion) as (x_mot, of_motion):
+                to_mot = gradient(map_distance(dict(of_motion.cross), seen.cross), x_mot)
+        return seen, (to_sub, to_mot)
+
+
+@contextmanager
+def _attended(
+    backbone: Backbone, x: torch.Tensor, level: Level, branch: _Branch, sites: Sequence[Site]
+) -> Iterator[tuple[torch.Tensor, Maps]]:
+    """One branch run as far as the last site: a copy of x that gradients reach, and the maps; its LoRA acts inside."""
+    at = x.detach().requires_grad_(torch.is_grad_enabled())
+    with (
+        lora.active(backbone, {branch.adapter: branch.strength}),
+        backbone.record(sites, branch.spans, stop=True) as maps,
+    ):
+        backbone.attend(at, level, branch.text)
+        yield at, maps
 
 
 def map_distance(moved: Mapping[str, torch.Tensor], constant: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -11,7 +11,7 @@ are cut out of such videos and pasted on a clean background (``data/cutmix.py``)
 spatial cross-attention map of subject i's token there.
 
 Where the paper is silent (ours): all of it at levels drawn as in training; the CutMix prompt is
-"<a> and <b>"; the background is a video of the base itself; each map is divided by its largest value
+"A <a> and a <b>"; the background is a video of the base itself; each map is divided by its largest value
 in each frame, taken as a constant; norms are means, over all recorded layers; the tokens' vectors stay.
 """
 
@@ -101,7 +101,9 @@ def fuse_subjects(
     start = lora.average([concept.weights for concept in subjects])
     names = [concept.tokens[0].name for concept in subjects]
     error = 0.0
-    if config.rank and config.rank < start.rank:
+    if config.rank > start.rank:
+        run.log(f"rank: {config.rank} is more than the average has; it keeps its own, {start.rank}")
+    elif config.rank and config.rank < start.rank:
         start, error = lora.compress(start, config.rank)
         run.log(f"the average, brought from rank {sum(c.weights.rank for c in subjects)} to {config.rank}, "
                 f"keeps all but {error:.1%} of its length")  # fmt: skip
@@ -109,7 +111,8 @@ def fuse_subjects(
         teachers, pieces = prepare(backbone, subjects, config, prompts, segmenter, folder, mark, run)
         identity = digest(
             "fusion", mark, *(factor for pair in start.layers.values() for factor in pair),
-            *(t for teacher in teachers for t in (teacher.latents, teacher.texts)), prompts,
+            *start.layers, *(t for teacher in teachers for t in (teacher.latents, teacher.texts)), prompts,
+            *(pieces.tensors() if pieces is not None else ()),
         )  # fmt: skip
         with lora.in_training(backbone, "fused", [], config, start) as parameters:
             scale = loss_scale_for(backbone.dtype)
@@ -152,6 +155,11 @@ def check_subjects(subjects: Sequence[Concept]) -> list[SpecialToken]:
             raise ValueError(
                 f"subjects: the LoRA {index + 1} of {len(subjects)} is a motion; fuse subjects only, and give the "
                 "motion to the sampler"
+            )
+        if concept.kind == "fusion":
+            raise ValueError(
+                f"subjects: the LoRA {index + 1} of {len(subjects)} is a fusion of {len(concept.tokens)} already; fuse "
+                "the subjects' own LoRAs, all at once"
             )
         if not concept.tokens:
             raise ValueError(
@@ -232,6 +240,8 @@ def attention_loss(
         loss = map_error(list(maps.cross.values()), pair.masks)
         gradients = torch.autograd.grad(loss * scale, parameters, allow_unused=True)
     terms = [(p * (g / scale)).sum() for p, g in zip(parameters, gradients, strict=True) if g is not None]
+    if not terms:
+        raise ValueError("cross_layers: the maps of these layers do not depend on the LoRA; record later ones too")
     carrier = torch.stack(terms).sum()
     return loss.detach() + (carrier - carrier.detach())
 
@@ -264,7 +274,7 @@ def _shown_pair(
     pair, chosen = draw_pair(pieces, config.cutmix_overlap, generator)
     names = [pieces.names[i] for i in chosen]
     x0 = backbone.encode_video(pair.pixels[None])
-    level = backbone.levels(2)[1]
+    level = backbone.levels(2)[0]
     x_t = add_noise(x0, torch.randn(x0.shape, generator=generator).to(x0.device), level)
     text = backbone.encode_prompt([pair_prompt(names)], tokens)
     with backbone.record(sites, backbone.token_spans(pair_prompt(names), tokens), stop=True) as maps:

@@ -75,15 +75,14 @@ def train_motion(
         TrainingDiverged: the loss is no number any more.
     """
     run = run or Run()
-    with_teacher = config.objective == "appearance-agnostic" and config.omega > 0
-    _check(backbone, clips, prompt, config, with_teacher)
+    _check(backbone, clips, prompt, config)
     mark = fingerprint(backbone.network)
     with torch.no_grad():
         fitted = [fit_clip(clip.pixels, config.frames, config.height, config.width) for clip in clips]
         latents = [backbone.encode_video(pixels[None]) for pixels in fitted]
         texts = [backbone.encode_prompt([clip.prompt or prompt]) for clip in clips]
     looks: list[torch.Tensor | None] = [None] * len(clips)
-    if with_teacher:
+    if needs_teacher(config):
         looks = [_appearance(backbone, clip, config, folder / f"inversion_{i}", run) for i, clip in enumerate(clips)]
     examples = [_Example(x, text, c_ap) for x, text, c_ap in zip(latents, texts, looks, strict=True)]
     identity = digest(
@@ -152,21 +151,30 @@ def debiased(output: torch.Tensor, anchor: int, beta: float = 1.0) -> torch.Tens
     return (beta**2 + 1) ** 0.5 * output - beta * output[:, :, anchor : anchor + 1]
 
 
-def _check(
-    backbone: Backbone, clips: Sequence[MotionClip], prompt: str, config: MotionConfig, with_teacher: bool
-) -> None:
+def _check(backbone: Backbone, clips: Sequence[MotionClip], prompt: str, config: MotionConfig) -> None:
     if not clips:
         raise ValueError("clips: got none, give at least one clip of the motion")
     backbone.latent_shape(config.frames, config.height, config.width)
+    require_subjects(clips, config)
     for index, clip in enumerate(clips):
         backbone.token_spans(clip.prompt or prompt, [])  # refuses a special token, and too long a prompt
         if clip.pixels.shape[1] != config.frames:
             raise ValueError(f"clip {index + 1}: got {clip.pixels.shape[1]} frames, wanted are {config.frames}")
-        if with_teacher and not clip.subjects:
+
+
+def require_subjects(clips: Sequence[MotionClip], config: MotionConfig) -> None:
+    """ValueError if Eq. 5 has to take out the looks of subjects that are not named."""
+    for index, clip in enumerate(clips):
+        if needs_teacher(config) and not clip.subjects:
             raise ValueError(
                 f"clip {index + 1}: its subjects are not named; say who is seen, e.g. 'person' and 'horse', so that "
                 "their looks can be taken out, or choose omega 0, or the objective 'debiased'"
             )
+
+
+def needs_teacher(config: MotionConfig) -> bool:
+    """Whether the target is Eq. 5's, and not plain noise."""
+    return config.objective == "appearance-agnostic" and config.omega > 0
 
 
 def _appearance(backbone: Backbone, clip: MotionClip, config: MotionConfig, folder: Path, run: Run) -> torch.Tensor:
@@ -178,7 +186,7 @@ def _appearance(backbone: Backbone, clip: MotionClip, config: MotionConfig, fold
     names = [token.name for token in tokens]
     subjects = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
     with torch.no_grad():
-        return backbone.encode_prompt([config.appearance_prompt.format(subjects=subjects)], tokens)
+        return backbone.encode_prompt([config.appearance_prompt.replace("{subjects}", subjects)], tokens)
 
 
 def cut_out(clip: MotionClip, config: MotionConfig) -> list[torch.Tensor]:

@@ -1,4 +1,4 @@
-"""A motion clip's inverted noise: what SCS starts from, in part (Sec. 4.1); computed once and kept."""
+"""A motion clip's inverted noise: what SCS starts from, in part (Sec. 7.1); computed once and kept."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from ..config import SamplingConfig
 from ..data.kept import kept
 from ..data.views import fit_clip
+from ..model import lora
 from ..model.backbone import Backbone
 from ..model.fingerprint import fingerprint
 from ..run import Run
@@ -29,7 +30,7 @@ def invert_clip(
     of another length or size is fitted to the video's: frames evenly chosen, cut to its shape.
 
     Args:
-        backbone: the base, without any LoRA active.
+        backbone: the base; what LoRAs are active on it does not count.
         pixels: the clip [3, F, H, W] in -1..1.
         config: the video's frames and size, and the inversion's steps.
         folder: keeps the noise, in a file named after clip, base and steps; None keeps nothing.
@@ -47,6 +48,7 @@ def invert_clip(
     def make() -> torch.Tensor:
         with torch.no_grad():
             text = backbone.encode_prompt([""])
-        return invert(backbone, backbone.encode_video(fitted[None]), text, config.inversion_steps, run=run)
+        with lora.active(backbone, {}):
+            return invert(backbone, backbone.encode_video(fitted[None]), text, config.inversion_steps, run=run)
 
     return kept(path, make, run.log)

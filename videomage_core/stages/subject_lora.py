@@ -186,10 +186,16 @@ def _check(
     backbone.latent_shape(1, config.height, config.width)
     for index, image in enumerate(images):
         wanted = image.prompt or prompt
-        if not any(span.word == token.name.lower() for span in backbone.token_spans(wanted, [token])):
-            raise ValueError(f"prompt: got {wanted!r}, which does not hold {token.name}; write e.g. 'A {token.name}'")
+        backbone.token_spans(wanted, [token])  # refuses another special token, and too long a prompt
+        require_token(wanted, token)
         if image.mask is not None:
             require_useful(image.mask[None], f"picture {index + 1}")
+
+
+def require_token(prompt: str, token: SpecialToken) -> None:
+    """ValueError unless the prompt holds the token."""
+    if token.name.lower() not in prompt.lower():
+        raise ValueError(f"prompt: got {prompt!r}, which does not hold {token.name}; write e.g. 'A {token.name}'")
 
 
 def _views(backbone: Backbone, images: Sequence[SubjectImage], prompt: str, config: SubjectConfig) -> list[_View]:
@@ -239,8 +245,8 @@ def _auxiliary(
 
 def general_captions(captions: Sequence[str], superclass: str, count: int) -> list[str]:
     """``count`` captions by turns, without those that name the class."""
-    words = superclass.lower().split()
-    kept = [c for c in captions if not set(words) & set(c.lower().replace(",", " ").split())]
+    words = set(superclass.lower().split()) - {"a", "an", "the", "of", "in", "on", "and", "with"}
+    kept = [c for c in captions if not words & set(c.lower().replace(",", " ").split())]
     if not kept:
         raise ValueError(f"captions: all of them name {superclass!r}; give some that do not")
     return [kept[i % len(kept)] for i in range(count)]

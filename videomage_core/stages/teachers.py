@@ -44,6 +44,13 @@ class FusionPrompts:
     cutmix: str = CUTMIX_PROMPT
     clean: str = CLEAN_PROMPT
 
+    def __post_init__(self) -> None:
+        if not self.teacher:
+            raise ValueError("teacher prompts: got none, give at least one with {subject}")
+        for prompt in (*self.teacher, self.cutmix):
+            if "{subject}" not in prompt:
+                raise ValueError(f"prompt: got {prompt!r}, must hold {{subject}} where the token is to stand")
+
 
 @dataclass(frozen=True)
 class Teacher:
@@ -61,6 +68,10 @@ class Pieces:
     cutouts: list[list[Cutout]]  # of each subject
     background: torch.Tensor  # [3, F, H, W]
     names: list[str]  # each subject's token
+
+    def tensors(self) -> list[torch.Tensor]:
+        """All that the pairs are made of, to tell one fusion from another."""
+        return [t for cut in self.cutouts for c in cut for t in (c.pixels, c.mask)] + [self.background]
 
 
 def prepare(
@@ -85,9 +96,12 @@ def prepare(
     for n, concept in enumerate(subjects):
         adapter, name = f"subject_{n}", concept.tokens[0].name
         lora.load(backbone, adapter, concept.weights)
-        made_by = (mark, *(factor for pair in concept.weights.layers.values() for factor in pair))
-        asked = [prompts.teacher[i % len(prompts.teacher)].format(subject=name) for i in range(config.teacher_videos)]
-        alone = [prompts.cutmix.format(subject=name)] * (config.cutmix_videos if config.lambda2 else 0)
+        weights = concept.weights
+        made_by = (mark, weights.scale, *weights.layers, *(f for pair in weights.layers.values() for f in pair))
+        asked = [
+            prompts.teacher[i % len(prompts.teacher)].replace("{subject}", name) for i in range(config.teacher_videos)
+        ]
+        alone = [prompts.cutmix.replace("{subject}", name)] * (config.cutmix_videos if config.lambda2 else 0)
         with lora.active(backbone, {adapter: 1.0}):
             latents = made_clips(
                 backbone, asked + alone, config.seed, sampling, folder, "teacher", digest(*made_by), run, concept.tokens
@@ -95,7 +109,7 @@ def prepare(
         with torch.no_grad():
             texts = backbone.encode_prompt(asked + alone, concept.tokens)
             single = backbone.decode_video(latents[len(asked) :].to(backbone.device)).cpu() if alone else None
-        teachers.append(Teacher(adapter, latents, texts))
+        teachers.append(Teacher(adapter, latents[: len(asked)], texts[: len(asked)]))
         if single is not None:
             words = concept.tokens[0].superclass
             cutouts.append(_cutouts(single, name, words, segmenter or PlainBackground(), run))

@@ -67,7 +67,7 @@ def test_each_teacher_shows_its_own_subject_with_its_own_lora(emoji_base, subjec
     assert [teacher.adapter for teacher in teachers] == ["subject_0", "subject_1"]
     for teacher, concept in zip(teachers, subjects, strict=True):
         name = concept.tokens[0].name
-        asked = [f"A {name}", f"A {name} on grass", f"A {name}", f"A {name} alone", f"A {name} alone"]
+        asked = [f"A {name}", f"A {name} on grass", f"A {name}"]
         assert torch.equal(teacher.texts, emoji_base.encode_prompt(asked, concept.tokens))
         with applied(emoji_base, [(concept, 1.0)]) as tokens:
             wanted = [sample_prompt(emoji_base, p, 4 + i, SAMPLING, tokens=tokens) for i, p in enumerate(asked)]
@@ -87,14 +87,17 @@ def test_the_adapters_stay_on_the_base_and_none_acts(emoji_base, subjects, tmp_p
 
 def test_pieces_are_of_the_videos_made_for_them(emoji_base, subjects, tmp_path):
     segmenter = Box()
-    teachers, pieces = get(emoji_base, subjects, tmp_path, segmenter=segmenter)
+    _, pieces = get(emoji_base, subjects, tmp_path, segmenter=segmenter)
     assert [words for _, words in segmenter.asked] == [("robot",)] * 2 + [("dog",)] * 2
     assert pieces.names == ["<toy>", "<pet>"]
-    for teacher, cutouts in zip(teachers, pieces.cutouts, strict=True):
-        videos = emoji_base.decode_video(teacher.latents[3:])
+    for concept, cutouts in zip(subjects, pieces.cutouts, strict=True):
+        alone = f"A {concept.tokens[0].name} alone"
+        with applied(emoji_base, [(concept, 1.0)]) as tokens:
+            latents = [sample_prompt(emoji_base, alone, 4 + 3 + i, SAMPLING, tokens=tokens) for i in range(2)]
+        videos = emoji_base.decode_video(torch.cat(latents))
         assert len(cutouts) == 2
         for cutout, video in zip(cutouts, videos, strict=True):
-            torch.testing.assert_close(cutout.pixels, video[:, :, 4:16, 6:20], atol=1e-5, rtol=0)
+            torch.testing.assert_close(cutout.pixels, video[:, :, 4:16, 6:20], atol=1e-3, rtol=0)
     with lora.active(emoji_base, {}):
         clean = emoji_base.decode_video(sample_prompt(emoji_base, "An empty room", 4, SAMPLING))[0]
     torch.testing.assert_close(pieces.background, clean, atol=1e-4, rtol=0)
