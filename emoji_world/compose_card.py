@@ -16,12 +16,10 @@ from typing import Any
 import numpy as np
 
 from videomage_core.data.contact_sheet import contact_sheet
-from videomage_core.demo import PROMPT, Clock, compose, judged, learn
-from videomage_core.model.fingerprint import fingerprint
+from videomage_core.demo import PROMPT, Clock, compose, judged, learn, made_of
 from videomage_core.model.unet3d import load_unet3d
 from videomage_core.presets import EMOJI
 from videomage_core.run import Run
-from videomage_core.training import digest
 
 from .dataset import write_json
 
@@ -35,8 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where figures and sheet go")
     options = parser.parse_args(arguments)
     backbone, run, clock = load_unet3d(), Run(log=print), Clock()
-    work = options.work / digest(fingerprint(backbone.network), EMOJI)
-    learned = learn(backbone, EMOJI, work, run, clock)
+    learned = learn(backbone, EMOJI, options.work / made_of(backbone, EMOJI), run, clock)
     rows, labels, reports = [learned.clip.pixels], ["The clip"], []
     for seed in range(options.seeds):
         _, videos = compose(backbone, learned, seed, EMOJI, Run(), clock)

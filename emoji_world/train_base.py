@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 from pathlib import Path
 
 import torch
@@ -111,6 +112,7 @@ def write_base(folder: Path, vae: AutoencoderKL, model: TextToVideo) -> None:
         dtype = next(part.parameters()).dtype
         part.half().save_pretrained(folder / name)
         part.to(dtype)
+        _forget_origin(folder / name / "config.json")
     _add_prefix(folder / "text_encoder" / "model.safetensors")
     build_tokenizer(vocabulary(), folder / "tokenizer")
     noise_schedule().save_pretrained(folder / "scheduler")
@@ -124,6 +126,13 @@ def write_base(folder: Path, vae: AutoencoderKL, model: TextToVideo) -> None:
         "scheduler": ["diffusers", "DDIMScheduler"],
     }
     write_json(folder / "model_index.json", index)
+
+
+def _forget_origin(config: Path) -> None:
+    """Take out where a part was loaded from: the libraries write the folder's name into its config."""
+    settings = json.loads(config.read_text(encoding="utf-8"))
+    settings.pop("_name_or_path", None)
+    write_json(config, settings)
 
 
 def _add_prefix(path: Path) -> None:

@@ -88,7 +88,7 @@ class CollaborativeConfig(SamplingConfig):
         1000,
     )
     alpha: float = setting(
-        1e4, "how far guidance moves the latents, the same at every size; 0 is off (paper, Sec. 4.1)", 0, 1e9
+        1e4, "how far guidance moves the latents, alike at every height and width; 0 is off (paper, Sec. 4.1)", 0, 1e9
     )
     alpha_decay: str = setting(
         "linear",

@@ -94,7 +94,7 @@ def run_demo(output: Path, seed: int, run: Run, preset: Preset = EMOJI) -> None:
     """
     clock = Clock()
     backbone = clock("load", load_unet3d)
-    learned = learn(backbone, preset, output / "work" / digest(fingerprint(backbone.network), preset), run, clock)
+    learned = learn(backbone, preset, output / "work" / made_of(backbone, preset), run, clock)
     for name, concept in zip(SUBJECTS, learned.subjects, strict=True):
         save_lora(output / f"{name}.safetensors", concept)
     save_lora(output / "riding.safetensors", learned.motion)
@@ -119,6 +119,12 @@ def run_demo(output: Path, seed: int, run: Run, preset: Preset = EMOJI) -> None:
     (output / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     times = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
     run.log(f"wrote video.mp4, contact_sheet.png, attention.png, 4 LoRA files and report.json to {output} ({times})")
+
+
+def made_of(backbone: Backbone, preset: Preset) -> str:
+    """A mark of all that the trainings depend on: with other settings they begin anew, in a folder of their own."""
+    parts = (preset.subject, preset.motion, preset.fusion, preset.captions, preset.prompts, preset.sampling)
+    return digest(fingerprint(backbone.network), *parts)
 
 
 def learn(backbone: Backbone, preset: Preset, work: Path, run: Run, clock: Clock) -> Learned:

@@ -54,6 +54,10 @@ PAPER = Preset(
     FusionPrompts(),
 )
 
+# The layers whose maps find the subject, and follow the motion: measured, see docs/layers.md.
+EMOJI_CROSS_LAYERS = "down_blocks, mid_block, up_blocks.1.attentions.0"
+EMOJI_TEMPORAL_LAYERS = "transformer_in, down_blocks, mid_block, up_blocks.1.temp_attentions.0"
+
 EMOJI = Preset(
     EMOJI_SAMPLING,
     SubjectConfig(
@@ -80,12 +84,15 @@ EMOJI = Preset(
         learning_rate=3e-4,
         teacher_guidance=5.0,
         gradient_checkpointing=False,
+        cross_layers=EMOJI_CROSS_LAYERS,
     ),
     CollaborativeConfig(
         **dataclasses.asdict(EMOJI_SAMPLING),
         tau=8,
         alpha=1e6,
         gradient_checkpointing=False,
+        cross_layers=EMOJI_CROSS_LAYERS,
+        temporal_layers=EMOJI_TEMPORAL_LAYERS,
     ),
     (
         "a cat is jumping on grass",

@@ -15,9 +15,12 @@ and one step from x_t.  c_tgt names special tokens, c~_tgt their superclass word
 
 Where the paper is silent (ours):
 
-* Norms are means, over a layer's map and then over the layers: 1e3 to 1e5 all work in Table 3e, which fits
-  means only.  But then a gradient shrinks as latents grow, so alpha is multiplied by
-  (number of latent values) / ``PAPER_VALUES``: it is the paper's at its size, and moves other sizes as far.
+* Norms are means, over a layer's map and then over the layers: 1e3 to 1e5 all work in Table 3e, which
+  suggests means.  But then a gradient shrinks as latents grow, so alpha is multiplied by
+  (number of latent values) / ``PAPER_VALUES``: it is the paper's at its size, and moves videos of another
+  height and width about as far.  Over frames that holds for x_mot; x_sub moves 1 to 3 times less for
+  twice the frames.  How far maps react depends on the base, so a base may want an alpha of its own:
+  the log tells RMS(update) / RMS(x).
 * alpha_t "decays by half by the end of denoising": linearly, from alpha to alpha / 2 over *all* steps;
   Attend-and-Excite's own code, which the paper follows, ends at 0.707: a setting.
 * Maps are of the conditional half alone, as in Attend-and-Excite; both branches are under guidance.

@@ -85,7 +85,7 @@ def sample_averaged(
         mark = fingerprint(backbone.network)
         for concept in (*subjects, *([] if motion is None else [motion])):
             require_fit(concept, backbone.name, mark)
-        names = [f"subject_{n}" for n in range(len(subjects))]
+        names = [f"averaged_{n}" for n in range(len(subjects))]
         for name, concept in zip(names, subjects, strict=True):
             lora.load(backbone, name, concept.weights)
         always = {} if motion is None else {"motion": 1.0}

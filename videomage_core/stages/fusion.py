@@ -238,10 +238,10 @@ def attention_loss(
     with backbone.record(sites, spans, stop=True) as maps:
         backbone.attend(x_t, level, text)
         loss = map_error(list(maps.cross.values()), pair.masks)
+        if not loss.requires_grad:
+            raise ValueError("cross_layers: the maps of these layers do not depend on the LoRA; record later ones too")
         gradients = torch.autograd.grad(loss * scale, parameters, allow_unused=True)
     terms = [(p * (g / scale)).sum() for p, g in zip(parameters, gradients, strict=True) if g is not None]
-    if not terms:
-        raise ValueError("cross_layers: the maps of these layers do not depend on the LoRA; record later ones too")
     carrier = torch.stack(terms).sum()
     return loss.detach() + (carrier - carrier.detach())
 

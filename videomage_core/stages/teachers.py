@@ -94,7 +94,7 @@ def prepare(
     )
     teachers, cutouts = [], []
     for n, concept in enumerate(subjects):
-        adapter, name = f"subject_{n}", concept.tokens[0].name
+        adapter, name = f"teacher_{n}", concept.tokens[0].name
         lora.load(backbone, adapter, concept.weights)
         weights = concept.weights
         made_by = (mark, weights.scale, *weights.layers, *(f for pair in weights.layers.values() for f in pair))

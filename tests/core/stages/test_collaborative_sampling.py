@@ -11,6 +11,7 @@ import torch
 from videomage_core.config import CollaborativeConfig
 from videomage_core.data.lora_file import applied
 from videomage_core.model import lora
+from videomage_core.model.unet3d import load_unet3d
 from videomage_core.run import Cancelled, Run
 from videomage_core.sampling import generate_videos, guide, start_for, step
 from videomage_core.stages import collaborative_sampling as scs
@@ -24,7 +25,9 @@ from videomage_core.stages.collaborative_sampling import (
 )
 
 # alpha is far above the paper's, so that a few steps with LoRAs of noise show what guidance does
-CONFIG = CollaborativeConfig(frames=2, height=24, width=24, steps=3, guidance_scale=3.0, tau=2, alpha=1e6)
+CONFIG = CollaborativeConfig(
+    frames=2, height=24, width=24, steps=3, guidance_scale=3.0, tau=2, alpha=1e6, gradient_checkpointing=False,
+)  # fmt: skip
 PROMPT = "a <toy> is passing a <pet>"
 PLAIN = "a robot is passing a dog"
 INVERTED = torch.randn(1, 6, 2, 6, 6, generator=torch.Generator().manual_seed(8))
@@ -49,6 +52,11 @@ def motion(emoji_base, make_concept):
 
 def sample(base, subject, motion, config: CollaborativeConfig = CONFIG, prompt: str = PROMPT, **more):
     return sample_collaboratively(base, subject, motion, prompt, 5, config, **more)
+
+
+def likeness(one: torch.Tensor, two: torch.Tensor) -> float:
+    """The cosine of the angle between two gradients."""
+    return float(torch.nn.functional.cosine_similarity(one.flatten(), two.flatten(), dim=0))
 
 
 def refuse(*_):
@@ -122,10 +130,11 @@ def sites(emoji_base):
     return emoji_base.map_sites("cross"), emoji_base.map_sites("temporal")
 
 
+@pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("part", [slice(None), slice(1, 3)])
-def test_guidance_is_eq_9_and_10(emoji_base, branches, sites, part):
+def test_guidance_is_eq_9_and_10(emoji_base, branches, sites, part, checkpointing):
     cross, temporal, level = sites[0][part], sites[1][part], emoji_base.levels(4)[1]
-    maps, got = guidance(emoji_base, INVERTED, level, branches, cross, temporal)
+    maps, got = guidance(emoji_base, INVERTED, level, branches, cross, temporal, checkpointing)
     wanted = plain_guidance(emoji_base, INVERTED, level, branches, cross, temporal)
     for one, two in zip(got, wanted, strict=True):
         largest = float(two.abs().max())
@@ -134,15 +143,25 @@ def test_guidance_is_eq_9_and_10(emoji_base, branches, sites, part):
     assert list(maps.cross) == [site.name for site in cross]
 
 
+@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
+def test_half_precision_rounds_no_guidance_away(emoji_base, both, motion, sites, dtype):
+    found = []
+    for base in (emoji_base, load_unet3d(dtype=dtype, device="cpu")):
+        with lora.leaving_no_trace(base):
+            lora.load(base, SUBJECT, both.weights)
+            lora.load(base, MOTION, motion.weights)
+            pair = branches_of(base, PROMPT, list(both.tokens))
+            found.append(guidance(base, INVERTED, base.levels(4)[1], pair, *sites)[1])
+    for full, half in zip(*found, strict=True):
+        assert likeness(full, half) > 0.99 and 0.9 < float(half.norm() / full.norm()) < 1.1
+
+
 def test_x_mot_follows_the_cross_maps_and_x_sub_the_temporal_ones(emoji_base, branches, sites):
     """Other layers of one kind change the gradient of that kind, and the other not at all."""
     (cross, temporal), level = sites, emoji_base.levels(4)[1]
     _, (to_sub, to_mot) = guidance(emoji_base, INVERTED, level, branches, cross, temporal)
     _, (same_sub, other_mot) = guidance(emoji_base, INVERTED, level, branches, cross[:1], temporal)
     _, (other_sub, same_mot) = guidance(emoji_base, INVERTED, level, branches, cross, temporal[:3])
-
-    def likeness(one: torch.Tensor, two: torch.Tensor) -> float:
-        return float(torch.nn.functional.cosine_similarity(one.flatten(), two.flatten(), dim=0))
 
     assert min(likeness(to_sub, same_sub), likeness(to_mot, same_mot)) > 0.9999
     assert max(likeness(to_sub, other_sub), likeness(to_mot, other_mot)) < 0.99
@@ -157,6 +176,15 @@ def test_branches_that_agree_leave_each_other_alone(emoji_base, branches, sites)
     wanted = plain_guidance(emoji_base, INVERTED, level, (moving, subject), *sites)
     for one, two in zip((to_first, to_second), wanted, strict=True):  # with the roles swapped
         torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-4 * float(two.abs().max()))
+
+
+def test_checkpointing_changes_nothing_but_memory(emoji_base, both, motion):
+    one = sample(emoji_base, both, motion, with_maps=True)
+    config = dataclasses.replace(CONFIG, gradient_checkpointing=True)
+    two = sample(emoji_base, both, motion, config, with_maps=True)
+    assert close(one.video, two.video, 1e-4) and close(one.maps, two.maps, 1e-4)
+    assert one.moved_subject == pytest.approx(two.moved_subject, rel=1e-3)
+    assert one.moved_motion == pytest.approx(two.moved_motion, rel=1e-3)
 
 
 def test_one_step_by_hand(emoji_base, both, motion, branches, sites):
@@ -251,6 +279,14 @@ def test_three_subjects_and_superclasses_of_two_words(emoji_base, make_concept, 
     made = sample(emoji_base, fused, motion, dataclasses.replace(CONFIG, steps=2), prompt, with_maps=True)
     assert made.maps.shape == (3, 2, 24, 24) and made.words == ("<toy>", "<pet>", "<cat>")
     assert bool(made.video.isfinite().all()) and min(*made.moved_subject, *made.moved_motion) > 0
+
+
+def test_other_loras_on_the_base_do_not_count(emoji_base, both, motion, make_concept):
+    config = dataclasses.replace(CONFIG, steps=1)
+    wanted = sample(emoji_base, both, motion, config).video
+    with applied(emoji_base, [(make_concept(emoji_base, 9, "<cat>", "cat"), 1.0)]):
+        assert close(sample(emoji_base, both, motion, config).video, wanted, 1e-4)
+        assert lora.names(emoji_base) == ["subject_0"]
 
 
 def test_the_seed_the_clip_and_both_loras_matter(emoji_base, both, motion):

@@ -104,6 +104,13 @@ def test_all_begin_with_the_same_noise(emoji_base, toy, motion, monkeypatch):
     torch.testing.assert_close(starts[0], 0.3**0.5 * inverted + 0.7**0.5 * gaussian)
 
 
+def test_averaging_takes_no_other_lora_on_the_base(emoji_base, toy, pet, motion):
+    config = dataclasses.replace(CONFIG, steps=1)
+    wanted = sample_averaged(emoji_base, [toy], motion, "a <toy>", 5, config)
+    with applied(emoji_base, [(pet, 1.0)]):
+        assert close(sample_averaged(emoji_base, [toy], motion, "a <toy>", 5, config), wanted)
+
+
 @pytest.mark.parametrize("way", ["merged", "averaged"])
 def test_a_stop_or_an_error_leaves_the_base_alone(emoji_base, toy, motion, way):
     def sample(run: Run) -> None:

@@ -12,12 +12,15 @@ import torch
 
 from videomage_core.config import FusionConfig, SamplingConfig
 from videomage_core.data.cutmix import CutMix
-from videomage_core.data.lora_file import load_lora, save_lora
+from videomage_core.data.lora_file import applied, load_lora, save_lora
+from videomage_core.data.masks import GivenMasks
 from videomage_core.model import lora
+from videomage_core.model.unet3d import load_unet3d
 from videomage_core.run import Cancelled, Run
 from videomage_core.stages import fusion, teachers
 from videomage_core.stages.fusion import attention_loss, check_subjects, fuse_subjects, fusion_loss, map_error
 from videomage_core.stages.teachers import Teacher
+from videomage_core.training import loss_scale_for
 
 CONFIG = FusionConfig(
     steps=3, frames=2, height=24, width=24, learning_rate=1e-3, save_every=2, gradient_checkpointing=False,
@@ -96,8 +99,11 @@ def test_a_lower_rank_begins_as_the_nearest_to_the_average(emoji_base, subjects,
     assert fused.concept.weights.rank == 1 and fused.compression_error == error > 0
     assert torch.equal(factors(fused.concept.weights), factors(nearest))
     assert fused.concept.details["compression_error"] == round(error, 4)
-    whole = fuse(emoji_base, subjects, tmp_path / "all", dataclasses.replace(config, rank=8))
+    said: list[str] = []
+    higher = dataclasses.replace(config, rank=8)
+    whole = fuse(emoji_base, subjects, tmp_path / "all", higher, run=Run(log=said.append))
     assert whole.concept.weights.rank == 3 and whole.compression_error == 0
+    assert "rank: 8 is more than the average has; it keeps its own, 3" in said
 
 
 def test_it_learns_the_spatial_layers_and_keeps_all_tokens(emoji_base, subjects, tmp_path):
@@ -244,6 +250,37 @@ def test_attention_loss_has_the_value_and_the_gradient_of_eq_7(emoji_base, subje
                     torch.testing.assert_close(two, 3 * one, atol=1e-4 * largest, rtol=1e-3)
 
 
+@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
+def test_half_precision_rounds_no_gradient_of_l_attn_away(emoji_base, subjects, dtype):
+    tokens = [*subjects[0].tokens, *subjects[1].tokens]
+    start, found = lora.average([concept.weights for concept in subjects]), []
+    for base in (emoji_base, load_unet3d(dtype=dtype, device="cpu")):
+        with lora.in_training(base, "fused", [], CONFIG, start) as parameters:
+            trained, scale = list(parameters.values()), loss_scale_for(base.dtype)
+            sites, names = base.map_sites("cross"), ["<toy>", "<pet>"]
+            loss = attention_loss(base, pasted(), names, tokens, sites, seeded(), trained, scale)
+            gradients = torch.autograd.grad(loss, trained, allow_unused=True)
+            found.append(torch.cat([gradient.flatten() for gradient in gradients if gradient is not None]))
+    full, half = found
+    assert float(torch.nn.functional.cosine_similarity(full, half, dim=0)) > 0.98
+    assert 0.9 < float(half.norm() / full.norm()) < 1.1
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_maps_that_no_part_of_the_lora_reaches_are_an_error(emoji_base, subjects, checkpointing):
+    weights = subjects[0].weights
+    late = lora.LoraWeights({m: f for m, f in weights.layers.items() if m.startswith("up_blocks")})
+    early, tokens = emoji_base.map_sites("cross")[:1], [*subjects[0].tokens, *subjects[1].tokens]
+    config = dataclasses.replace(CONFIG, gradient_checkpointing=checkpointing)
+    with (
+        pytest.raises(ValueError, match="cross_layers: the maps of these layers do not depend on the LoRA"),
+        lora.in_training(emoji_base, "fused", [], config, late) as parameters,
+    ):
+        attention_loss(
+            emoji_base, pasted(), ["<toy>", "<pet>"], tokens, early, seeded(), list(parameters.values())
+        )  # fmt: skip
+
+
 def test_following_both_losses_makes_both_smaller(emoji_base, subjects):
     tokens = [*subjects[0].tokens, *subjects[1].tokens]
     sites, names = emoji_base.map_sites("cross"), [token.name for token in tokens]
@@ -343,11 +380,33 @@ def test_an_error_in_the_middle_leaves_the_base_alone(emoji_base, subjects, tmp_
     assert not lora.names(emoji_base)
 
 
-def test_other_subjects_do_not_go_on_with_this_ones_checkpoint(emoji_base, subjects, make_concept, tmp_path):
+def test_what_is_fused_of_something_else_does_not_go_on_with_this_ones_checkpoint(
+    emoji_base, subjects, make_concept, tmp_path
+):
     fuse(emoji_base, subjects, tmp_path)
+    longer = fuse(emoji_base, subjects, tmp_path, dataclasses.replace(CONFIG, steps=4, gradient_checkpointing=True))
+    assert longer.history.resumed_at == 3
+    whole = GivenMasks(torch.ones(1, 2, 24, 24) * torch.linspace(0, 1, 24))
     others = [subjects[0], make_concept(emoji_base, 7, "<pet>", "dog", rank=1)]
-    with pytest.raises(ValueError, match="holds the checkpoint of another training"):
-        fuse(emoji_base, others, tmp_path)
+    for given, more in (
+        (others, {}),
+        (subjects[::-1], {}),
+        (subjects, {"segmenter": whole}),
+        (subjects, {"prompts": teachers.FusionPrompts(teacher=("The {subject}",))}),
+        (subjects, {"config": dataclasses.replace(CONFIG, lambda2=0.5)}),
+    ):
+        with pytest.raises(ValueError, match="holds the checkpoint of another training"):
+            fuse(emoji_base, given, tmp_path, **more)
+
+
+def test_other_loras_on_the_base_do_not_count(emoji_base, subjects, make_concept, tmp_path):
+    config = dataclasses.replace(CONFIG, steps=1)
+    wanted = fuse(emoji_base, subjects, tmp_path / "a", config)
+    with applied(emoji_base, [(make_concept(emoji_base, 9, "<cat>", "cat"), 1.0)]):
+        got = fuse(emoji_base, subjects, tmp_path / "b", config)
+        assert lora.names(emoji_base) == ["subject_0"]
+    assert got.history.losses["L_fusion"] == pytest.approx(wanted.history.losses["L_fusion"], rel=1e-3)
+    assert got.history.losses["L_attn"] == pytest.approx(wanted.history.losses["L_attn"], rel=1e-3)
 
 
 # bad input
@@ -361,6 +420,10 @@ def test_what_cannot_be_fused_is_refused(emoji_base, subjects, make_concept, tmp
         ([], "subjects: got none, give at least one subject LoRA"),
         ([toy, motion], "the LoRA 2 of 2 is a motion; fuse subjects only, and give the motion to the sampler"),
         ([motion], "subjects: the LoRA 1 of 1 is a motion"),
+        (
+            [toy, dataclasses.replace(pet, kind="fusion")],
+            "the LoRA 2 of 2 is a fusion of 1 already; fuse the subjects' own LoRAs, all at once",
+        ),
         ([toy, dataclasses.replace(pet, tokens=())], "the LoRA 2 of 2 has no token, so no prompt can name it"),
         (
             [toy, pet, dataclasses.replace(stranger, tokens=toy.tokens)],

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from videomage_core.config import SamplingConfig
+from videomage_core.data.lora_file import applied
 from videomage_core.data.views import fit_clip
 from videomage_core.run import Cancelled, Run
 from videomage_core.sampling import invert
@@ -64,6 +65,12 @@ def test_a_clip_of_another_length_or_size_is_fitted(emoji_base, pixels):
     got = invert_clip(emoji_base, pixels, CONFIG)
     assert got.shape == (1, *emoji_base.latent_shape(2, 16, 24))
     assert torch.equal(got, invert_clip(emoji_base, fit_clip(pixels, 2, 16, 24), CONFIG))
+
+
+def test_loras_on_the_base_do_not_count(emoji_base, make_concept):
+    wanted = invert_clip(emoji_base, clip(), CONFIG)
+    with applied(emoji_base, [(make_concept(emoji_base, 1), 1.0)]):
+        assert torch.allclose(invert_clip(emoji_base, clip(), CONFIG), wanted, atol=1e-4)
 
 
 def test_a_size_the_base_cannot_make_is_refused_first(emoji_base, monkeypatch):

@@ -64,7 +64,7 @@ def get(base, subjects, folder, config=CONFIG, segmenter=None, run=None):
 
 def test_each_teacher_shows_its_own_subject_with_its_own_lora(emoji_base, subjects, tmp_path):
     teachers, _ = get(emoji_base, subjects, tmp_path)
-    assert [teacher.adapter for teacher in teachers] == ["subject_0", "subject_1"]
+    assert [teacher.adapter for teacher in teachers] == ["teacher_0", "teacher_1"]
     for teacher, concept in zip(teachers, subjects, strict=True):
         name = concept.tokens[0].name
         asked = [f"A {name}", f"A {name} on grass", f"A {name}"]
@@ -82,7 +82,7 @@ def test_the_adapters_stay_on_the_base_and_none_acts(emoji_base, subjects, tmp_p
 
     plain, mark = predict(), fingerprint(emoji_base.network)
     prepare(emoji_base, subjects, CONFIG, PROMPTS, Box(), tmp_path, mark, Run())
-    assert lora.names(emoji_base) == ["subject_0", "subject_1"] and torch.equal(predict(), plain)
+    assert lora.names(emoji_base) == ["teacher_0", "teacher_1"] and torch.equal(predict(), plain)
 
 
 def test_pieces_are_of_the_videos_made_for_them(emoji_base, subjects, tmp_path):
@@ -108,7 +108,10 @@ def test_without_l_attn_nothing_is_made_for_it(emoji_base, subjects, tmp_path):
     teachers, pieces = get(emoji_base, subjects, tmp_path, dataclasses.replace(CONFIG, lambda2=0.0), segmenter)
     assert pieces is None and not segmenter.asked
     assert [len(teacher.latents) for teacher in teachers] == [3, 3]
-    assert sorted(path.name.split("-")[0] for path in tmp_path.iterdir()) == ["teacher", "teacher"]
+    with_it, _ = get(emoji_base, subjects, tmp_path / "with")
+    for one, two in zip(teachers, with_it, strict=True):  # L_fusion learns from the same
+        assert torch.equal(one.latents, two.latents) and torch.equal(one.texts, two.texts)
+    assert sorted(path.name.split("-")[0] for path in tmp_path.glob("*.safetensors")) == ["teacher", "teacher"]
 
 
 def test_videos_are_made_once_for_each_lora_and_damaged_ones_anew(emoji_base, subjects, tmp_path, monkeypatch):
@@ -163,3 +166,12 @@ def test_a_pair_is_two_different_subjects_in_the_order_of_its_masks():
         for index, mask in zip(chosen, pair.masks, strict=True):
             torch.testing.assert_close(pair.pixels[0][mask == 1], torch.full((int(mask.sum()),), brightness[index]))
     assert set(seen) == {(0, 1), (1, 0), (0, 2), (2, 0), (1, 2), (2, 1)}
+
+
+def test_prompts_without_a_place_for_the_subject_are_refused():
+    with pytest.raises(ValueError, match="teacher prompts: got none, give at least one"):
+        FusionPrompts(teacher=())
+    for change in ({"teacher": ("A {subject}", "A dog")}, {"cutmix": "A dog"}):
+        with pytest.raises(ValueError, match=r"prompt: got 'A dog', must hold \{subject\}"):
+            FusionPrompts(**change)
+    assert FusionPrompts(clean="A {corner}, empty").clean == "A {corner}, empty"
