@@ -47,5 +47,5 @@ def test_the_clock_is_read_off_the_temporal_convolutions_and_teaches_them():
     error = clock.error(8)
     error.backward()
     convolutions = [module for module in unet.modules() if isinstance(module, TemporalConvLayer)]
-    assert len(clock.probes) == len(convolutions) == 7 and not clock.seen
+    assert len(clock.probes) == len(convolutions) == 8 and not clock.seen
     assert all(module.conv4[-1].weight.grad.abs().sum() > 0 for module in convolutions)
