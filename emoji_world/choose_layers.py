@@ -148,6 +148,8 @@ def report(cross: Table, chance: float, temporal: Table, scenes: int, clips: int
             "",
             "Written by `python -m emoji_world.choose_layers`, on the development half of the emoji world.",
             "",
+            "M_SCA is a spatial cross-attention map, of a word; M_TSA a temporal self-attention map, of a place.",
+            "",
             "## Cross-attention: does the map of a word find its character?",
             "",
             f"IoU with the true mask, mean and standard deviation over {scenes} scenes of two characters; "
@@ -165,9 +167,9 @@ def report(cross: Table, chance: float, temporal: Table, scenes: int, clips: int
             "## What the preset takes",
             "",
             f"The preset `emoji` compares M_SCA of `{EMOJI.collaborative.cross_layers}` and M_TSA of",
-            f"`{EMOJI.collaborative.temporal_layers}`. The last cross-attention finds its character hardly more often",
-            "than chance. The last temporal maps follow the motion no better than earlier ones do, and without them a",
-            "guided forward, and its way back, end before the last layers run.",
+            f"`{EMOJI.collaborative.temporal_layers}`. The last cross-attention overlaps its character least.",
+            "The last temporal maps are among the best, but hardly better than the best of those that stay;",
+            "without them guidance need not run the last layers, which saves time.",
             "",
         ]
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 def add_settings(parser: argparse.ArgumentParser, config: type) -> None:
     """A flag for each field of a config; left out, the field keeps its default."""
-    group = parser.add_argument_group("settings", "defaults are the paper's; the emoji preset has its own")
+    group = parser.add_argument_group("settings", "[values] are the preset paper's; emoji has others")
     for field in dataclasses.fields(config):
         flag = f"--{field.name.replace('_', '-')}"
         text = f"{field.metadata['help']} [{field.default}]".replace("%", "%%")
