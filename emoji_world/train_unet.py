@@ -6,6 +6,7 @@ videos, without its temporal layers (``videomage_core/model/one_frame.py``); cli
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -22,10 +23,12 @@ from videomage_core.model.one_frame import skip_temporal_layers_at_one_frame
 
 from .dataset import Dataset, training_caption
 from .fitting import autocast, fit
+from .scene import Scene
 from .train_vae import LATENT_CHANNELS, to_pixels
 
 TEXT_WIDTH = 96
-CLOCK_WEIGHT = 0.02
+CLOCK_WEIGHT, READER_WEIGHT = 0.02, 0.02
+FIRST_LEVEL = 950  # sampling begins above this timestep, with 20 steps or more
 
 
 class TextToVideo(nn.Module):
@@ -49,6 +52,25 @@ class TextToVideo(nn.Module):
         )
         self.unet = new_unet()
         self.clock = Clock(self.unet)
+        self.reader = Reader(len(tokenizer))
+
+
+class Reader(nn.Module):
+    """A probe that reads each word off the text encoder's output in its place; not part of the base.
+
+    Words that the U-Net does not tell apart yet, like "left" and "right", would be encoded alike, and
+    then it never learns to: of two things that need each other, each waits for the other.
+    """
+
+    def __init__(self, words: int) -> None:
+        super().__init__()
+        self.probe = nn.Linear(TEXT_WIDTH, words)
+
+    def error(self, text: torch.Tensor, ids: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
+        """Mean cross-entropy of the words [B, T] read off ``text`` [B, T, D], where ``attended`` [B, T] is 1."""
+        read = self.probe(text.float()).transpose(1, 2)  # [B,T,V] -> [B,V,T]
+        errors = nn.functional.cross_entropy(read, ids, reduction="none")
+        return (errors * attended).sum() / attended.sum()
 
 
 class Clock(nn.Module):
@@ -142,6 +164,26 @@ def noisy_times(batch: int) -> torch.Tensor:
     return torch.where(u < 0.5, anywhere, 0.9 + 0.1 * ((2 * u) % 1))
 
 
+def start_noise(t: torch.Tensor, still: bool) -> torch.Tensor:
+    """Which samples of a batch, bool [B], are shown pure noise, as sampling is at its first level.
+
+    Half of the noisiest are.  This schedule never reaches pure noise: even its last step holds enough of a
+    clip to tell which way it goes, so that text need not be asked, and a sampled clip, begun from nothing,
+    goes either way (cf. Lin et al., Common Diffusion Noise Schedules and Sample Steps Are Flawed, 2024).
+    """
+    return (t >= FIRST_LEVEL) & (torch.rand(len(t)) < 0.5) & (not still)
+
+
+def motion_weights(scenes: list[Scene]) -> np.ndarray:
+    """Probabilities [N] that show every motion as often as any other: as drawn, interactions come twice as often.
+
+    Empty scenes, which have no motion, keep the share they have.
+    """
+    counts = Counter(scene.motion for scene in scenes if scene.characters)
+    moving = sum(counts.values()) / len(counts)
+    return np.array([moving / counts[scene.motion] if scene.characters else 1 for scene in scenes]) / len(scenes)
+
+
 def loss_weights(alpha_bar: torch.Tensor) -> torch.Tensor:
     """Weights [B] that count an error in the clean clip alike at every noise level, within 1 to 10.
 
@@ -180,24 +222,31 @@ def train_unet(
         model.text_encoder.set_attn_implementation("eager")
     alphas_cumprod = noise_schedule().alphas_cumprod.to(where)
 
+    chances = [motion_weights(data.scenes) for data, _, _ in parts]
+
     def loss_at(step: int) -> torch.Tensor:
         rng = np.random.default_rng([step, 3])
         data, latents, batch = parts[step % len(parts)]
-        chosen = rng.integers(len(latents), size=batch)
+        chosen = rng.choice(len(latents), size=batch, p=chances[step % len(parts)])
         still = latents.shape[2] == 1
         texts = [training_caption(data.scenes[i], rng, still) for i in chosen]
         tokens = tokenizer(texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt")
         x0 = latents[torch.from_numpy(chosen)].float().to(where)  # [B,C,F,h,w]
-        t = (noisy_times(batch) * len(alphas_cumprod)).long().to(where)
-        eps = torch.randn_like(x0)
+        t = (noisy_times(batch) * len(alphas_cumprod)).long()
+        blank = start_noise(t, still).view(-1, 1, 1, 1, 1).to(where)
+        t = t.to(where)
+        noise = torch.randn_like(x0)
         alpha_bar = alphas_cumprod[t].view(-1, 1, 1, 1, 1)
-        x_t = alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * eps
+        x_t = torch.where(blank, noise, alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise)
+        eps = (x_t - alpha_bar.sqrt() * x0) / (1 - alpha_bar).sqrt()  # what was added, were x0 the clean clip
         with autocast(where):
-            text = model.text_encoder(tokens.input_ids.to(where))[0]  # [B,T,D]
+            ids = tokens.input_ids.to(where)
+            text = model.text_encoder(ids)[0]  # [B,T,D]
             output = model.unet(x_t, t, text).sample
         errors = (output.float() - eps).square().mean(dim=(1, 2, 3, 4))  # [B]
         weights = loss_weights(alphas_cumprod[t])
         loss = (weights * errors).sum() / weights.sum()
+        loss = loss + READER_WEIGHT * model.reader.error(text, ids, tokens.attention_mask.to(where))
         if still:
             model.clock.seen.clear()
             return loss

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
 from .config import (
     EMOJI_SAMPLING,
@@ -18,6 +19,7 @@ from .config import (
     SamplingConfig,
     SubjectConfig,
 )
+from .model.unet3d import EMOJI_BASE
 from .stages.subject_lora import GENERAL_CAPTIONS
 from .stages.teachers import FusionPrompts
 
@@ -125,3 +127,8 @@ EMOJI = Preset(
     ),
 )
 PRESETS = {"paper": PAPER, "emoji": EMOJI}
+
+
+def preset_for(folder: Path) -> Preset:
+    """The settings that suit a base: the embedded one's own, for all others the paper's."""
+    return EMOJI if folder.resolve() == EMOJI_BASE else PAPER

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the command line says what is missing before it needs torch
     import torch
+
+    from .training import History
 
 _log = logging.getLogger("videomage")
 
@@ -35,15 +37,27 @@ class Run:
 
     Attributes:
         progress: called after each step with (steps done, steps in all, what is being done).
-        preview: called now and then with a video [3, F, H, W] in -1..1.
+        preview: called now and then with a video [3, F, H, W] in -1..1: a training's samples, and the
+            middle frame of what is being sampled.
+        watch: called as a training begins with its history, which grows with every step.
         cancelled: asked before each step; True stops the job with ``Cancelled``.
         log: takes one line for the user.
     """
 
     progress: Callable[[int, int, str], None] = _nothing
     preview: Callable[[torch.Tensor], None] = _nothing
+    watch: Callable[[History], None] = _nothing
     cancelled: Callable[[], bool] = _never
     log: Callable[[str], None] = _log.info
+
+    @property
+    def previews(self) -> bool:
+        """Whether anybody looks at previews."""
+        return self.preview is not _nothing
+
+    def unseen(self) -> Run:
+        """The same without previews, for a sampling whose result will be one."""
+        return replace(self, preview=_nothing)
 
     def check(self) -> None:
         """Raise ``Cancelled`` if the host wants to stop."""

@@ -110,7 +110,7 @@ def sample(
         text: prompt embeddings [B, T, D].
         negative: embeddings [B, T, D] of what guidance leads away from.
         config: steps and guidance scale.
-        run: progress and cancel.
+        run: progress, previews and cancel.
 
     Returns:
         Clean latents [B, C, F, H, W].
@@ -121,9 +121,17 @@ def sample(
     for index in range(config.steps):
         run.check()
         output = predict_guided(backbone, x, levels[index], text, negative, config.guidance_scale)
+        preview(backbone, split_output(output, x, levels[index], backbone.prediction)[0], index, config.steps, run)
         x = step(output, x, levels[index], levels[index + 1], backbone.prediction)
         run.progress(index + 1, config.steps, "sampling")
     return x
+
+
+def preview(backbone: Backbone, x0: torch.Tensor, index: int, steps: int, run: Run) -> None:
+    """Show the middle frame of a first video's estimate x0 [B, C, F, H, W], five times in all, if anybody looks."""
+    if run.previews and (index + 1) % max(1, steps // 5) == 0:
+        middle = x0.shape[2] // 2
+        run.preview(backbone.decode_video(x0[:1, :, middle : middle + 1])[0].cpu())
 
 
 @torch.no_grad()

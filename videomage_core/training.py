@@ -109,6 +109,7 @@ def fit(
     optimizer = _optimizer(groups, config)
     identity = _with_settings(identity, config)
     history = _resume(checkpoint, groups, optimizer, identity, config.steps)
+    run.watch(history)
     done = saved = history.resumed_at
     if done:
         run.log(f"resumed at step {done} of {config.steps}")

@@ -49,7 +49,7 @@ def _train_subject(options: argparse.Namespace) -> None:
     prompts = [options.prompt or f"A {options.token}", *(image.prompt for image in images if image.prompt)]
     placeholder = SpecialToken(options.token, torch.zeros(config.token_vectors, 1), options.superclass)
     for prompt in prompts:
-        require_token(prompt, placeholder)
+        require_token(prompt, options.token)
     backbone = load_base(options, config.height, config.width, prompts, [placeholder])
     trained = train_subject(
         backbone,

@@ -30,7 +30,7 @@ def contact_sheet(rows: Sequence[torch.Tensor], labels: Sequence[str], scale: in
     if scale < 1:
         raise ValueError(f"scale: got {scale}, must be at least 1")
     font = ImageFont.load_default(FONT_SIZE)
-    strips = [_strip(video, scale) for video in rows]
+    strips = [strip(video, scale) for video in rows]
     words = [word for label in labels for word in label.split()]
     width = max(*(strip.width for strip in strips), *(int(font.getlength(word)) + 1 for word in words), 1)
     texts = [_broken(label, font, width) for label in labels]
@@ -48,7 +48,7 @@ def contact_sheet(rows: Sequence[torch.Tensor], labels: Sequence[str], scale: in
     return sheet
 
 
-def _strip(video: torch.Tensor, scale: int) -> Image.Image:
+def strip(video: torch.Tensor, scale: int) -> Image.Image:
     """The frames of [3, F, H, W] side by side, GAP pixels apart."""
     frames = to_uint8(video).repeat(scale, 1).repeat(scale, 2)  # [F,H,W,3], enlarged
     spaced = np.pad(frames, ((0, 0), (0, 0), (0, GAP), (0, 0)), constant_values=PAPER[0])

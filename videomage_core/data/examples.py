@@ -158,6 +158,34 @@ def load_motion_clip(
     return MotionClip(clip.pixels, words, torch.stack(masks))
 
 
+def clip_of(pixels: torch.Tensor, subjects: Sequence[str], masks: torch.Tensor | None, frames: int) -> MotionClip:
+    """A clip of the motion from what is in memory, brought to ``frames`` frames, evenly chosen.
+
+    Args:
+        pixels: [3, F, H, W] in -1..1.
+        subjects: who performs it, in plain words, N of them; none where nothing is taken out.
+        masks: theirs, [N, F, H, W] in 0..1; with one frame it is for all.  None: found by the segmenter.
+        frames: how many are taken.
+
+    Raises:
+        ValueError: a clip of one frame; masks of another number or length.
+    """
+    length = pixels.shape[1]
+    if length < 2:
+        raise ValueError(f"clip: got {length} frame, and so no motion; give a clip of at least 2 frames")
+    chosen = torch.linspace(0, length - 1, frames).round().long()
+    if masks is not None:
+        if len(masks) != len(subjects) or masks.shape[1] not in (1, length):
+            raise ValueError(
+                f"masks: got {len(masks)} of {masks.shape[1]} frames for {len(subjects)} subjects "
+                f"({', '.join(subjects) or 'none'}) in a clip of {length} frames; give one for each "
+                "subject, as long as "
+                "the clip, or of a single frame"
+            )
+        masks = masks.expand(-1, length, -1, -1)[:, chosen]
+    return MotionClip(pixels[:, chosen], tuple(subjects), masks)
+
+
 def text_beside(path: Path) -> str | None:
     """The words of the text file that is named as ``path`` is, or None."""
     text = path.with_suffix(".txt")

@@ -61,6 +61,12 @@ class Concept:
     details: dict[str, Any] = field(default_factory=dict)
     thumbnail: Image.Image | None = None
 
+    def parts(self) -> list[object]:
+        """All that a result depends on that is made with it, for ``training.digest``."""
+        factors = [factor for pair in self.weights.layers.values() for factor in pair]
+        tokens = [part for token in self.tokens for part in (token.name, token.superclass, token.vectors)]
+        return [self.kind, self.fingerprint, self.weights.scale, *self.weights.layers, *factors, *tokens]
+
 
 def save_lora(path: Path, concept: Concept) -> None:
     """Write a file; beside the target first, then renamed over it.

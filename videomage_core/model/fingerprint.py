@@ -8,9 +8,12 @@ base: rounding to bf16 moves a normalised projection by about 0.001, other weigh
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from torch import nn
 
 _TENSORS, _VALUES, _TOLERANCE = 16, 4096, 0.01
@@ -35,6 +38,16 @@ class Fingerprint:
         return all(abs(a - b) <= _TOLERANCE for a, b in zip(self.weights, other.weights, strict=True))
 
 
+def fingerprint_of_file(folder: Path) -> Fingerprint | None:
+    """The mark of a base whose U-Net lies in ``folder``, without loading it; None if it has no one safetensors file."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        return None
+    with safe_open(files[0], framework="pt") as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a dict
+        return _mark({name: shape for name, shape in shapes.items() if len(shape) > 1}, file.get_tensor)
+
+
 @torch.no_grad()
 def fingerprint(network: nn.Module) -> Fingerprint:
     """The mark of a network, the same with and without adapters on it."""
@@ -43,13 +56,17 @@ def fingerprint(network: nn.Module) -> Fingerprint:
         for name, weight in network.state_dict().items()
         if weight.ndim > 1 and not any(part.startswith("lora_") for part in name.split("."))
     }
-    names = sorted(state)
-    shapes = "\n".join(f"{name} {tuple(state[name].shape)}" for name in names)
+    return _mark({name: tuple(weight.shape) for name, weight in state.items()}, state.__getitem__)
+
+
+def _mark(shapes: Mapping[str, tuple[int, ...]], weight: Callable[[str], torch.Tensor]) -> Fingerprint:
+    names = sorted(shapes)
+    listed = "\n".join(f"{name} {shapes[name]}" for name in names)
     chosen = names[:: max(1, len(names) // _TENSORS)][:_TENSORS]
     signs = torch.randn(_VALUES, generator=torch.Generator().manual_seed(0)).sign()
     projections = []
     for name in chosen:
-        values = state[name].flatten()[:_VALUES].float().cpu()
+        values = weight(name).flatten()[:_VALUES].float().cpu()
         norm = float(values.norm())
         projections.append(round(float(values @ signs[: len(values)]) / norm, 5) if norm > 0 else 0.0)
-    return Fingerprint(hashlib.sha256(shapes.encode()).hexdigest()[:16], tuple(projections))
+    return Fingerprint(hashlib.sha256(listed.encode()).hexdigest()[:16], tuple(projections))

@@ -372,6 +372,15 @@ def _require_multiples(factor: int, height: int, width: int) -> None:
         )
 
 
+def is_base_folder(folder: Path) -> bool:
+    """Whether ``folder`` holds a base that ``load_unet3d`` takes."""
+    try:
+        check_base_folder(folder)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
 def check_base_folder(folder: Path) -> None:
     """Raise, before anything is loaded, if ``folder`` is no whole base with a UNet3DConditionModel."""
     if not folder.is_dir():

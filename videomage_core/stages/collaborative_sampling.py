@@ -46,7 +46,7 @@ from ..model.backbone import Backbone, Level
 from ..model.fingerprint import fingerprint
 from ..model.text import SpecialToken, TokenSpan
 from ..run import Run
-from ..sampling import predict_guided, split_output, start_for, step
+from ..sampling import predict_guided, preview, split_output, start_for, step
 
 PAPER_VALUES = 4 * 24 * 40 * 72  # latent values of the paper's videos: 24 frames of 320x576 pixels
 SUBJECT, MOTION = "subject", "motion"  # names of the two adapters
@@ -105,7 +105,7 @@ def sample_collaboratively(
         config: all settings.
         inverted: the motion clip's inverted noise [1, C, F, h, w] (``invert_clip``); None: plain noise.
         with_maps: return the maps too.
-        run: progress and cancel.
+        run: progress, previews and cancel.
 
     Raises:
         ValueError: LoRAs of the wrong kind or of another base, a prompt that lacks a token, unknown layers.
@@ -204,6 +204,7 @@ def _denoise(
             with lora.active(backbone, {branch.adapter: branch.strength}):
                 output = predict_guided(backbone, at, level, branch.text, negative, config.guidance_scale)
             eps = eps + branch.share * split_output(output, at, level, backbone.prediction)[1]  # Eq. 11
+        preview(backbone, split_output(eps, x, level, "epsilon")[0], index, config.steps, run)
         x = step(eps, x, level, following, "epsilon")
         run.progress(index + 1, config.steps, "collaborative sampling")
     if moved[0]:

@@ -19,7 +19,7 @@ from ..model.backbone import Backbone
 from ..model.fingerprint import fingerprint
 from ..model.text import superclass_prompt
 from ..run import Run
-from ..sampling import generate_videos, predict_guided, split_output, start_for, step
+from ..sampling import generate_videos, predict_guided, preview, split_output, start_for, step
 
 
 def sample_base(
@@ -101,6 +101,7 @@ def sample_averaged(
                 with lora.active(backbone, {name: 1.0, **always}):
                     output = predict_guided(backbone, x, level, text, negative, config.guidance_scale)
                 eps = eps + split_output(output, x, level, backbone.prediction)[1] / len(names)
+            preview(backbone, split_output(eps, x, level, "epsilon")[0], index, config.steps, run)
             x = step(eps, x, level, levels[index + 1], "epsilon")
             run.progress(index + 1, config.steps, "sampling averaged outputs")
         return backbone.decode_video(x)[0].cpu()

@@ -187,15 +187,15 @@ def _check(
     for index, image in enumerate(images):
         wanted = image.prompt or prompt
         backbone.token_spans(wanted, [token])  # refuses another special token, and too long a prompt
-        require_token(wanted, token)
+        require_token(wanted, token.name)
         if image.mask is not None:
             require_useful(image.mask[None], f"picture {index + 1}")
 
 
-def require_token(prompt: str, token: SpecialToken) -> None:
+def require_token(prompt: str, token: str) -> None:
     """ValueError unless the prompt holds the token."""
-    if token.name.lower() not in prompt.lower():
-        raise ValueError(f"prompt: got {prompt!r}, which does not hold {token.name}; write e.g. 'A {token.name}'")
+    if token.lower() not in prompt.lower():
+        raise ValueError(f"prompt: got {prompt!r}, which does not hold {token}; write e.g. 'A {token}'")
 
 
 def _views(backbone: Backbone, images: Sequence[SubjectImage], prompt: str, config: SubjectConfig) -> list[_View]:

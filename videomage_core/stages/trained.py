@@ -54,7 +54,7 @@ def look(
 ) -> torch.Tensor:
     """One video [3, F, H, W] of the base as it stands, to look at."""
     frozen = [dataclasses.replace(token, vectors=token.vectors.detach()) for token in tokens]
-    return generate_videos(backbone, [prompt], [seed], sampling, run, frozen)[0].cpu()
+    return generate_videos(backbone, [prompt], [seed], sampling, run.unseen(), frozen)[0].cpu()
 
 
 def thumbnail(video: torch.Tensor | None) -> Image.Image | None:

@@ -1,0 +1,14 @@
+"""ComfyUI's door to VideoMage."""
+
+from __future__ import annotations
+
+from typing import Any
+
+WEB_DIRECTORY = "./js"
+
+
+async def comfy_entrypoint() -> Any:
+    """Called by ComfyUI once, at its start."""
+    from .nodes.registry import VideoMageExtension
+
+    return VideoMageExtension()

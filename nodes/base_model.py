@@ -1,0 +1,52 @@
+"""Load Video Base."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from . import comfy_host as host
+from .schema import Base, schema
+
+
+class LoadBase(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="VideoMage_LoadBase",
+            display_name="Load Video Base",
+            description="The text-to-video model that everything is trained on and sampled with.",
+            search_aliases=["zeroscope", "modelscope", "text to video"],
+            inputs=[
+                io.Combo.Input(
+                    "base",
+                    host.base_names(),
+                    default=host.BUILT_IN,
+                    tooltip="A folder of models/diffusers with a UNet3DConditionModel, such as ZeroScope v2 "
+                    "(its licence, "
+                    "CC-BY-NC-4.0, forbids commercial use), or the tiny model that comes with this pack: 8 frames of "
+                    "48x48 pixels, to try everything in minutes.",
+                ),
+                io.Combo.Input(
+                    "dtype",
+                    list(host.DTYPES),
+                    default="auto",
+                    tooltip="Precision of the base. auto: as ComfyUI would on this device. LoRAs are always trained in "
+                    "fp32.",
+                ),
+                io.Combo.Input(
+                    "memory",
+                    list(host.MEMORY_MODES),
+                    default="auto",
+                    tooltip="high: fastest. low: activations are computed again instead of kept; about a "
+                    "third slower, a "
+                    "fraction of the memory. auto: low, but high for the built-in base.",
+                ),
+            ],
+            outputs=[Base.Output("base_model", display_name="base", tooltip="The loaded base.")],
+        )
+
+    @classmethod
+    def execute(cls, base: str, dtype: str, memory: str) -> Any:
+        return io.NodeOutput(host.load_base(base, dtype, memory))

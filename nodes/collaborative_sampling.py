@@ -1,0 +1,113 @@
+"""SCS Sampler (Eq. 9-11, Algorithm 1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..videomage_core.config import CollaborativeConfig
+from ..videomage_core.data.frames import side_by_side
+from ..videomage_core.data.lora_file import Concept
+from ..videomage_core.data.overlay import overlay
+from ..videomage_core.stages.collaborative_sampling import check_pair, require_named, sample_collaboratively
+from ..videomage_core.stages.motion_start import invert_clip
+from . import comfy_host as host
+from .pictures import CLIP_TYPES, clip_pixels, image, video
+from .schema import Base, Lora, read_settings, schema, settings_inputs
+
+TO_LOWER = "frames, width and height"
+
+
+def seed_input() -> io.Input:
+    return io.Int.Input(
+        "seed",
+        default=0,
+        min=0,
+        max=2**63 - 1,
+        control_after_generate=True,
+        tooltip="Same seed and settings, same video.",
+    )
+
+
+def prompt_input(example: str) -> io.Input:
+    return io.String.Input(
+        "prompt", default=example, multiline=True, tooltip="What to show. Name every subject by its token."
+    )
+
+
+def clip_input() -> io.Input:
+    return io.MultiType.Input(
+        "clip",
+        types=CLIP_TYPES,
+        optional=True,
+        tooltip="A clip of the motion; its inverted noise joins the start noise, with the share clip_share.",
+    )
+
+
+def video_outputs() -> list[io.Output]:
+    return [
+        io.Image.Output("frames_out", display_name="frames", tooltip="The video's frames."),
+        io.Video.Output("video", display_name="video", tooltip="The video, at the rate fps."),
+    ]
+
+
+class SCSSampler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        frames, made = video_outputs()
+        return schema(
+            node_id="VideoMage_SCSSampler",
+            display_name="SCS Sampler",
+            description="Makes a video of your subjects doing your motion: two branches of one model, with the "
+            "subject and "
+            "with the motion LoRA, guide each other (spatial-temporal collaborative sampling).",
+            search_aliases=["videomage", "collaborative sampling"],
+            hidden=[io.Hidden.unique_id],
+            inputs=[
+                Base.Input("base", tooltip="The base on which both LoRAs were trained."),
+                Lora.Input("subject", tooltip="The LoRA of one subject, or a fused one of several."),
+                Lora.Input("motion", tooltip="A motion LoRA."),
+                clip_input(),
+                prompt_input("A <my_dog> is riding a <my_cat>"),
+                seed_input(),
+                *settings_inputs(CollaborativeConfig()),
+            ],
+            outputs=[
+                frames,
+                io.Image.Output(
+                    "overlays",
+                    display_name="attention overlays",
+                    tooltip="Where each subject's token looked, side by side.",
+                ),
+                made,
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        base: host.HostedBase,
+        subject: Concept,
+        motion: Concept,
+        prompt: str,
+        seed: int,
+        clip: Any = None,
+        **widgets: Any,
+    ) -> Any:
+        config = base.with_memory(read_settings(CollaborativeConfig(), widgets))
+        check_pair(subject, motion)
+        require_named(prompt, subject.tokens)
+        with host.computing(base, TO_LOWER) as backbone:
+            run = host.host_run(cls.hidden.unique_id)
+            inverted = start_of(backbone, clip, config, run)
+            made = sample_collaboratively(backbone, subject, motion, prompt, seed, config, inverted, True, run)
+        seen = made.video if made.maps is None else side_by_side(list(overlay(made.video, made.maps)))
+        return io.NodeOutput(image(made.video), image(seen), video(made.video, config.fps))
+
+
+def start_of(backbone: Any, clip: Any, config: Any, run: Any) -> Any:
+    """The clip's inverted noise, kept in the output folder, or None."""
+    if clip is None or config.clip_share == 0:
+        return None
+    return invert_clip(backbone, clip_pixels(clip), config, host.training_folder() / "inverted", run)

@@ -1,0 +1,325 @@
+"""The only place that knows the ComfyUI around us: its folders, devices, memory, progress and cancel."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..videomage_core.data.contact_sheet import strip
+from ..videomage_core.data.frames import middle_picture
+from ..videomage_core.data.loss_plot import thinned
+from ..videomage_core.finished import write_atomically
+from ..videomage_core.model.unet3d import EMOJI_BASE, UNet3DBackbone, is_base_folder, load_unet3d
+from ..videomage_core.presets import Preset, preset_for
+from ..videomage_core.run import Run
+
+BUILT_IN = "emoji base (built in)"
+MEMORY_MODES = ("auto", "high", "low")
+DTYPES = ("auto", "fp32", "fp16", "bf16")
+PREVIEW_SIDE = 512  # pixels, at most
+
+
+# --- folders
+
+
+def base_names() -> list[str]:
+    """The bases a user can choose: the embedded one, and what lies in ``models/diffusers``."""
+    return [BUILT_IN, *sorted(_base_folders())]
+
+
+def _base_folders() -> dict[str, Path]:
+    import folder_paths
+
+    found: dict[str, Path] = {}
+    for root in folder_paths.get_folder_paths("diffusers"):
+        if Path(root).is_dir():
+            for config in sorted(Path(root).glob("**/unet/config.json")):
+                folder = config.parent.parent
+                if is_base_folder(folder):
+                    found.setdefault(folder.relative_to(root).as_posix(), folder)
+    return found
+
+
+def base_folder(name: str) -> Path:
+    """The folder of a base by its name in the list.
+
+    Raises:
+        FileNotFoundError: there is none of that name; says where to put one.
+    """
+    if name == BUILT_IN:
+        return EMOJI_BASE
+    found = _base_folders()
+    if name not in found:
+        raise FileNotFoundError(
+            f"base: {name!r} is not in models/diffusers; there are {', '.join(map(repr, base_names()))}. "
+            "Copy ZeroScope's whole folder (unet, vae, text_encoder, tokenizer, scheduler) there"
+        )
+    return found[name]
+
+
+def lora_names() -> list[str]:
+    """The files of ``models/loras``, sub-folders too."""
+    import folder_paths
+
+    return list(folder_paths.get_filename_list("loras"))
+
+
+def lora_file(name: str) -> Path:
+    """A LoRA file by its name in the list; FileNotFoundError for any other name."""
+    import folder_paths
+
+    found = folder_paths.get_full_path("loras", name) if name in lora_names() else None
+    if found is None:
+        raise FileNotFoundError(f"LoRA: {name!r} is not in models/loras; refresh the page, or choose another")
+    return Path(found)
+
+
+def loras_folder() -> Path:
+    """Where trained LoRAs go."""
+    import folder_paths
+
+    return Path(folder_paths.get_folder_paths("loras")[0]) / "videomage"
+
+
+def training_folder() -> Path:
+    """Where trainings keep their checkpoints."""
+    import folder_paths
+
+    return Path(folder_paths.get_output_directory()) / "videomage"
+
+
+# --- the base in ComfyUI's memory
+
+
+@dataclass(frozen=True)
+class HostedBase:
+    """A base whose memory ComfyUI manages.
+
+    Attributes:
+        name: as the user chose it.
+        backbone: the engine's.
+        preset: settings that suit it.
+        memory: one of ``MEMORY_MODES``.
+        patchers: one for each part, through which ComfyUI moves it; kept here, or ComfyUI would forget them.
+    """
+
+    name: str
+    backbone: UNet3DBackbone
+    preset: Preset
+    memory: str
+    patchers: tuple[Any, ...]
+
+    def with_memory(self, config: Any) -> Any:
+        """A stage's config with gradient checkpointing as the memory mode says; "auto" takes the base's preset."""
+        kinds = {type(c): c for c in (self.preset.subject, self.preset.motion, self.preset.fusion)}
+        kinds[type(self.preset.collaborative)] = self.preset.collaborative
+        usual = kinds[type(config)].gradient_checkpointing
+        return replace(config, gradient_checkpointing={"auto": usual, "high": False, "low": True}[self.memory])
+
+
+class _Part(torch.nn.Module):
+    """One part of a base; ComfyUI writes attributes on what it manages, and diffusers' models refuse some."""
+
+    def __init__(self, part: torch.nn.Module) -> None:
+        super().__init__()
+        self.part = part
+        self.device = torch.device("cpu")
+
+
+def _patcher(part: torch.nn.Module, load: torch.device, offload: torch.device) -> Any:
+    from comfy.model_patcher import ModelPatcher
+
+    class WholePatcher(ModelPatcher):
+        """Moves all of a part or nothing, and never as inference tensors, through which nothing can be trained."""
+
+        def partially_unload(self, device_to: Any, memory_to_free: int = 0) -> int:
+            return 0  # so that ComfyUI takes it off whole
+
+        def patch_model(self, *arguments: Any, **named: Any) -> Any:
+            with torch.inference_mode(False):
+                return super().patch_model(*arguments, **named)
+
+        def unpatch_model(self, *arguments: Any, **named: Any) -> Any:
+            with torch.inference_mode(False):
+                return super().unpatch_model(*arguments, **named)
+
+    return WholePatcher(_Part(part), load, offload)
+
+
+def load_base(name: str, dtype: str, memory: str) -> HostedBase:
+    """Load a base to where ComfyUI keeps what is not in use."""
+    import comfy.model_management as management
+
+    folder = base_folder(name)
+    device, offload = management.get_torch_device(), management.unet_offload_device()
+    with torch.inference_mode(False):
+        backbone = load_unet3d(folder, _dtype(dtype, device), "cpu")
+        parts = (backbone.unet, backbone.vae, backbone.prompts.text_encoder)
+        patchers = tuple(_patcher(part, device, offload) for part in parts)
+    return HostedBase(name, backbone, preset_for(folder), memory, patchers)
+
+
+def _dtype(name: str, device: torch.device) -> str:
+    """ComfyUI's choice for the device, where the user leaves it to us."""
+    import comfy.model_management as management
+
+    if name != "auto":
+        return name
+    if management.should_use_bf16(device):
+        return "bf16"
+    return "fp16" if management.should_use_fp16(device) else "fp32"
+
+
+@contextlib.contextmanager
+def computing(base: HostedBase, to_lower: str) -> Iterator[UNet3DBackbone]:
+    """Inside, the base is on ComfyUI's device and gradients can be taken.
+
+    Args:
+        base: the base.
+        to_lower: the settings to lower if memory runs out.
+
+    Raises:
+        RuntimeError: out of memory; says what to lower, and everything was freed.
+    """
+    import comfy.model_management as management
+
+    with torch.inference_mode(False):
+        management.load_models_gpu(list(base.patchers), force_full_load=True)
+        try:
+            yield base.backbone
+        except management.OOM_EXCEPTION as error:
+            management.unload_all_models()
+            management.soft_empty_cache()
+            raise RuntimeError(
+                f"VideoMage ran out of memory. Lower {to_lower}, or set the base's memory mode to 'low'. "
+                "What was learned so far is kept: the same prompt goes on from there."
+            ) from error
+
+
+# --- progress, previews, cancel
+
+
+@dataclass
+class _Shown:
+    """What the page is told of a job that runs."""
+
+    node: str
+    preview: Any = None
+    history: Any = None
+    told: float = 0.0
+    began: float = 0.0
+    first: int = 0
+    what: str = ""
+
+
+def host_run(node: str | None, kind: str = "", name: str = "") -> Run:
+    """A ``Run`` that reports to ComfyUI: progress and previews on the node, cancel within one step.
+
+    Args:
+        node: the running node's id.
+        kind: of a training whose state the page shows: "subject", "motion" or "fusion"; "" of none.
+        name: of its LoRA file.
+    """
+    shown = _Shown(node or "")
+
+    def progress(done: int, total: int, what: str) -> None:
+        from comfy_execution.progress import get_progress_state
+
+        _stop_if_asked()
+        if what != shown.what:
+            shown.what, shown.began, shown.first = what, time.monotonic(), done
+        if node is not None:
+            picture = shown.preview
+            get_progress_state().update_progress(
+                node, done, total, None if picture is None else ("JPEG", picture, PREVIEW_SIDE)
+            )
+        if kind and (time.monotonic() - shown.told > 0.5 or done == total):
+            shown.told = time.monotonic()
+            rate = (done - shown.first) / max(1e-9, shown.told - shown.began)
+            left = (total - done) / rate if done > shown.first else None
+            tell_training(kind, name, shown.node, what, done, total, left, shown.history)
+
+    def preview(video: torch.Tensor) -> None:
+        shown.preview = middle_picture(video)
+        if kind and video.shape[1] > 1:
+            keep_sample(kind, name, video)
+
+    def watch(history: Any) -> None:
+        shown.history = history
+
+    def cancelled() -> bool:
+        _stop_if_asked()
+        return False
+
+    return Run(progress=progress, preview=preview, watch=watch, cancelled=cancelled)
+
+
+def _stop_if_asked() -> None:
+    """Raises ComfyUI's own exception, which clears its flag: the stages clean up behind it, whatever its kind."""
+    import comfy.model_management as management
+
+    management.throw_exception_if_processing_interrupted()
+
+
+# --- the state of trainings, for the page
+
+
+def state_file(kind: str, name: str) -> Path:
+    return training_folder() / f"{name}.{kind}.json"
+
+
+def sample_file(kind: str, name: str) -> Path:
+    return training_folder() / f"{name}.{kind}.jpg"
+
+
+def tell_training(
+    kind: str, name: str, node: str, what: str, done: int, total: int, left: float | None, history: Any
+) -> None:
+    """Keep a training's state on disk, where a reloaded page finds it, and send it to the pages that are open."""
+    state = {
+        "kind": kind,
+        "name": name,
+        "node": node,
+        "what": what,
+        "done": done,
+        "total": total,
+        "seconds_left": left,
+        "losses": {} if history is None else {term: thinned(values) for term, values in history.losses.items()},
+        "steps": 0 if history is None else len(history.seconds),
+        "sample": sample_file(kind, name).is_file(),
+    }
+    training_folder().mkdir(parents=True, exist_ok=True)
+    write_atomically(state_file(kind, name), json.dumps(state))
+    _send("videomage.training", state)
+
+
+def keep_sample(kind: str, name: str, video: torch.Tensor) -> None:
+    """The frames of a training's last sample, side by side, for the page."""
+    picture = strip(video, 1)
+    picture.thumbnail((2048, PREVIEW_SIDE))
+    training_folder().mkdir(parents=True, exist_ok=True)
+    partial = sample_file(kind, name).with_suffix(".partial")
+    picture.save(partial, "JPEG", quality=90)
+    partial.replace(sample_file(kind, name))
+
+
+def _send(event: str, data: dict[str, Any]) -> None:
+    from server import PromptServer
+
+    if PromptServer.instance is not None:
+        PromptServer.instance.send_sync(event, data, None)
+
+
+def add_route(path: str, answer: Callable[[Any], Any]) -> None:
+    """A read-only page of the server, GET ``path``."""
+    from server import PromptServer
+
+    if getattr(PromptServer, "instance", None) is not None:
+        PromptServer.instance.routes.get(path)(answer)

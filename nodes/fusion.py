@@ -1,0 +1,95 @@
+"""Fuse Subject LoRAs (Eq. 6-8)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..videomage_core.config import FusionConfig
+from ..videomage_core.data.frames import side_by_side
+from ..videomage_core.data.overlay import overlay
+from ..videomage_core.finished import Finished, require_file_name
+from ..videomage_core.run import Run
+from ..videomage_core.stages.fusion import check_subjects, fuse_subjects
+from .comfy_host import HostedBase, computing
+from .lora_files import accepted
+from .pictures import image
+from .schema import Base, Lora, advanced, grown, read_settings, schema, settings_inputs, wired
+from .training import TO_LOWER, file_name_input, looks, samples_of, trained, training_outputs, training_result
+
+MOST = 8
+
+
+class FuseSubjects(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="VideoMage_FuseSubjects",
+            display_name="Fuse Subject LoRAs",
+            description="Makes one LoRA of those of 2 to 8 subjects, so that each keeps its own look in one video.",
+            search_aliases=["merge lora", "gradient fusion", "multi subject"],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+            inputs=[
+                Base.Input("base", tooltip="The base on which all of them were trained."),
+                *grown(Lora, "lora", MOST, 2, "The LoRA of subject {i}; each with a token of its own."),
+                file_name_input("my_subjects"),
+                *settings_inputs(FusionConfig()),
+                advanced(
+                    io.String.Input(
+                        "teacher_prompts",
+                        default="",
+                        multiline=True,
+                        tooltip="What each subject's LoRA shows, to teach the fused one; a prompt a line, "
+                        "with {subject} "
+                        "for the token. Empty: those that suit the base.",
+                    )
+                ),
+                advanced(
+                    io.String.Input(
+                        "cutmix_prompt",
+                        default="",
+                        tooltip="A prompt with {subject} that shows it alone on a plain background, to be "
+                        "cut out. Empty: "
+                        "the one that suits the base.",
+                    )
+                ),
+            ],
+            outputs=[
+                *training_outputs(),
+                io.Image.Output(
+                    "cutmix_pair",
+                    display_name="CutMix pair",
+                    tooltip="Two cut-out subjects on one background, and where the fused LoRA looks for each.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, file_name: str | None) -> Any:
+        return accepted(lambda: file_name is None or require_file_name(file_name))
+
+    @classmethod
+    def execute(cls, base: HostedBase, file_name: str, teacher_prompts: str, cutmix_prompt: str, **inputs: Any) -> Any:
+        config = base.with_memory(read_settings(FusionConfig(), inputs))
+        subjects = wired("lora", MOST, inputs)
+        check_subjects(subjects)
+        prompts = base.preset.prompts
+        lines = tuple(line.strip() for line in teacher_prompts.splitlines() if line.strip())
+        prompts = replace(prompts, teacher=lines or prompts.teacher, cutmix=cutmix_prompt.strip() or prompts.cutmix)
+        with computing(base, TO_LOWER) as backbone:
+            parts = [prompts, *(part for concept in subjects for part in concept.parts())]
+
+            def train(at: Path, run: Run) -> Finished:
+                made = fuse_subjects(backbone, subjects, config, at, prompts, sampling=looks(base, config), run=run)
+                videos = {} if made.sample is None else {"sample": made.sample}
+                if made.pair is not None and made.maps is not None:
+                    videos["pair"] = side_by_side([made.pair.pixels, *overlay(made.pair.pixels, made.maps)])
+                return Finished(made.concept, made.history, videos)
+
+            made = trained(base, "fusion", file_name, config, parts, cls.hidden.unique_id, train)
+        sample = samples_of(made)
+        return training_result(made, sample, image(made.videos["pair"]) if "pair" in made.videos else sample)

@@ -1,0 +1,114 @@
+"""Load, save and describe VideoMage LoRAs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io, ui
+
+from ..videomage_core.data.lora_file import Concept, describe, load_lora, rename_token, save_lora
+from ..videomage_core.finished import require_file_name
+from . import comfy_host as host
+from .schema import Lora, schema
+
+
+class LoadLora(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="VideoMage_LoadLora",
+            display_name="Load VideoMage LoRA",
+            description="A subject, a motion or a fusion, from models/loras, with its special tokens.",
+            inputs=[
+                io.Combo.Input(
+                    "lora_name", host.lora_names(), tooltip="A file in models/loras. Trained ones are in videomage/."
+                ),
+                io.String.Input(
+                    "rename",
+                    default="",
+                    tooltip="Give a token another name, e.g. '<dog>=<my_dog>': needed where two LoRAs have the same "
+                    "token. Empty: as they are.",
+                ),
+            ],
+            outputs=[Lora.Output("lora", display_name="LoRA", tooltip="The LoRA with its tokens.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, lora_name: str | None) -> bool | str:
+        try:
+            return lora_name is None or bool(host.lora_file(lora_name))
+        except FileNotFoundError as error:
+            return str(error)
+
+    @classmethod
+    def fingerprint_inputs(cls, lora_name: str, rename: str) -> Any:
+        return host.lora_file(lora_name).stat().st_mtime, rename
+
+    @classmethod
+    def execute(cls, lora_name: str, rename: str) -> Any:
+        concept = load_lora(host.lora_file(lora_name))
+        for pair in filter(None, (part.strip() for part in rename.split(","))):
+            old, equals, new = pair.partition("=")
+            if not equals:
+                raise ValueError(f"rename: got {pair!r}, write OLD=NEW, e.g. '<dog>=<my_dog>'")
+            concept = rename_token(concept, old.strip(), new.strip())
+        return io.NodeOutput(concept)
+
+
+class SaveLora(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="VideoMage_SaveLora",
+            display_name="Save VideoMage LoRA",
+            description="Writes a LoRA to models/loras/videomage under a name of your own; never over another file. "
+            "Trained LoRAs are saved there already.",
+            is_output_node=True,
+            inputs=[
+                Lora.Input("lora", tooltip="A trained or fused LoRA."),
+                io.String.Input(
+                    "file_name", default="my_lora", tooltip="Without .safetensors; a number is added if it is taken."
+                ),
+            ],
+            outputs=[Lora.Output("saved", display_name="LoRA", tooltip="The same LoRA.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, file_name: str | None) -> bool | str:
+        return accepted(lambda: file_name is None or require_file_name(file_name))
+
+    @classmethod
+    def execute(cls, lora: Concept, file_name: str) -> Any:
+        require_file_name(file_name)
+        folder, number = host.loras_folder(), 1
+        while (path := folder / f"{file_name}{'' if number == 1 else f'_{number}'}.safetensors").exists():
+            number += 1
+        save_lora(path, lora)
+        return io.NodeOutput(lora, ui=ui.PreviewText(f"videomage/{path.name}"))
+
+
+class LoraInfo(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="VideoMage_LoraInfo",
+            display_name="LoRA Info",
+            description="What a LoRA holds: its kind, its base, its tokens and their classes, how it was trained.",
+            is_output_node=True,
+            inputs=[Lora.Input("lora", tooltip="Any VideoMage LoRA.")],
+            outputs=[io.String.Output("text", tooltip="The same as text.")],
+        )
+
+    @classmethod
+    def execute(cls, lora: Concept) -> Any:
+        text = describe(lora)
+        return io.NodeOutput(text, ui=ui.PreviewText(text))
+
+
+def accepted(check: Any) -> bool | str:
+    """True, or what a check that raises ValueError says: what ComfyUI shows before it runs anything."""
+    try:
+        check()
+    except ValueError as error:
+        return str(error)
+    return True

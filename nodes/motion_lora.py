@@ -1,0 +1,81 @@
+"""Train Motion LoRA (Eq. 5)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..videomage_core.config import MotionConfig
+from ..videomage_core.data.examples import clip_of
+from ..videomage_core.finished import Finished, require_file_name
+from ..videomage_core.run import Run
+from ..videomage_core.stages.motion_lora import train_motion
+from .comfy_host import HostedBase, computing
+from .lora_files import accepted
+from .pictures import CLIP_TYPES, clip_pixels, masks
+from .schema import Base, grown, read_settings, schema, settings_inputs, wired
+from .training import TO_LOWER, file_name_input, looks, samples_of, trained, training_outputs, training_result
+
+SUBJECTS = 4
+
+
+class TrainMotion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="VideoMage_TrainMotion",
+            display_name="Train Motion LoRA",
+            description="Learns a motion from one clip, without the looks of who performs it.",
+            search_aliases=["motion director", "motion lora"],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+            inputs=[
+                Base.Input("base", tooltip="The model that learns."),
+                io.MultiType.Input(
+                    "clip", types=CLIP_TYPES, tooltip="The clip: frames (IMAGE) or a VIDEO, of any length."
+                ),
+                *grown(
+                    io.Mask, "mask", SUBJECTS, 0,
+                    "Where subject {i} is: white on it, one mask for each frame of the clip, or a "
+                    "single one for the frame "
+                    "that is cut out. Without masks a single subject on a plain background is found by itself.",
+                ),
+                io.String.Input(
+                    "prompt",
+                    default="A person is riding a horse",
+                    tooltip="The motion in plain words: who performs it in the clip, and what they do.",
+                ),
+                io.String.Input(
+                    "subjects",
+                    default="person, horse",
+                    tooltip="Who is seen in the clip, in plain words with commas, in the order of the masks. "
+                    "Their looks "
+                    "are taken out. May be empty where omega is 0.",
+                ),
+                file_name_input("my_motion"),
+                *settings_inputs(MotionConfig()),
+            ],
+            outputs=training_outputs(),
+        )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(cls, file_name: str | None) -> Any:
+        return accepted(lambda: file_name is None or require_file_name(file_name))
+
+    @classmethod
+    def execute(cls, base: HostedBase, clip: Any, prompt: str, subjects: str, file_name: str, **inputs: Any) -> Any:
+        config = base.with_memory(read_settings(MotionConfig(), inputs))
+        with computing(base, TO_LOWER) as backbone:
+            words = [word.strip() for word in subjects.split(",") if word.strip()]
+            performed = clip_of(clip_pixels(clip), words, masks(wired("mask", SUBJECTS, inputs)), config.frames)
+            parts = [prompt, performed.pixels, performed.masks, performed.subjects]
+
+            def train(at: Path, run: Run) -> Finished:
+                made = train_motion(backbone, [performed], prompt, config, at, looks(base, config), run=run)
+                assert made.sample is not None
+                return Finished(made.concept, made.history, {"sample": made.sample})
+
+            made = trained(base, "motion", file_name, config, parts, cls.hidden.unique_id, train)
+        return training_result(made, samples_of(made))

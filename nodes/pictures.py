@@ -1,0 +1,58 @@
+"""ComfyUI's IMAGE, MASK and VIDEO, to and from the engine's pixels."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from ..videomage_core.data.frames import frames_of, pixels_of
+
+CLIP_TYPES = [io.Image, io.Video]
+
+
+def clip_pixels(clip: Any) -> torch.Tensor:
+    """IMAGE or VIDEO -> [3, F, H, W] in -1..1."""
+    images = clip.get_components().images if hasattr(clip, "get_components") else clip
+    return pixels_of(images)
+
+
+def image(pixels: torch.Tensor) -> torch.Tensor:
+    """[3, F, H, W] in -1..1 -> IMAGE."""
+    return frames_of(pixels)
+
+
+def video(pixels: torch.Tensor, fps: float) -> Any:
+    """[3, F, H, W] in -1..1 -> VIDEO."""
+    from comfy_api.latest import InputImpl, Types
+
+    rate = Fraction(fps).limit_denominator(1001)
+    return InputImpl.VideoFromComponents(Types.VideoComponents(images=frames_of(pixels), frame_rate=rate))
+
+
+def masks(given: list[torch.Tensor]) -> torch.Tensor | None:
+    """MASKs, one for each subject -> [N, F, H, W]; None for none.
+
+    Raises:
+        ValueError: they are of several sizes or lengths.
+    """
+    if not given:
+        return None
+    batches = [mask.clone().float() if mask.ndim == 3 else mask[None].clone().float() for mask in given]
+    shapes = {tuple(batch.shape) for batch in batches}
+    if len(shapes) > 1:
+        raise ValueError(f"masks: got shapes {sorted(shapes)}, all must be of one length and size, that of the clip")
+    return torch.stack(batches)
+
+
+def folder(text: str, what: str) -> Path | None:
+    """A folder that the user typed, or None for nothing; FileNotFoundError if it is not there."""
+    if not text.strip():
+        return None
+    path = Path(text.strip().strip('"')).expanduser()
+    if not path.is_dir():
+        raise FileNotFoundError(f"{what}: {path} is not a folder on this machine")
+    return path

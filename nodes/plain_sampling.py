@@ -1,0 +1,86 @@
+"""Sample Video: the base, or LoRAs without SCS, to compare."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..videomage_core.config import SamplingConfig
+from ..videomage_core.stages.comparisons import sample_averaged, sample_base, sample_merged
+from . import comfy_host as host
+from .collaborative_sampling import TO_LOWER, clip_input, prompt_input, seed_input, start_of, video_outputs
+from .pictures import image, video
+from .schema import Base, Lora, advanced, grown, read_settings, schema, settings_inputs, wired
+
+MOST = 4
+MERGED, ALONE, AVERAGED = "all LoRAs in one model", "the base alone", "averaged subject outputs"
+
+
+class SampleVideo(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="VideoMage_SampleVideo",
+            display_name="Sample Video",
+            description="A video of a prompt, with or without LoRAs. With the seed, clip and size of an SCS "
+            "Sampler it begins "
+            "from the same noise, so that the two can be compared.",
+            search_aliases=["text to video", "zeroscope"],
+            hidden=[io.Hidden.unique_id],
+            inputs=[
+                Base.Input("base", tooltip="The model that makes the video."),
+                *grown(Lora, "lora", MOST, 0, "A LoRA of any kind."),
+                clip_input(),
+                prompt_input("A dog is running on grass"),
+                io.Combo.Input(
+                    "method",
+                    [MERGED, ALONE, AVERAGED],
+                    default=MERGED,
+                    tooltip=f"{MERGED}: each with its strength (the paper's 'without SCS'). {ALONE}: no LoRA "
+                    "acts; plain words "
+                    f"stand in the tokens' places. {AVERAGED}: how the paper runs its baselines; "
+                    "strengths do not count.",
+                ),
+                seed_input(),
+                *settings_inputs(SamplingConfig()),
+                *(
+                    advanced(
+                        io.Float.Input(
+                            f"strength_{i}",
+                            default=1.0,
+                            min=-4.0,
+                            max=4.0,
+                            step=0.05,
+                            tooltip=f"Of LoRA {i}; 0 is off.",
+                        )
+                    )
+                    for i in range(1, MOST + 1)
+                ),
+            ],
+            outputs=video_outputs(),
+        )
+
+    @classmethod
+    def execute(
+        cls, base: host.HostedBase, prompt: str, method: str, seed: int, clip: Any = None, **inputs: Any
+    ) -> Any:
+        config = read_settings(SamplingConfig(), inputs)
+        loras = wired("lora", MOST, inputs)
+        strengths = [inputs[f"strength_{i}"] for i in range(1, MOST + 1) if inputs.get(f"lora_{i}") is not None]
+        with host.computing(base, TO_LOWER) as backbone:
+            run = host.host_run(cls.hidden.unique_id)
+            inverted = start_of(backbone, clip, config, run)
+            if method == ALONE:
+                made = sample_base(backbone, loras, prompt, seed, config, inverted, run)
+            elif method == AVERAGED:
+                motions = [concept for concept in loras if concept.kind == "motion"]
+                if len(motions) > 1:
+                    raise ValueError(f"LoRAs: got {len(motions)} motions, '{AVERAGED}' takes one at most")
+                subjects = [concept for concept in loras if concept.kind != "motion"]
+                motion = motions[0] if motions else None
+                made = sample_averaged(backbone, subjects, motion, prompt, seed, config, inverted, run)
+            else:
+                pairs = list(zip(loras, strengths, strict=True))
+                made = sample_merged(backbone, pairs, prompt, seed, config, inverted, run)
+        return io.NodeOutput(image(made), video(made, config.fps))

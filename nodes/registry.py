@@ -1,0 +1,36 @@
+"""The one list of nodes."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from .base_model import LoadBase
+from .collaborative_sampling import SCSSampler
+from .fusion import FuseSubjects
+from .lora_files import LoadLora, LoraInfo, SaveLora
+from .motion_lora import TrainMotion
+from .plain_sampling import SampleVideo
+from .routes import add_routes
+from .sheet import ContactSheet
+from .subject_lora import TrainSubject
+
+NODES: list[type[io.ComfyNode]] = [
+    LoadBase,
+    TrainSubject,
+    TrainMotion,
+    FuseSubjects,
+    SCSSampler,
+    SampleVideo,
+    LoadLora,
+    SaveLora,
+    LoraInfo,
+    ContactSheet,
+]
+
+
+class VideoMageExtension(ComfyExtension):
+    async def on_load(self) -> None:
+        add_routes()
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return NODES

@@ -1,0 +1,99 @@
+"""What the page asks the server: read-only, and no path but names from ComfyUI's own lists."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+from typing import Any
+
+from aiohttp import web
+
+from ..videomage_core.data.lora_file import load_lora
+from ..videomage_core.finished import require_file_name
+from ..videomage_core.model.fingerprint import Fingerprint, fingerprint_of_file
+from . import comfy_host as host
+
+KINDS = ("subject", "motion", "fusion")
+_bases: dict[str, Fingerprint | None] = {}  # by name, as far as they were asked for
+
+
+def add_routes() -> None:
+    host.add_route("/videomage/training", training)
+    host.add_route("/videomage/sample", sample)
+    host.add_route("/videomage/lora", lora)
+    host.add_route("/videomage/presets", presets)
+
+
+def _asked(request: Any) -> tuple[str, str]:
+    kind, name = request.query.get("kind", ""), request.query.get("name", "")
+    try:
+        require_file_name(name)
+    except ValueError as error:
+        raise web.HTTPBadRequest(text=str(error)) from error
+    if kind not in KINDS:
+        raise web.HTTPBadRequest(text=f"kind: got {kind!r}, allowed: {', '.join(KINDS)}")
+    return kind, name
+
+
+async def training(request: Any) -> web.Response:
+    """GET ?kind=&name= -> the state of the latest training with that file name, or null."""
+    path = host.state_file(*_asked(request))
+    return web.json_response(json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None)
+
+
+async def sample(request: Any) -> web.StreamResponse:
+    """GET ?kind=&name= -> its last sample, a JPEG."""
+    path = host.sample_file(*_asked(request))
+    if not path.is_file():
+        raise web.HTTPNotFound(text="no sample yet")
+    return web.Response(body=path.read_bytes(), content_type="image/jpeg", headers={"Cache-Control": "no-store"})
+
+
+async def lora(request: Any) -> web.Response:
+    """GET ?name=&base= -> what a LoRA file of the list holds; whether it fits a base of the list (null: unknown)."""
+    name = request.query.get("name", "")
+    try:
+        concept = load_lora(host.lora_file(name))
+    except (OSError, ValueError) as error:
+        return web.json_response({"error": str(error)})
+    mark = _fingerprint(request.query.get("base", ""))
+    return web.json_response(
+        {
+            "kind": concept.kind,
+            "base": concept.base,
+            "tokens": [{"name": t.name, "superclass": t.superclass} for t in concept.tokens],
+            "rank": concept.weights.rank,
+            "fits": None if mark is None else concept.fingerprint.matches(mark),
+            "thumbnail": _data_url(concept.thumbnail),
+        }
+    )
+
+
+def _fingerprint(base: str) -> Fingerprint | None:
+    """The mark of a base of the list, read from its file once; None if it has no safetensors file or is not there."""
+    if base and base not in _bases:
+        try:
+            _bases[base] = fingerprint_of_file(host.base_folder(base) / "unet")
+        except (OSError, ValueError):
+            return None
+    return _bases.get(base)
+
+
+def _data_url(picture: Any) -> str | None:
+    if picture is None:
+        return None
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+async def presets(request: Any) -> web.Response:
+    """GET ?base= -> the settings that suit a base of the list, by stage."""
+    try:
+        preset = host.preset_for(host.base_folder(request.query.get("base", "")))
+    except OSError as error:
+        raise web.HTTPNotFound(text=str(error)) from error
+    stages = ("sampling", "subject", "motion", "fusion", "collaborative")
+    return web.json_response({stage: dataclasses.asdict(getattr(preset, stage)) for stage in stages})

@@ -1,0 +1,96 @@
+"""Node inputs made from the engine's configs: a setting's default, range and help are declared there alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
+
+from comfy_api.latest import io
+
+CATEGORY = "VideoMage"
+Base = io.Custom("VIDEOMAGE_BASE")
+Lora = io.Custom("VIDEOMAGE_LORA")
+# Set by the base's memory mode, for all nodes at once.
+HOSTED = ("gradient_checkpointing",)
+# Settings that most users never touch; shown folded away where ComfyUI can.
+RARE = (
+    "accumulation", "optimizer", "schedule", "warmup_steps", "max_gradient_norm", "save_every", "layers", "dropout",
+    "token_vectors", "auxiliary_clips", "auxiliary_frames", "auxiliary_guidance", "auxiliary_steps", "flip",
+    "smallest_crop", "views", "fit", "input_transformer", "inversion_learning_rate", "inversion_vectors",
+    "inversion_frame", "inversion_background", "inversion_steps", "appearance_prompt", "objective", "teacher_videos",
+    "teacher_steps", "teacher_guidance", "cutmix_videos", "cutmix_overlap", "cross_layers", "temporal_layers",
+    "alpha_decay", "beta_subject", "beta_motion",
+)  # fmt: skip
+
+C = TypeVar("C")
+
+
+def schema(**about: Any) -> io.Schema:
+    """A schema of what this ComfyUI knows; keywords of newer ones are left out."""
+    known = {field.name for field in dataclasses.fields(io.Schema)}
+    return io.Schema(**{name: value for name, value in about.items() if name in known}, category=CATEGORY)
+
+
+def settings_inputs(config: Any, leave_out: Collection[str] = ()) -> list[io.Input]:
+    """A widget for each field of a config: common ones first, rare ones marked as advanced.
+
+    Args:
+        config: an instance; its values are the defaults.
+        leave_out: fields that the node sets itself.
+    """
+    fields = [f for f in dataclasses.fields(config) if f.name not in {*leave_out, *HOSTED}]
+    widgets = {field.name: _widget(field, getattr(config, field.name)) for field in fields}
+    for name in set(RARE) & set(widgets):
+        advanced(widgets[name])
+    return sorted(widgets.values(), key=lambda widget: widget.id in RARE)
+
+
+def advanced(widget: io.Input) -> io.Input:
+    """The same widget, marked as advanced: newer pages fold it away."""
+    widget.extra_dict["advanced"] = True
+    return widget
+
+
+def _widget(field: dataclasses.Field, default: Any) -> io.Input:
+    low, high = field.metadata["minimum"], field.metadata["maximum"]
+    about = {"tooltip": _sentence(field.metadata["help"]), "default": default}
+    if isinstance(default, bool):
+        return io.Boolean.Input(field.name, **about)
+    if field.metadata["choices"] is not None:
+        return io.Combo.Input(field.name, list(field.metadata["choices"]), **about)
+    if isinstance(default, int):
+        step = 8 if field.name in ("height", "width") else 1
+        return io.Int.Input(field.name, min=int(low), max=int(high), step=step, **about)
+    if isinstance(default, float):
+        return io.Float.Input(field.name, min=float(low), max=float(high), step=_step(default), round=False, **about)
+    return io.String.Input(field.name, **about)
+
+
+def _step(default: float) -> float:
+    """A tenth of the default's leading digit: 0.0001 moves in 0.00001."""
+    return 10.0 ** (math.floor(math.log10(default)) - 1) if default > 0 else 0.05
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def read_settings(config: C, widgets: Mapping[str, Any]) -> C:
+    """``config`` with the widgets' values; ValueError with all that is out of range or contradicts."""
+    names = {field.name for field in dataclasses.fields(config)} - set(HOSTED)  # type: ignore[arg-type]
+    return dataclasses.replace(config, **{name: value for name, value in widgets.items() if name in names})
+
+
+def grown(kind: Any, prefix: str, count: int, needed: int, tooltip: str) -> list[io.Input]:
+    """``prefix_1`` to ``prefix_<count>``, the first ones needed; the page shows as many as are wired, and one more."""
+    return [
+        kind.Input(f"{prefix}_{i}", optional=i > needed, tooltip=tooltip.replace("{i}", str(i)))
+        for i in range(1, count + 1)
+    ]
+
+
+def wired(prefix: str, count: int, inputs: Mapping[str, Any]) -> list[Any]:
+    """What is wired to ``prefix_1`` ..., in order."""
+    return [inputs[f"{prefix}_{i}"] for i in range(1, count + 1) if inputs.get(f"{prefix}_{i}") is not None]

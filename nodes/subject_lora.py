@@ -1,0 +1,141 @@
+"""Train Subject LoRA (Eq. 2-4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from ..videomage_core.config import SubjectConfig
+from ..videomage_core.data.examples import SubjectImage, load_captioned_clips, load_subject_images
+from ..videomage_core.data.frames import pixels_of
+from ..videomage_core.finished import Finished, require_file_name
+from ..videomage_core.model.text import check_token
+from ..videomage_core.run import Run
+from ..videomage_core.stages.subject_lora import require_token, train_subject
+from .comfy_host import HostedBase, computing
+from .lora_files import accepted
+from .pictures import folder
+from .schema import Base, advanced, read_settings, schema, settings_inputs
+from .training import TO_LOWER, file_name_input, looks, samples_of, trained, training_outputs, training_result
+
+
+class TrainSubject(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="VideoMage_TrainSubject",
+            display_name="Train Subject LoRA",
+            description="Learns one subject, a character or a thing, from 3 to 5 pictures of it.",
+            search_aliases=["dreambooth", "textual inversion", "character"],
+            hidden=[io.Hidden.unique_id],
+            is_output_node=True,
+            inputs=[
+                Base.Input("base", tooltip="The model that learns."),
+                io.Image.Input("images", optional=True, tooltip="Pictures of the subject, as a batch of one size."),
+                io.Mask.Input(
+                    "masks",
+                    optional=True,
+                    tooltip="White on the subject, one for each picture of the batch: what is around it is "
+                    "not learned.",
+                ),
+                io.String.Input(
+                    "token",
+                    default="<my_dog>",
+                    tooltip="The new word for your subject, in angle brackets; prompts name it so.",
+                ),
+                io.String.Input(
+                    "superclass",
+                    default="dog",
+                    tooltip="What kind of thing it is, in plain words, e.g. 'stuffed animal'.",
+                ),
+                file_name_input("my_dog"),
+                io.String.Input(
+                    "prompt", default="", tooltip="What the pictures show, with the token. Empty: 'A <token>'."
+                ),
+                io.String.Input(
+                    "images_folder",
+                    default="",
+                    tooltip="Instead of images: a folder of photos of any sizes on the server's machine. A "
+                    ".txt beside a "
+                    "photo is its own prompt; a transparent background is its mask.",
+                ),
+                *settings_inputs(SubjectConfig()),
+                advanced(
+                    io.String.Input(
+                        "auxiliary_folder",
+                        default="",
+                        tooltip="A folder of other clips with captions (clip.mp4 and clip.txt), from which "
+                        "the model keeps "
+                        "its motion (L_reg). Empty: the base makes them itself.",
+                    )
+                ),
+            ],
+            outputs=training_outputs(),
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls, token: str | None, superclass: str | None, prompt: str | None, file_name: str | None
+    ) -> Any:
+        def check() -> None:
+            if file_name is not None:
+                require_file_name(file_name)
+            if token is not None and superclass is not None:
+                check_token(token, superclass)
+                if prompt:
+                    require_token(prompt, token)
+
+        return accepted(check)
+
+    @classmethod
+    def execute(
+        cls,
+        base: HostedBase,
+        token: str,
+        superclass: str,
+        file_name: str,
+        prompt: str,
+        images_folder: str,
+        auxiliary_folder: str,
+        images: torch.Tensor | None = None,
+        masks: torch.Tensor | None = None,
+        **widgets: Any,
+    ) -> Any:
+        config = base.with_memory(read_settings(SubjectConfig(), widgets))
+        with computing(base, TO_LOWER) as backbone:
+            pictures = _pictures(images, masks, folder(images_folder, "images_folder"))
+            clips_folder = folder(auxiliary_folder, "auxiliary_folder")
+            auxiliary = []
+            if clips_folder is not None:
+                auxiliary = load_captioned_clips(clips_folder, config.auxiliary_frames, config.height, config.width)
+            parts = [token.lower(), superclass, prompt]
+            parts += [part for p in pictures for part in (p.pixels, p.mask, p.prompt)]
+            parts += [part for clip in auxiliary for part in (clip.pixels, clip.caption)]
+
+            def train(at: Path, run: Run) -> Finished:
+                made = train_subject(
+                    backbone, pictures, token, superclass, config, at, prompt=prompt or None, auxiliary=auxiliary,
+                    captions=base.preset.captions, sampling=looks(base, config), run=run, cache=at.parent,
+                )  # fmt: skip
+                assert made.sample is not None
+                return Finished(made.concept, made.history, {"sample": made.sample})
+
+            made = trained(base, "subject", file_name, config, parts, cls.hidden.unique_id, train)
+        return training_result(made, samples_of(made))
+
+
+def _pictures(images: torch.Tensor | None, masks: torch.Tensor | None, source: Path | None) -> list[SubjectImage]:
+    """The pictures that are wired, and those of the folder."""
+    pictures = load_subject_images(source) if source is not None else []
+    if images is not None:
+        pixels = pixels_of(images).unbind(1)
+        if masks is not None and len(masks) != len(pixels):
+            raise ValueError(f"masks: got {len(masks)} for {len(pixels)} images, give one for each, or none")
+        given = [None] * len(pixels) if masks is None else list(masks.clone().float())
+        pictures += [SubjectImage(picture, mask) for picture, mask in zip(pixels, given, strict=True)]
+    if not pictures:
+        raise ValueError("images: got none; wire pictures of the subject to 'images', or name their folder")
+    return pictures

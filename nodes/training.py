@@ -1,0 +1,89 @@
+"""What the three training nodes share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from comfy_api.latest import io, ui
+
+from ..videomage_core.config import TrainingConfig
+from ..videomage_core.data.frames import frames_of_picture
+from ..videomage_core.data.loss_plot import loss_plot
+from ..videomage_core.finished import Finished, finished, folder_of, keep, publish
+from ..videomage_core.model.fingerprint import fingerprint
+from ..videomage_core.run import Run
+from . import comfy_host as host
+from .pictures import image
+from .schema import Lora
+
+TO_LOWER = "frames, width and height, batch_size or rank"
+
+
+def file_name_input(default: str) -> io.Input:
+    return io.String.Input(
+        "file_name",
+        default=default,
+        tooltip="The LoRA is saved as models/loras/videomage/<file_name>.safetensors; with a number behind "
+        "it if another "
+        "LoRA has that name. The same inputs give the finished file again, without training.",
+    )
+
+
+def training_outputs() -> list[io.Output]:
+    return [
+        Lora.Output("lora", display_name="LoRA", tooltip="To sample with, to fuse, to describe."),
+        io.Image.Output("loss_plot", display_name="loss plot", tooltip="Loss over the steps, logarithmic."),
+        io.Image.Output("samples", display_name="samples", tooltip="Frames of a video made with the LoRA at the end."),
+    ]
+
+
+def trained(
+    base: host.HostedBase,
+    kind: str,
+    file_name: str,
+    config: TrainingConfig,
+    parts: list[object],
+    node: str | None,
+    train: Callable[[Path, Run], Finished],
+) -> Finished:
+    """Train, go on training, or take what these inputs made before; then share the file.
+
+    Args:
+        base: the base, in use.
+        kind: "subject", "motion" or "fusion".
+        file_name: of the LoRA file.
+        config: settings.
+        parts: all inputs that the result depends on.
+        node: the running node's id.
+        train: (folder, run) -> what was made.
+    """
+    run = host.host_run(node, kind, file_name)
+    mark = fingerprint(base.backbone.network)
+    folder = folder_of(host.training_folder(), file_name, config, kind, mark, *parts)
+    made = finished(folder, config.steps)
+    if made is None:
+        made = keep(folder, train(folder, run))
+    if "sample" in made.videos:
+        host.keep_sample(kind, file_name, made.videos["sample"])
+    saved = publish(made, host.loras_folder(), file_name)
+    what = f"finished: videomage/{saved.name}"
+    host.tell_training(kind, file_name, node or "", what, config.steps, config.steps, 0, made.history)
+    return made
+
+
+def training_result(made: Finished, *more: Any) -> Any:
+    """LoRA, loss plot, samples, and what else a node gives; the plot is shown on the node."""
+    plot = frames_of_picture(loss_plot(made.history.losses))
+    return io.NodeOutput(made.concept, plot, *more, ui=ui.PreviewImage(plot))
+
+
+def samples_of(made: Finished) -> Any:
+    return image(made.videos["sample"])
+
+
+def looks(base: host.HostedBase, config: Any) -> Any:
+    """How samples are made: as the base's preset says, at the training's size."""
+    return replace(base.preset.sampling, height=config.height, width=config.width)

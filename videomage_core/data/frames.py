@@ -1,0 +1,43 @@
+"""Frames as image programs hold them, [F, H, W, C] in 0..1, to and from the engine's pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+
+from .media import to_uint8
+
+
+def pixels_of(frames: torch.Tensor) -> torch.Tensor:
+    """Frames [F, H, W, C] in 0..1 -> [3, F, H, W] in -1..1; grey is repeated, a fourth channel (alpha) left out.
+
+    Raises:
+        ValueError: another shape.
+    """
+    if frames.ndim != 4 or frames.shape[-1] not in (1, 3, 4) or 0 in frames.shape:
+        raise ValueError(f"images: got shape {tuple(frames.shape)}, must be [F, H, W, C] with 1, 3 or 4 channels")
+    colour = frames[..., :3].float().cpu()
+    return colour.expand(*colour.shape[:3], 3).permute(3, 0, 1, 2).clone() * 2 - 1  # [F,H,W,3] -> [3,F,H,W]
+
+
+def frames_of(pixels: torch.Tensor) -> torch.Tensor:
+    """Pixels [3, F, H, W] in -1..1 -> frames [F, H, W, 3] in 0..1, on the CPU."""
+    return ((pixels.detach().float().cpu().clamp(-1, 1) + 1) / 2).permute(1, 2, 3, 0).contiguous()
+
+
+def frames_of_picture(picture: Image.Image) -> torch.Tensor:
+    """A picture as one frame [1, H, W, 3] in 0..1."""
+    return torch.from_numpy(np.array(picture.convert("RGB"))).float()[None] / 255
+
+
+def middle_picture(pixels: torch.Tensor) -> Image.Image:
+    """The middle frame of a video [3, F, H, W], as a picture."""
+    return Image.fromarray(to_uint8(pixels)[pixels.shape[1] // 2])
+
+
+def side_by_side(videos: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Videos [3, F, H, W] of one size as one, [3, F, H, N*W]."""
+    return torch.cat(list(videos), dim=-1)

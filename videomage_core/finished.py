@@ -1,0 +1,133 @@
+"""Trainings that are kept: each has a folder, named after all that its result depends on.
+
+So a training is idempotent: with the same inputs the finished LoRA is read again, and a stopped
+training goes on from its checkpoint, also after the program was restarted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from .config import TrainingConfig
+from .data.lora_file import Concept, load_lora, save_lora
+from .training import History, digest
+
+_LORA, _VIDEOS, _HISTORY = "lora.safetensors", "videos.safetensors", "history.json"
+_MARK = "training"  # the key of a training's mark in a LoRA's details
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a training made.
+
+    Attributes:
+        concept: the LoRA.
+        history: losses and seconds.
+        videos: what it has to show, by name: [3, F, H, W] in -1..1 (maps: [K, F, H, W]).
+    """
+
+    concept: Concept
+    history: History
+    videos: dict[str, torch.Tensor]
+
+
+def require_file_name(name: str) -> None:
+    """ValueError unless a LoRA file can have this name: letters, digits, spaces, "_", "-" and ".", no folder."""
+    if not re.fullmatch(r"[\w][\w .-]*", name) or name.endswith((".", " ")):
+        raise ValueError(
+            f"file name: got {name!r}, allowed are letters, digits, spaces, '_', '-' and '.', e.g. 'my_dog'; no folder"
+        )
+
+
+def folder_of(root: Path, name: str, config: TrainingConfig, *parts: object) -> Path:
+    """The folder of a training, named after its file's name and a mark of all that its result depends on.
+
+    Args:
+        root: where such folders are.
+        name: of the LoRA file.
+        config: its settings; how often it is saved or sampled does not count, nor its steps under a
+            constant schedule: a finished training may be trained on.
+        parts: texts, numbers and tensors: the base's fingerprint, pictures, prompts.
+    """
+    require_file_name(name)
+    return root / f"{name}-{digest(_settings(config), *parts)}"
+
+
+def _settings(config: TrainingConfig) -> dict[str, object]:
+    kept = dataclasses.asdict(config)
+    free = ["save_every", "sample_every", "gradient_checkpointing"]
+    for setting in [*free, *(["steps"] if config.schedule == "constant" else [])]:
+        kept.pop(setting, None)
+    return kept
+
+
+def finished(folder: Path, steps: int) -> Finished | None:
+    """What was made in ``folder``, if a training of as many steps was finished there."""
+    if not all((folder / name).is_file() for name in (_LORA, _VIDEOS, _HISTORY)):
+        return None
+    try:
+        history = History(**json.loads((folder / _HISTORY).read_text(encoding="utf-8")))
+        if len(history.seconds) != steps:
+            return None
+        return Finished(load_lora(folder / _LORA), history, load_file(folder / _VIDEOS))
+    except (ValueError, TypeError, SafetensorError):  # damaged: the checkpoint makes it anew
+        return None
+
+
+def keep(folder: Path, made: Finished) -> Finished:
+    """Write what was made to its folder; the LoRA carries the folder's mark from then on."""
+    details = {**made.concept.details, _MARK: folder.name.rpartition("-")[2]}
+    made = dataclasses.replace(made, concept=dataclasses.replace(made.concept, details=details))
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: video.cpu().contiguous() for name, video in made.videos.items()}, folder / _VIDEOS)
+    write_atomically(folder / _HISTORY, json.dumps(dataclasses.asdict(made.history)))
+    save_lora(folder / _LORA, made.concept)  # last: with it the training counts as finished
+    return made
+
+
+def publish(made: Finished, folder: Path, name: str) -> Path:
+    """Copy a finished LoRA to where it is shared from; another training's file of that name is left as it is.
+
+    Args:
+        made: as ``keep`` returns it.
+        folder: of LoRA files.
+        name: wanted; with a number behind it if another LoRA has it already.
+
+    Returns:
+        The file.
+    """
+    require_file_name(name)
+    for number in range(1, 10_000):
+        path = folder / (f"{name}.safetensors" if number == 1 else f"{name}_{number}.safetensors")
+        if not path.exists():
+            save_lora(path, made.concept)
+            return path
+        if _is_copy(path, made):
+            return path
+    raise ValueError(f"file name: {folder} is full of LoRAs called {name!r}; choose another name")
+
+
+def _is_copy(path: Path, made: Finished) -> bool:
+    try:
+        there = load_lora(path)
+    except ValueError:
+        return False
+    return there.details.get(_MARK) == made.concept.details.get(_MARK) and there.details.get(
+        "settings"
+    ) == made.concept.details.get("settings")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write beside ``path``, then rename: whoever reads it sees all of it."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
