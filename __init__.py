@@ -10,5 +10,7 @@ WEB_DIRECTORY = "./js"
 async def comfy_entrypoint() -> Any:
     """Called by ComfyUI once, at its start."""
     from .nodes.registry import VideoMageExtension
+    from .nodes.routes import add_routes
 
+    add_routes()
     return VideoMageExtension()

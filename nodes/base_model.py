@@ -40,8 +40,7 @@ class LoadBase(io.ComfyNode):
                     list(host.MEMORY_MODES),
                     default="auto",
                     tooltip="high: fastest. low: activations are computed again instead of kept; about a "
-                    "third slower, a "
-                    "fraction of the memory. auto: low, but high for the built-in base.",
+                    "third slower, a fraction of the memory. auto: low, but high for the built-in base.",
                 ),
             ],
             outputs=[Base.Output("base_model", display_name="base", tooltip="The loaded base.")],

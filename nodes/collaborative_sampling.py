@@ -60,8 +60,7 @@ class SCSSampler(io.ComfyNode):
             node_id="VideoMage_SCSSampler",
             display_name="SCS Sampler",
             description="Makes a video of your subjects doing your motion: two branches of one model, with the "
-            "subject and "
-            "with the motion LoRA, guide each other (spatial-temporal collaborative sampling).",
+            "subject and with the motion LoRA, guide each other (spatial-temporal collaborative sampling).",
             search_aliases=["videomage", "collaborative sampling"],
             hidden=[io.Hidden.unique_id],
             inputs=[

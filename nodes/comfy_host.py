@@ -270,6 +270,29 @@ def _stop_if_asked() -> None:
 
 # --- the state of trainings, for the page
 
+_live: set[tuple[str, str]] = set()  # (kind, name) of the training that runs
+
+
+@contextlib.contextmanager
+def live_training(kind: str, name: str) -> Iterator[None]:
+    """Inside, the page is told that this training runs; whatever ends it, the page is told that too."""
+    _live.add((kind, name))
+    try:
+        yield
+    finally:
+        _live.discard((kind, name))
+        state = training_state(kind, name)
+        if state is not None:
+            _send("videomage.training", state)
+
+
+def training_state(kind: str, name: str) -> dict[str, Any] | None:
+    """The state of the latest training of that file name, also of one before a restart; None if there was none."""
+    path = state_file(kind, name)
+    if not path.is_file():
+        return None
+    return {**json.loads(path.read_text(encoding="utf-8")), "live": (kind, name) in _live}
+
 
 def state_file(kind: str, name: str) -> Path:
     return training_folder() / f"{name}.{kind}.json"
@@ -297,7 +320,7 @@ def tell_training(
     }
     training_folder().mkdir(parents=True, exist_ok=True)
     write_atomically(state_file(kind, name), json.dumps(state))
-    _send("videomage.training", state)
+    _send("videomage.training", {**state, "live": (kind, name) in _live})
 
 
 def keep_sample(kind: str, name: str, video: torch.Tensor) -> None:

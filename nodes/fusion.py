@@ -16,7 +16,7 @@ from ..videomage_core.run import Run
 from ..videomage_core.stages.fusion import check_subjects, fuse_subjects
 from .comfy_host import HostedBase, computing
 from .lora_files import accepted
-from .pictures import image
+from .pictures import image, lines_of
 from .schema import Base, Lora, advanced, grown, read_settings, schema, settings_inputs, wired
 from .training import TO_LOWER, file_name_input, looks, samples_of, trained, training_outputs, training_result
 
@@ -44,8 +44,7 @@ class FuseSubjects(io.ComfyNode):
                         default="",
                         multiline=True,
                         tooltip="What each subject's LoRA shows, to teach the fused one; a prompt a line, "
-                        "with {subject} "
-                        "for the token. Empty: those that suit the base.",
+                        "with {subject} for the token. Empty: those that suit the base.",
                     )
                 ),
                 advanced(
@@ -53,8 +52,7 @@ class FuseSubjects(io.ComfyNode):
                         "cutmix_prompt",
                         default="",
                         tooltip="A prompt with {subject} that shows it alone on a plain background, to be "
-                        "cut out. Empty: "
-                        "the one that suits the base.",
+                        "cut out. Empty: the one that suits the base.",
                     )
                 ),
             ],
@@ -78,7 +76,7 @@ class FuseSubjects(io.ComfyNode):
         subjects = wired("lora", MOST, inputs)
         check_subjects(subjects)
         prompts = base.preset.prompts
-        lines = tuple(line.strip() for line in teacher_prompts.splitlines() if line.strip())
+        lines = tuple(lines_of(teacher_prompts))
         prompts = replace(prompts, teacher=lines or prompts.teacher, cutmix=cutmix_prompt.strip() or prompts.cutmix)
         with computing(base, TO_LOWER) as backbone:
             parts = [prompts, *(part for concept in subjects for part in concept.parts())]

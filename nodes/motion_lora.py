@@ -38,9 +38,8 @@ class TrainMotion(io.ComfyNode):
                 ),
                 *grown(
                     io.Mask, "mask", SUBJECTS, 0,
-                    "Where subject {i} is: white on it, one mask for each frame of the clip, or a "
-                    "single one for the frame "
-                    "that is cut out. Without masks a single subject on a plain background is found by itself.",
+                    "Where subject {i} is: white on it, one mask for each frame of the clip, or a single one for the "
+                    "frame that is cut out. Without masks a single subject on a plain background is found by itself.",
                 ),
                 io.String.Input(
                     "prompt",
@@ -51,8 +50,7 @@ class TrainMotion(io.ComfyNode):
                     "subjects",
                     default="person, horse",
                     tooltip="Who is seen in the clip, in plain words with commas, in the order of the masks. "
-                    "Their looks "
-                    "are taken out. May be empty where omega is 0.",
+                    "Their looks are taken out. May be empty where omega is 0.",
                 ),
                 file_name_input("my_motion"),
                 *settings_inputs(MotionConfig()),

@@ -48,6 +48,11 @@ def masks(given: list[torch.Tensor]) -> torch.Tensor | None:
     return torch.stack(batches)
 
 
+def lines_of(text: str) -> list[str]:
+    """The lines of a text that are not empty."""
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def folder(text: str, what: str) -> Path | None:
     """A folder that the user typed, or None for nothing; FileNotFoundError if it is not there."""
     if not text.strip():

@@ -24,8 +24,7 @@ class SampleVideo(io.ComfyNode):
             node_id="VideoMage_SampleVideo",
             display_name="Sample Video",
             description="A video of a prompt, with or without LoRAs. With the seed, clip and size of an SCS "
-            "Sampler it begins "
-            "from the same noise, so that the two can be compared.",
+            "Sampler it begins from the same noise, so that the two can be compared.",
             search_aliases=["text to video", "zeroscope"],
             hidden=[io.Hidden.unique_id],
             inputs=[
@@ -38,8 +37,7 @@ class SampleVideo(io.ComfyNode):
                     [MERGED, ALONE, AVERAGED],
                     default=MERGED,
                     tooltip=f"{MERGED}: each with its strength (the paper's 'without SCS'). {ALONE}: no LoRA "
-                    "acts; plain words "
-                    f"stand in the tokens' places. {AVERAGED}: how the paper runs its baselines; "
+                    f"acts; plain words stand in the tokens' places. {AVERAGED}: how the paper runs its baselines; "
                     "strengths do not count.",
                 ),
                 seed_input(),

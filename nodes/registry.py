@@ -6,11 +6,11 @@ from comfy_api.latest import ComfyExtension, io
 
 from .base_model import LoadBase
 from .collaborative_sampling import SCSSampler
+from .examples import ExampleMotion, ExampleSubject
 from .fusion import FuseSubjects
 from .lora_files import LoadLora, LoraInfo, SaveLora
 from .motion_lora import TrainMotion
 from .plain_sampling import SampleVideo
-from .routes import add_routes
 from .sheet import ContactSheet
 from .subject_lora import TrainSubject
 
@@ -25,12 +25,11 @@ NODES: list[type[io.ComfyNode]] = [
     SaveLora,
     LoraInfo,
     ContactSheet,
+    ExampleSubject,
+    ExampleMotion,
 ]
 
 
 class VideoMageExtension(ComfyExtension):
-    async def on_load(self) -> None:
-        add_routes()
-
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return NODES

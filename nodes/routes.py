@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
-import json
 from typing import Any
 
 from aiohttp import web
@@ -39,8 +38,7 @@ def _asked(request: Any) -> tuple[str, str]:
 
 async def training(request: Any) -> web.Response:
     """GET ?kind=&name= -> the state of the latest training with that file name, or null."""
-    path = host.state_file(*_asked(request))
-    return web.json_response(json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None)
+    return web.json_response(host.training_state(*_asked(request)))
 
 
 async def sample(request: Any) -> web.StreamResponse:

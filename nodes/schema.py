@@ -62,7 +62,8 @@ def _widget(field: dataclasses.Field, default: Any) -> io.Input:
         return io.Combo.Input(field.name, list(field.metadata["choices"]), **about)
     if isinstance(default, int):
         step = 8 if field.name in ("height", "width") else 1
-        return io.Int.Input(field.name, min=int(low), max=int(high), step=step, **about)
+        # False, or the page draws a new "seed" after every run, and everything would be trained again.
+        return io.Int.Input(field.name, min=int(low), max=int(high), step=step, control_after_generate=False, **about)
     if isinstance(default, float):
         return io.Float.Input(field.name, min=float(low), max=float(high), step=_step(default), round=False, **about)
     return io.String.Input(field.name, **about)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ..videomage_core.run import Run
 from ..videomage_core.stages.subject_lora import require_token, train_subject
 from .comfy_host import HostedBase, computing
 from .lora_files import accepted
-from .pictures import folder
+from .pictures import folder, lines_of
 from .schema import Base, advanced, read_settings, schema, settings_inputs
 from .training import TO_LOWER, file_name_input, looks, samples_of, trained, training_outputs, training_result
 
@@ -53,14 +54,17 @@ class TrainSubject(io.ComfyNode):
                 ),
                 file_name_input("my_dog"),
                 io.String.Input(
-                    "prompt", default="", tooltip="What the pictures show, with the token. Empty: 'A <token>'."
+                    "prompt",
+                    default="",
+                    multiline=True,
+                    tooltip="What the pictures show, with the token: one line for all of them, or a line for each, "
+                    "which keeps their backgrounds out of the subject. Empty: 'A <token>'.",
                 ),
                 io.String.Input(
                     "images_folder",
                     default="",
                     tooltip="Instead of images: a folder of photos of any sizes on the server's machine. A "
-                    ".txt beside a "
-                    "photo is its own prompt; a transparent background is its mask.",
+                    ".txt beside a photo is its own prompt; a transparent background is its mask.",
                 ),
                 *settings_inputs(SubjectConfig()),
                 advanced(
@@ -68,8 +72,7 @@ class TrainSubject(io.ComfyNode):
                         "auxiliary_folder",
                         default="",
                         tooltip="A folder of other clips with captions (clip.mp4 and clip.txt), from which "
-                        "the model keeps "
-                        "its motion (L_reg). Empty: the base makes them itself.",
+                        "the model keeps its motion (L_reg). Empty: the base makes them itself.",
                     )
                 ),
             ],
@@ -85,8 +88,8 @@ class TrainSubject(io.ComfyNode):
                 require_file_name(file_name)
             if token is not None and superclass is not None:
                 check_token(token, superclass)
-                if prompt:
-                    require_token(prompt, token)
+                for line in lines_of(prompt or ""):
+                    require_token(line, token)
 
         return accepted(check)
 
@@ -106,18 +109,18 @@ class TrainSubject(io.ComfyNode):
     ) -> Any:
         config = base.with_memory(read_settings(SubjectConfig(), widgets))
         with computing(base, TO_LOWER) as backbone:
-            pictures = _pictures(images, masks, folder(images_folder, "images_folder"))
+            pictures = _pictures(images, masks, folder(images_folder, "images_folder"), lines_of(prompt))
             clips_folder = folder(auxiliary_folder, "auxiliary_folder")
             auxiliary = []
             if clips_folder is not None:
                 auxiliary = load_captioned_clips(clips_folder, config.auxiliary_frames, config.height, config.width)
-            parts = [token.lower(), superclass, prompt]
+            parts = [token.lower(), superclass]
             parts += [part for p in pictures for part in (p.pixels, p.mask, p.prompt)]
             parts += [part for clip in auxiliary for part in (clip.pixels, clip.caption)]
 
             def train(at: Path, run: Run) -> Finished:
                 made = train_subject(
-                    backbone, pictures, token, superclass, config, at, prompt=prompt or None, auxiliary=auxiliary,
+                    backbone, pictures, token, superclass, config, at, auxiliary=auxiliary,
                     captions=base.preset.captions, sampling=looks(base, config), run=run, cache=at.parent,
                 )  # fmt: skip
                 assert made.sample is not None
@@ -127,8 +130,10 @@ class TrainSubject(io.ComfyNode):
         return training_result(made, samples_of(made))
 
 
-def _pictures(images: torch.Tensor | None, masks: torch.Tensor | None, source: Path | None) -> list[SubjectImage]:
-    """The pictures that are wired, and those of the folder."""
+def _pictures(
+    images: torch.Tensor | None, masks: torch.Tensor | None, source: Path | None, prompts: list[str]
+) -> list[SubjectImage]:
+    """The pictures of the folder and those that are wired; one prompt is for all that have none, several for each."""
     pictures = load_subject_images(source) if source is not None else []
     if images is not None:
         pixels = pixels_of(images).unbind(1)
@@ -138,4 +143,12 @@ def _pictures(images: torch.Tensor | None, masks: torch.Tensor | None, source: P
         pictures += [SubjectImage(picture, mask) for picture, mask in zip(pixels, given, strict=True)]
     if not pictures:
         raise ValueError("images: got none; wire pictures of the subject to 'images', or name their folder")
-    return pictures
+    if len(prompts) == 1:
+        return [replace(picture, prompt=picture.prompt or prompts[0]) for picture in pictures]
+    if not prompts:
+        return pictures
+    if len(prompts) != len(pictures):
+        raise ValueError(
+            f"prompt: got {len(prompts)} lines for {len(pictures)} pictures; write one line, or one for each"
+        )
+    return [replace(picture, prompt=line) for picture, line in zip(pictures, prompts, strict=True)]

@@ -27,8 +27,7 @@ def file_name_input(default: str) -> io.Input:
         "file_name",
         default=default,
         tooltip="The LoRA is saved as models/loras/videomage/<file_name>.safetensors; with a number behind "
-        "it if another "
-        "LoRA has that name. The same inputs give the finished file again, without training.",
+        "it if another LoRA has that name. The same inputs give the finished file again, without training.",
     )
 
 
@@ -65,7 +64,8 @@ def trained(
     folder = folder_of(host.training_folder(), file_name, config, kind, mark, *parts)
     made = finished(folder, config.steps)
     if made is None:
-        made = keep(folder, train(folder, run))
+        with host.live_training(kind, file_name):
+            made = keep(folder, train(folder, run))
     if "sample" in made.videos:
         host.keep_sample(kind, file_name, made.videos["sample"])
     saved = publish(made, host.loras_folder(), file_name)

@@ -1,0 +1,43 @@
+// Numbered inputs (lora_1, mask_1 ...) grow as they are wired, and shrink again: one free input is always shown.
+import { app } from "../../scripts/app.js";
+
+// Of each node: the inputs' prefix, and how many are always shown.
+const GROWING = {
+  VideoMage_FuseSubjects: ["lora_", 2],
+  VideoMage_SampleVideo: ["lora_", 1],
+  VideoMage_TrainMotion: ["mask_", 1],
+  VideoMage_ContactSheet: ["row_", 2],
+};
+
+app.registerExtension({
+  name: "VideoMage.GrowingInputs",
+  nodeCreated(node) {
+    if (!(node.comfyClass in GROWING)) return;
+    const [prefix, least] = GROWING[node.comfyClass];
+    const all = node.inputs.filter(({ name }) => name.startsWith(prefix)).map(({ name, type, shape }) => ({ name, type, shape }));
+    const sync = () => grow(node, prefix, least, all);
+    sync();
+    after(node, "onConfigure", sync);
+    after(node, "onConnectionsChange", () => {
+      if (!app.configuringGraph) queueMicrotask(sync);
+    });
+  },
+});
+
+function grow(node, prefix, least, all) {
+  const shown = () => node.inputs.map(({ name }, at) => ({ name, at })).filter(({ name }) => name.startsWith(prefix));
+  const last = Math.max(-1, ...shown().map(({ at }, number) => (node.isInputConnected(at) ? number : -1)));
+  const wanted = Math.min(all.length, Math.max(least, last + 2));
+  while (shown().length > wanted) node.removeInput(shown().at(-1).at); // wired ones come before
+  for (const { name, type, shape } of all.slice(shown().length, wanted)) node.addInput(name, type, { shape });
+  node.setDirtyCanvas?.(true, true);
+}
+
+function after(node, method, then) {
+  const before = node[method];
+  node[method] = function (...given) {
+    const result = before?.apply(this, given);
+    then();
+    return result;
+  };
+}

@@ -1,0 +1,66 @@
+"""The pictures and the clip that come with the pack, so that a first run needs nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from ..videomage_core.data.examples import load_motion_clip, load_subject_images
+from ..videomage_core.demo import CLIP_PROMPT, EXAMPLES, PERFORMERS, SUBJECTS
+from .pictures import image
+from .schema import schema
+
+CLIP_FRAMES = 8
+
+
+class ExampleSubject(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="VideoMage_ExampleSubject",
+            display_name="Example Subject",
+            description="Four pictures of a character that comes with the pack and that the built-in base has never "
+            "seen. For your own subject, wire a Load Image instead.",
+            inputs=[io.Combo.Input("subject", list(SUBJECTS), default=SUBJECTS[0], tooltip="Which character.")],
+            outputs=[
+                io.Image.Output("images", display_name="images", tooltip="Its pictures."),
+                io.String.Output(
+                    "prompts", display_name="prompts", tooltip="What each shows, a line each, for Train Subject LoRA."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, subject: str) -> Any:
+        pictures = load_subject_images(EXAMPLES / subject)
+        pixels = torch.stack([picture.pixels for picture in pictures], dim=1)  # N x [3,H,W] -> [3,N,H,W]
+        return io.NodeOutput(image(pixels), "\n".join(picture.prompt or "" for picture in pictures))
+
+
+class ExampleMotion(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="VideoMage_ExampleMotion",
+            display_name="Example Motion",
+            description="A clip that comes with the pack: a pig is riding a cat, which the built-in base has never "
+            "seen anybody do. For your own motion, wire a Load Video instead.",
+            outputs=[
+                io.Image.Output("frames", display_name="frames", tooltip="The clip's frames."),
+                *(
+                    io.Mask.Output(f"mask_{who}", display_name=who, tooltip=f"Where the {who} is.")
+                    for who in PERFORMERS
+                ),
+                io.String.Output("prompt", display_name="prompt", tooltip="What happens in it."),
+                io.String.Output("subjects", display_name="subjects", tooltip="Who performs it, as in the masks."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls) -> Any:
+        folder = EXAMPLES / "riding"
+        clip = load_motion_clip(folder / "clip", {name: folder / name for name in PERFORMERS}, CLIP_FRAMES)
+        assert clip.masks is not None
+        return io.NodeOutput(image(clip.pixels), *clip.masks, CLIP_PROMPT, ", ".join(PERFORMERS))

@@ -1,0 +1,63 @@
+"""These tests start a real ComfyUI; `make test-comfyui` has the environment for it."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from page import Page, find_chromium, read_workflow
+from server import PACK, Server, find_comfyui
+
+WORKFLOWS = sorted((PACK / "workflows").glob("*.json"))
+EMOJI_BASE = PACK / "videomage_core" / "assets" / "emoji_base"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    reason = None
+    if find_comfyui() is None:
+        reason = "no ComfyUI found: set COMFYUI_PATH, or put one at ~/ComfyUI"
+    elif importlib.util.find_spec("comfyui_frontend_package") is None:
+        reason = "ComfyUI's requirements are not installed here: run `make test-comfyui`"
+    for item in items:
+        if Path(__file__).parent in item.path.parents and reason:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def new_home(folder: Path) -> Path:
+    """A ComfyUI folder with a base at ZeroScope's name: the built-in one, which has its layout."""
+    target = folder / "models" / "diffusers" / "zeroscope_v2_576w"
+    if not target.exists():
+        shutil.copytree(EMOJI_BASE, target)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(new_home(tmp_path_factory.mktemp("comfyui"))).start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def page(server: Server) -> Iterator[Page]:
+    if find_chromium() is None:
+        pytest.skip("no Chromium found: install Debian's chromium to test the page")
+    with Page(server.url) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def prompts(page: Page) -> dict[str, dict[str, Any]]:
+    """Each shipped workflow as the page would queue it, by the workflow's title."""
+    found = {}
+    for path in WORKFLOWS:
+        page.load(read_workflow(path))
+        found[path.stem] = page.prompt()
+    return found

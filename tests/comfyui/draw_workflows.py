@@ -1,0 +1,429 @@
+"""Draw the shipped workflows in ComfyUI's own page and save what it saves; write the English locale file.
+
+    make workflows
+
+A workflow is a list of columns of nodes, read from left to right.  Whoever changes a node's inputs
+draws them anew.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+from english_locale import english
+from page import Page
+from server import PACK, Server
+
+EMOJI = "emoji base (built in)"
+ZEROSCOPE = "zeroscope_v2_576w"
+QUICK_SUBJECT = {"steps": 120, "auxiliary_clips": 4, "sample_every": 60}
+QUICK_MOTION = {"steps": 120, "inversion_steps": 100, "sample_every": 60}
+QUICK_FUSION = {"steps": 40, "teacher_videos": 2, "cutmix_videos": 1}
+PROMPT = "a <dog> is riding a <panda> on grass"
+CLIP_PROMPT = "a pig is riding a cat on a plain background"
+
+
+@dataclass
+class Node:
+    """A node to draw: inputs by name, each the name and output of another node of the workflow."""
+
+    name: str
+    type: str
+    wires: dict[str, tuple[str, str]] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    stage: str = ""  # whose settings that suit the base it gets
+    title: str = ""
+    height: int = 0
+
+
+@dataclass
+class Workflow:
+    """Columns (title, nodes), from left to right; neighbours of one title share a frame, without one there is none."""
+
+    title: str
+    base: str
+    columns: list[tuple[str, list[Node]]]
+
+
+def note(text: str, height: int = 330) -> Node:
+    return Node("note", "MarkdownNote", values={"": text}, title="Read me", height=height)
+
+
+def base(name: str) -> Node:
+    return Node("base", "VideoMage_LoadBase", values={"base": name})
+
+
+BASE = {"base": ("base", "base")}
+
+
+def train_subject(name: str, more: dict[str, Any]) -> Node:
+    values = {"token": f"<{name}>", "superclass": name, "file_name": name, **more}
+    wires = {**BASE, "images": (f"{name} pictures", "images"), "prompt": (f"{name} pictures", "prompts")}
+    return Node(f"train {name}", "VideoMage_TrainSubject", wires, values, "subject", f"Train Subject LoRA: {name}")
+
+
+def pictures(name: str) -> Node:
+    return Node(
+        f"{name} pictures", "VideoMage_ExampleSubject", values={"subject": name}, title=f"Example Subject: {name}"
+    )
+
+
+def train_motion(more: dict[str, Any]) -> Node:
+    wires = {
+        **BASE, "clip": ("clip", "frames"), "mask_1": ("clip", "pig"), "mask_2": ("clip", "cat"),
+        "prompt": ("clip", "prompt"), "subjects": ("clip", "subjects"),
+    }  # fmt: skip
+    return Node("train riding", "VideoMage_TrainMotion", wires, {"file_name": "riding", **more}, "motion")
+
+
+CLIP = Node("clip", "VideoMage_ExampleMotion")
+
+
+def load(name: str) -> Node:
+    file = f"videomage/{name}.safetensors"
+    return Node(name, "VideoMage_LoadLora", values={"lora_name": file}, title=f"Load VideoMage LoRA: {name}")
+
+
+def fuse(dog: tuple[str, str], panda: tuple[str, str], more: dict[str, Any]) -> Node:
+    wires = {**BASE, "lora_1": dog, "lora_2": panda}
+    return Node("fused", "VideoMage_FuseSubjects", wires, {"file_name": "dog_and_panda", **more}, "fusion")
+
+
+def scs(subject: tuple[str, str], motion: tuple[str, str], **more: Any) -> Node:
+    wires = {**BASE, "subject": subject, "motion": motion, "clip": ("clip", "frames")}
+    values = {"prompt": PROMPT, "control_after_generate": "fixed", **more}
+    return Node("made", "VideoMage_SCSSampler", wires, values, "collaborative")
+
+
+def sample(name: str, loras: list[tuple[str, str]], prompt: str, title: str = "", **more: Any) -> Node:
+    wires = {**BASE, **{f"lora_{i + 1}": lora for i, lora in enumerate(loras)}}
+    wires |= {"clip": ("clip", "frames")} if more.pop("with_clip", False) else {}
+    values = {"prompt": prompt, "control_after_generate": "fixed", **more}
+    return Node(name, "VideoMage_SampleVideo", wires, values, "sampling", title)
+
+
+def enlarged(source: tuple[str, str], prefix: str) -> list[Node]:
+    """Save the built-in base's 48 pixels large enough to see."""
+    return [
+        Node("large", "ImageScaleBy", {"image": source}, {"upscale_method": "nearest-exact", "scale_by": 8.0}),
+        Node("video", "CreateVideo", {"images": ("large", "IMAGE")}, {"fps": 8.0}),
+        Node("save", "SaveVideo", {"video": ("video", "VIDEO")}, {"filename_prefix": f"videomage/{prefix}"}),
+    ]
+
+
+def sheet(rows: list[tuple[str, str]], labels: list[str]) -> Node:
+    wires = {f"row_{i + 1}": row for i, row in enumerate(rows)}
+    return Node("sheet", "VideoMage_ContactSheet", wires, {"labels": "\n".join(labels), "scale": 3})
+
+
+def preview(name: str, source: tuple[str, str], title: str) -> Node:
+    return Node(name, "PreviewImage", {"images": source}, title=title, height=220)
+
+
+FIRST = Workflow(
+    "1 First run",
+    EMOJI,
+    [
+        (
+            "",
+            [
+                note(
+                    "# A first video\n\nPress **Run**. In a few minutes on a CPU this learns a dog and a panda from "
+                    "four pictures each, and *riding* from a clip of a pig on a cat; then the dog rides the panda.\n\n"
+                    "Nothing is downloaded: it runs on a tiny model that comes with the pack (8 frames of 48x48 "
+                    "pixels).\n\n**Shrunk to be quick**: training steps (300 → 120, fusion 150 → 40), inversion steps, "
+                    "auxiliary clips and teacher videos. With fewer steps the look and the motion are rougher.\n\n"
+                    "**To change**: the prompt and the seed of SCS Sampler. What is trained already is not trained "
+                    "again. The LoRA files are in models/loras/videomage.",
+                    470,
+                ),
+                base(EMOJI),
+            ],
+        ),
+        ("What to learn from", [pictures("dog"), pictures("panda"), CLIP]),
+        ("Learn the subjects", [train_subject("dog", QUICK_SUBJECT)]),
+        ("Learn the subjects", [train_subject("panda", QUICK_SUBJECT)]),
+        ("Learn the motion", [train_motion(QUICK_MOTION)]),
+        ("Put the subjects together", [fuse(("train dog", "LoRA"), ("train panda", "LoRA"), QUICK_FUSION)]),
+        ("Make the video", [scs(("fused", "LoRA"), ("train riding", "LoRA"))]),
+        (
+            "See it",
+            [
+                *enlarged(("made", "frames"), "first_run"),
+                sheet(
+                    [("dog pictures", "images"), ("panda pictures", "images"), ("clip", "frames"), ("made", "frames")],
+                    ["the dog", "the panda", "the clip", PROMPT],
+                ),
+            ],
+        ),
+    ],
+)
+
+SUBJECT = Workflow(
+    "2 Train a subject",
+    EMOJI,
+    [
+        (
+            "",
+            [
+                note(
+                    "# Learn a subject\n\nFrom 3 to 5 pictures of one character or thing. **Your own**: put *Load "
+                    "Image* in the place of *Example Subject*, or type a folder of photos into *images_folder*; "
+                    "give it a **token** of its own, e.g. `<my_cat>`, and say in *superclass* what it is.\n\n"
+                    "Change of base? Press *use the settings that suit the base* on each node.\n\nThe LoRA is saved "
+                    "as models/loras/videomage/dog.safetensors: that file is all that others need."
+                ),
+                base(EMOJI),
+            ],
+        ),
+        ("What to learn from", [pictures("dog")]),
+        ("Learn it", [train_subject("dog", {"sample_every": 100})]),
+        (
+            "Try it",
+            [
+                sample("tried", [("train dog", "LoRA")], "a <dog> is walking to the right on grass"),
+                Node("about", "VideoMage_LoraInfo", {"lora": ("train dog", "LoRA")}),
+            ],
+        ),
+        (
+            "See it",
+            [*enlarged(("tried", "frames"), "subject"), preview("seen", ("train dog", "samples"), "Sample at the end")],
+        ),
+    ],
+)
+
+MOTION = Workflow(
+    "3 Train a motion",
+    EMOJI,
+    [
+        (
+            "",
+            [
+                note(
+                    "# Learn a motion\n\nFrom one clip, without the looks of who performs it. **Your own**: put "
+                    "*Load Video* in the place of *Example Motion*; write in *prompt* what happens, in *subjects* who "
+                    "does it, and wire a mask for each (white on the subject; one frame of it is enough).\n\n"
+                    "omega is how strongly the performers' looks are taken out.\n\nThe LoRA is saved as "
+                    "models/loras/videomage/riding.safetensors."
+                ),
+                base(EMOJI),
+            ],
+        ),
+        ("What to learn from", [CLIP]),
+        ("Learn it", [train_motion({"sample_every": 100})]),
+        (
+            "Try it on others",
+            [sample("tried", [("train riding", "LoRA")], "a frog is riding a dog on grass", with_clip=True)],
+        ),
+        (
+            "See it",
+            [
+                *enlarged(("tried", "frames"), "motion"),
+                sheet([("clip", "frames"), ("tried", "frames")], ["clip", "tried"]),
+            ],
+        ),
+    ],
+)
+
+COMPOSE = Workflow(
+    "4 Fuse and compose",
+    EMOJI,
+    [
+        (
+            "",
+            [
+                note(
+                    "# From saved LoRAs to a video\n\nChoose two or more subjects and a motion from models/loras. The "
+                    "files named here are made by *1 First run* (or 2 and 3): run that before, or choose your own.\n\n"
+                    "Fuse takes 2 to 8 subjects: a new input appears as the last one is wired. For a single subject, "
+                    "wire its LoRA to SCS Sampler without Fuse.\n\nName every subject's token in the prompt; the text "
+                    "under it says what is missing."
+                ),
+                base(EMOJI),
+            ],
+        ),
+        ("Your LoRAs", [load("dog"), load("panda"), load("riding"), CLIP]),
+        ("Put the subjects together", [fuse(("dog", "LoRA"), ("panda", "LoRA"), {})]),
+        ("Make the video", [scs(("fused", "LoRA"), ("riding", "LoRA"))]),
+        (
+            "See it",
+            [
+                *enlarged(("made", "frames"), "composed"),
+                preview("looked", ("made", "attention overlays"), "Where each token looked"),
+            ],
+        ),
+    ],
+)
+
+PAPER = Workflow(
+    "5 The paper's settings on ZeroScope",
+    ZEROSCOPE,
+    [
+        (
+            "",
+            [
+                note(
+                    "# The paper's settings\n\nFor **ZeroScope v2 576w** (cerspense/zeroscope_v2_576w on Hugging Face; "
+                    "licence CC-BY-NC-4.0: not for commercial use). Copy its whole folder, with unet, vae, "
+                    "text_encoder, tokenizer and scheduler, to models/diffusers/zeroscope_v2_576w and refresh.\n\n"
+                    "Needs a GPU; if memory runs out, set *memory* of Load Video Base to low.\n\n**Put your own "
+                    "photos and clip** in the places of the examples: *Load Image* or a folder, *Load Video*, and a "
+                    "mask for each performer. The settings are the paper's: 24 frames of 576x320, 300 steps, rank 4, "
+                    "lambda1 0.25, omega 0.5, lambda2 0.6, tau 15, alpha 10000, beta 0.3.",
+                    470,
+                ),
+                base(ZEROSCOPE),
+            ],
+        ),
+        ("What to learn from", [pictures("dog"), pictures("panda"), CLIP]),
+        ("Learn the subjects", [train_subject("dog", {"file_name": "zeroscope_dog"})]),
+        ("Learn the subjects", [train_subject("panda", {"file_name": "zeroscope_panda"})]),
+        ("Learn the motion", [train_motion({"file_name": "zeroscope_riding"})]),
+        ("Put the subjects together", [fuse(("train dog", "LoRA"), ("train panda", "LoRA"),
+                                            {"file_name": "zeroscope_dog_and_panda"})]),
+        ("Make the video", [scs(("fused", "LoRA"), ("train riding", "LoRA"))]),
+        ("See it", [Node("save", "SaveVideo", {"video": ("made", "video")}, {"filename_prefix": "videomage/zeroscope"}),
+                    preview("looked", ("made", "attention overlays"), "Where each token looked")]),
+    ],
+)  # fmt: skip
+
+_BOTH = [("dog_and_panda", "LoRA"), ("riding", "LoRA")]
+COMPARE = Workflow(
+    "6 Compare",
+    EMOJI,
+    [
+        (
+            "",
+            [
+                note(
+                    "# The same noise, three ways\n\nSCS Sampler beside all LoRAs in one model (*without SCS*) and "
+                    "the base alone. All begin from the same start noise: the same seed, clip, size and frames on "
+                    "each. Change the seed on all three together.\n\nThe files named here are made by *1 First run*."
+                ),
+                base(EMOJI),
+            ],
+        ),
+        ("Your LoRAs", [load("dog_and_panda"), load("riding"), CLIP]),
+        ("With SCS", [scs(*_BOTH)]),
+        (
+            "Without",
+            [
+                sample("merged", _BOTH, PROMPT, "Sample Video: all LoRAs in one model", with_clip=True),
+                sample("alone", _BOTH, PROMPT, "Sample Video: the base alone", with_clip=True, method="the base alone"),
+            ],
+        ),
+        (
+            "See them",
+            [
+                sheet(
+                    [("made", "frames"), ("merged", "frames"), ("alone", "frames")],
+                    ["SCS", "all LoRAs in one model", "the base alone"],
+                ),
+                *enlarged(("made", "frames"), "compared"),
+            ],
+        ),
+    ],
+)
+
+WORKFLOWS = [FIRST, SUBJECT, MOTION, COMPOSE, PAPER, COMPARE]
+
+_DRAW = """async ({columns, settings}) => {
+  const made = {};
+  const gap = 60, top = 120;
+  const frames = [];
+  let x = 0;
+  for (const [title, nodes] of columns) {
+    let y = top, width = 0;
+    const own = [];
+    for (const wish of nodes) {
+      const node = LiteGraph.createNode(wish.type);
+      if (!node) throw new Error(`no node type ${wish.type}`);
+      if (wish.title) node.title = wish.title;
+      app.graph.add(node);
+      const values = {...(wish.stage ? settings[wish.stage] : {}), ...wish.values};
+      for (const [name, value] of Object.entries(values)) {
+        const widget = name ? node.widgets.find(w => w.name === name) : node.widgets[0];
+        if (!widget && wish.values[name] !== undefined) throw new Error(`${wish.type} has no ${name}`);
+        if (widget) widget.value = value;
+      }
+      for (const [input, [from, output]] of Object.entries(wish.wires)) {
+        const source = made[from];
+        const slot = source.outputs.findIndex(o => o.name === output);
+        const target = node.inputs.findIndex(i => i.name === input);
+        if (slot < 0 || target < 0) throw new Error(`no wire ${from}.${output} -> ${wish.type}.${input}`);
+        source.connect(slot, node, target);
+        await new Promise(done => setTimeout(done, 30));
+      }
+      made[wish.name] = node;
+      own.push([node, wish]);
+    }
+    await new Promise(done => setTimeout(done, 700));
+    for (const [node, wish] of own) {
+      const least = node.computeSize();
+      node.setSize([Math.max(least[0], 320), Math.max(least[1], wish.height)]);
+      node.pos = [x, y];
+      y += node.size[1] + gap;
+      width = Math.max(width, node.size[0]);
+    }
+    const before = frames.at(-1);
+    if (title && before?.title === title) {
+      before.size = [x - 20 + width + 40 - before.pos[0], Math.max(before.size[1], y - gap - top + 120)];
+    } else if (title) {
+      const frame = new LiteGraph.LGraphGroup(title);
+      frame.pos = [x - 20, top - 90];
+      frame.size = [width + 40, y - gap - top + 120];
+      frames.push(frame);
+    }
+    x += width + 90;
+  }
+  for (const frame of frames) app.graph.add(frame);
+  const saved = app.graph.serialize();
+  saved.extra = {};
+  return saved;
+}"""
+
+
+def draw(page: Page, workflow: Workflow) -> dict[str, Any]:
+    page.clear()
+    address = "/videomage/presets?base=" + (workflow.base if workflow.base == EMOJI else "")
+    settings = page.run(
+        "async (address) => { const a = await app.api.fetchApi(address); return a.ok ? a.json() : {}; }", address
+    )
+    columns = [(title, [vars(node) for node in nodes]) for title, nodes in workflow.columns]
+    return dict(page.run(_DRAW, {"columns": columns, "settings": settings}))
+
+
+def write_english(server: Server) -> None:
+    own = {name: about for name, about in server.get("/object_info").items() if name.startswith("VideoMage_")}
+    path = PACK / "locales" / "en" / "nodeDefs.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(english(own), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def main() -> None:
+    only = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as home:
+        server = Server(Path(home)).start()
+        try:
+            write_english(server)
+            with Page(server.url) as page:
+                for workflow in WORKFLOWS:
+                    if only and workflow.title[0] not in only:
+                        continue
+                    saved = draw(page, workflow)
+                    path = PACK / "workflows" / f"{workflow.title}.json"
+                    path.write_text(json.dumps(saved, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+                    page.picture(Path("outputs") / "workflows" / f"{workflow.title}.png")
+                    print(f"drew {path.name}: {len(saved['nodes'])} nodes; errors: {page.errors}")
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()

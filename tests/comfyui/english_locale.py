@@ -1,0 +1,28 @@
+"""The English locale file: what the nodes say of themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def inputs_of(about: dict[str, Any]) -> dict[str, Any]:
+    return {**about["input"].get("required", {}), **about["input"].get("optional", {})}
+
+
+def english(info: dict[str, Any]) -> dict[str, Any]:
+    """The English locale file of these nodes."""
+    return {
+        name: {
+            "display_name": about["display_name"],
+            "description": about["description"],
+            "inputs": {
+                key: {"name": key.replace("_", " "), "tooltip": spec[1]["tooltip"]}
+                for key, spec in inputs_of(about).items()
+            },
+            "outputs": {
+                str(i): {"name": said, "tooltip": tip}
+                for i, (said, tip) in enumerate(zip(about["output_name"], about["output_tooltips"], strict=True))
+            },
+        }
+        for name, about in info.items()
+    }

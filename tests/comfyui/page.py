@@ -1,0 +1,109 @@
+"""ComfyUI's page in a headless Chromium: what a user sees, and the most faithful way from workflow to prompt."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def find_chromium() -> str | None:
+    return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+class Page:
+    """One browser window on a server's page; a context manager."""
+
+    def __init__(self, url: str, width: int = 1600, height: int = 1000) -> None:
+        self.url, self.size = url, {"width": width, "height": height}
+        self.errors: list[str] = []
+
+    def __enter__(self) -> Page:
+        from playwright.sync_api import sync_playwright
+
+        self._profile = tempfile.mkdtemp(prefix="videomage-page-")
+        self._playwright = sync_playwright().start()
+        self._browser = self._playwright.chromium.launch_persistent_context(
+            self._profile, executable_path=find_chromium(), args=OPTIONS, headless=True, viewport=self.size
+        )
+        self.page = self._browser.pages[0]
+        self.page.on("pageerror", self._note_error)
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._browser.close()
+        self._playwright.stop()
+        shutil.rmtree(self._profile, ignore_errors=True)
+
+    def _note_error(self, error: Any) -> None:
+        if "/extensions/" in (error.stack or ""):  # those of ComfyUI's own page are not ours
+            self.errors.append(f"{error}\n{error.stack}")
+
+    def open(self) -> None:
+        """Load the page, or load it anew, and wait until the graph is there."""
+        settings = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False}
+        self.page.request.post(f"{self.url}/settings", data=settings)
+        self.page.goto(self.url, timeout=120_000)
+        self.page.wait_for_function("window.app?.graph && window.app.extensionManager", timeout=120_000)
+        self.page.wait_for_timeout(1500)  # the page opens its own default workflow last
+
+    def run(self, script: str, argument: Any = None) -> Any:
+        """The value of a JavaScript function of one argument, awaited."""
+        return self.page.evaluate(script, argument)
+
+    def clear(self) -> None:
+        self.load({"last_node_id": 0, "last_link_id": 0, "nodes": [], "links": [], "version": 0.4})
+
+    def load(self, workflow: dict[str, Any]) -> None:
+        self.run("async (workflow) => { await app.loadGraphData(workflow); }", workflow)
+        self.page.wait_for_timeout(500)
+
+    def prompt(self) -> dict[str, Any]:
+        """The open workflow as the page would queue it."""
+        return dict(self.run("async () => (await app.graphToPrompt()).output"))
+
+    def missing(self) -> list[str]:
+        """Types of nodes that the page does not know: it shows them red."""
+        return list(
+            self.run("() => app.graph.nodes.filter(n => !LiteGraph.registered_node_types[n.type]).map(n => n.type)")
+        )
+
+    def picture(self, path: Path, fit: bool = True) -> Path:
+        """A screenshot, the whole workflow in sight."""
+        if fit:
+            self.run(_FIT)
+            self.page.wait_for_timeout(700)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=str(path))
+        return path
+
+
+_FIT = """() => {
+  const boxes = app.graph.nodes.map(n => [n.pos[0], n.pos[1] - 40, n.pos[0] + n.size[0], n.pos[1] + n.size[1]]);
+  if (!boxes.length) return;
+  const [left, top] = [0, 1].map(i => Math.min(...boxes.map(b => b[i])));
+  const [right, bottom] = [2, 3].map(i => Math.max(...boxes.map(b => b[i])));
+  const view = app.canvas.canvas.getBoundingClientRect();
+  const scale = Math.min(1.5, 0.92 * view.width / (right - left), 0.86 * view.height / (bottom - top));
+  app.canvas.ds.scale = scale;
+  app.canvas.ds.offset[0] = -left + (view.width / scale - (right - left)) / 2;
+  app.canvas.ds.offset[1] = -top + (view.height / scale - (bottom - top)) / 2 + 20;
+  app.canvas.setDirty(true, true);
+}"""
+
+
+def read_workflow(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8")))

@@ -1,0 +1,73 @@
+"""Every shipped workflow, converted by the page itself and run to its end with few steps."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from page import Page, read_workflow
+from PIL import Image
+from prompts import Prompt, with_few_steps
+from server import PACK, Server
+
+WORKFLOWS = sorted((PACK / "workflows").glob("*.json"))
+# Those that begin from LoRA files come after the one that makes the files.
+TITLES = [path.stem for path in WORKFLOWS]
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_opens_whole_and_reads_from_left_to_right(page: Page, title: str) -> None:
+    workflow = read_workflow(PACK / "workflows" / f"{title}.json")
+    page.load(workflow)
+    assert page.missing() == []
+    assert page.errors == []
+    places = {node["id"]: node["pos"][0] for node in workflow["nodes"]}
+    backwards = [link for link in workflow["links"] if places[link[1]] > places[link[3]]]
+    assert backwards == []
+    assert [group["title"] for group in workflow["groups"]]
+    assert any(node["type"] == "MarkdownNote" for node in workflow["nodes"])
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_runs_to_its_end_and_gives_a_video(server: Server, prompts: dict[str, Prompt], title: str) -> None:
+    prompt = with_few_steps(prompts[title])
+    outputs = server.run(prompt)
+    videos = [shown for said in outputs.values() for shown in said.get("images", []) if said.get("animated")]
+    assert videos
+    for shown in videos:
+        assert_a_picture_of_something(frames_of(server.file(shown)))
+
+
+def test_the_paper_workflow_has_the_papers_settings(prompts: dict[str, Prompt]) -> None:
+    prompt = next(prompt for title, prompt in prompts.items() if title.startswith("5"))
+    settings: dict[str, Any] = {}
+    for node in prompt.values():
+        settings |= {(node["class_type"][10:], name): value for name, value in node["inputs"].items()}
+    expected = {
+        ("LoadBase", "base"): "zeroscope_v2_576w", ("TrainSubject", "steps"): 300, ("TrainSubject", "lambda1"): 0.25,
+        ("TrainSubject", "rank"): 4, ("TrainMotion", "steps"): 300, ("TrainMotion", "omega"): 0.5,
+        ("FuseSubjects", "lambda2"): 0.6, ("SCSSampler", "tau"): 15, ("SCSSampler", "alpha"): 1e4,
+        ("SCSSampler", "clip_share"): 0.3, ("SCSSampler", "frames"): 24, ("SCSSampler", "width"): 576,
+        ("SCSSampler", "height"): 320, ("SCSSampler", "steps"): 50, ("SCSSampler", "guidance_scale"): 9.0,
+    }  # fmt: skip
+    assert {key: settings[key] for key in expected} == expected
+
+
+def frames_of(video: bytes) -> np.ndarray:
+    """[F, H, W, 3] in 0..255 of a video file."""
+    import av
+
+    with av.open(io.BytesIO(video)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def assert_a_picture_of_something(frames: np.ndarray) -> None:
+    """Neither one colour nor noise: in noise, neighbours differ as much as far pixels do."""
+    assert len(frames) == 8
+    small = np.stack([np.asarray(Image.fromarray(f).resize((48, 48), Image.Resampling.BOX)) for f in frames]) / 255.0
+    spread = small.std(axis=(1, 2)).mean()
+    neighbours = np.abs(np.diff(small, axis=2)).mean()
+    assert spread > 0.03, "one colour"
+    assert neighbours < 0.6 * spread, "noise"
