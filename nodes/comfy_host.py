@@ -40,7 +40,9 @@ def _base_folders() -> dict[str, Path]:
     found: dict[str, Path] = {}
     for root in folder_paths.get_folder_paths("diffusers"):
         if Path(root).is_dir():
-            for config in sorted(Path(root).glob("**/unet/config.json")):
+            # Not "**", which passes linked folders by; three deep, as a hub's cache is.
+            depths = ("*", "*/*", "*/*/*")
+            for config in sorted(c for depth in depths for c in Path(root).glob(f"{depth}/unet/config.json")):
                 folder = config.parent.parent
                 if is_base_folder(folder):
                     found.setdefault(folder.relative_to(root).as_posix(), folder)

@@ -32,19 +32,19 @@ def contact_sheet(rows: Sequence[torch.Tensor], labels: Sequence[str], scale: in
     font = ImageFont.load_default(FONT_SIZE)
     strips = [strip(video, scale) for video in rows]
     words = [word for label in labels for word in label.split()]
-    width = max(*(strip.width for strip in strips), *(int(font.getlength(word)) + 1 for word in words), 1)
+    width = max(*(row.width for row in strips), *(int(font.getlength(word)) + 1 for word in words), 1)
     texts = [_broken(label, font, width) for label in labels]
     ruler = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     tall = ["\n".join("Ag" for _ in text.split("\n")) for text in texts]  # of one height, whatever the letters
     heights = [int(ruler.multiline_textbbox((0, 0), text, font=font)[3]) + GAP for text in tall]
 
-    height = sum(heights) + sum(strip.height for strip in strips) + MARGIN * (len(strips) + 1)
+    height = sum(heights) + sum(row.height for row in strips) + MARGIN * (len(strips) + 1)
     sheet = Image.new("RGB", (width + 2 * MARGIN, height), PAPER)
     pen, y = ImageDraw.Draw(sheet), MARGIN
-    for strip, text, text_height in zip(strips, texts, heights, strict=True):
+    for row, text, text_height in zip(strips, texts, heights, strict=True):
         pen.multiline_text((MARGIN, y), text, fill=INK, font=font)
-        sheet.paste(strip, (MARGIN, y + text_height))
-        y += text_height + strip.height + MARGIN
+        sheet.paste(row, (MARGIN, y + text_height))
+        y += text_height + row.height + MARGIN
     return sheet
 
 

@@ -1,0 +1,197 @@
+"""A small ComfyUI: what the nodes touch of it, so that they are tested where there is none.
+
+It has the shapes of the real thing (``comfy_api.latest``, folders, memory, progress); the tests in
+``tests/comfyui`` meet the real one.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import torch
+
+
+class Interrupted(Exception):
+    """ComfyUI's InterruptProcessingException."""
+
+
+class OutOfMemory(Exception):
+    """torch's out-of-memory error, as ComfyUI names it."""
+
+
+class Input:
+    def __init__(self, id: str, *positional: Any, **about: Any) -> None:
+        self.id, self.positional, self.about, self.extra_dict = id, positional, about, {}
+        self.optional = about.get("optional", False)
+
+
+class Output:
+    def __init__(self, id: str | None = None, **about: Any) -> None:
+        self.id, self.about = id, about
+
+
+class Hidden(str, Enum):
+    unique_id = "UNIQUE_ID"
+
+
+@dataclass
+class Schema:
+    """The fields of core 0.3.64: a node that passes others fails there, and here."""
+
+    node_id: str
+    display_name: str | None = None
+    category: str = "sd"
+    inputs: list[Any] = field(default_factory=list)
+    outputs: list[Any] = field(default_factory=list)
+    hidden: list[Any] = field(default_factory=list)
+    description: str = ""
+    is_input_list: bool = False
+    is_output_node: bool = False
+    is_deprecated: bool = False
+    is_experimental: bool = False
+    is_api_node: bool = False
+    not_idempotent: bool = False
+    enable_expand: bool = False
+
+
+class NodeOutput:
+    def __init__(self, *result: Any, ui: Any = None) -> None:
+        self.result, self.ui = result, ui
+
+
+class ComfyNode:
+    hidden = SimpleNamespace(unique_id="7")
+
+
+class ComfyExtension:
+    pass
+
+
+@dataclass
+class VideoComponents:
+    images: torch.Tensor
+    frame_rate: Any
+
+
+class Video:
+    def __init__(self, components: VideoComponents) -> None:
+        self.components = components
+
+    def get_components(self) -> VideoComponents:
+        return self.components
+
+
+class ModelPatcher:
+    def __init__(self, model: Any, load_device: Any, offload_device: Any) -> None:
+        self.model, self.load_device, self.offload_device = model, load_device, offload_device
+
+
+class Host:
+    """What the stub remembers: interrupts asked for, progress told, events sent, models loaded."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.interrupt_at: int | None = None  # the number of progress calls after which the user presses cancel
+        self.progress: list[tuple[int, int, Any]] = []
+        self.events: list[tuple[str, Any]] = []
+        self.routes: dict[str, Any] = {}
+        self.loaded: list[Any] = []
+        self.freed = False
+
+    def folders(self, kind: str) -> list[str]:
+        return [str(self.home / "models" / kind)]
+
+    def files(self, kind: str) -> list[str]:
+        root = self.home / "models" / kind
+        return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.safetensors"))
+
+    def check(self) -> None:
+        if self.interrupt_at is not None and len(self.progress) >= self.interrupt_at:
+            self.interrupt_at = None
+            raise Interrupted
+
+    def update_progress(self, node: str, value: int, most: int, picture: Any) -> None:
+        self.progress.append((value, most, picture))
+
+    def free(self) -> None:
+        self.freed = True
+
+
+def modules(host: Host) -> dict[str, ModuleType]:
+    """The stub's modules by name, for ``sys.modules``."""
+
+    def kind() -> Any:
+        return SimpleNamespace(Input=type("Input", (Input,), {}), Output=type("Output", (Output,), {}))
+
+    io = SimpleNamespace(
+        Schema=Schema, NodeOutput=NodeOutput, ComfyNode=ComfyNode, Hidden=Hidden, Input=Input, Output=Output,
+        Custom=lambda name: kind(), MultiType=kind(),
+        **{name: kind() for name in ("Image", "Mask", "Video", "String", "Int", "Float", "Boolean", "Combo")},
+    )  # fmt: skip
+    ui = SimpleNamespace(
+        PreviewImage=lambda image, **_: {"images": image}, PreviewText=lambda text, **_: {"text": text}
+    )
+    return {
+        "comfy_api": _module("comfy_api"),
+        "comfy_api.latest": _module(
+            "comfy_api.latest",
+            io=io,
+            ui=ui,
+            ComfyExtension=ComfyExtension,
+            InputImpl=SimpleNamespace(VideoFromComponents=Video),
+            Types=SimpleNamespace(VideoComponents=VideoComponents),
+        ),
+        "comfy": _module("comfy"),
+        "comfy.model_management": _module(
+            "comfy.model_management",
+            get_torch_device=lambda: torch.device("cpu"),
+            unet_offload_device=lambda: torch.device("cpu"),
+            should_use_bf16=lambda device: False,
+            should_use_fp16=lambda device: False,
+            load_models_gpu=lambda patchers, **_: host.loaded.extend(patchers),
+            unload_all_models=host.free,
+            soft_empty_cache=lambda: None,
+            throw_exception_if_processing_interrupted=host.check,
+            OOM_EXCEPTION=OutOfMemory,
+        ),
+        "comfy.model_patcher": _module("comfy.model_patcher", ModelPatcher=ModelPatcher),
+        "comfy_execution": _module("comfy_execution"),
+        "comfy_execution.progress": _module(
+            "comfy_execution.progress", get_progress_state=lambda: SimpleNamespace(update_progress=host.update_progress)
+        ),
+        "folder_paths": _module(
+            "folder_paths",
+            get_folder_paths=host.folders,
+            get_filename_list=host.files,
+            get_full_path=lambda kind, name: str(host.home / "models" / kind / name),
+            get_output_directory=lambda: str(host.home / "output"),
+        ),
+        "server": _module(
+            "server",
+            PromptServer=SimpleNamespace(
+                instance=SimpleNamespace(
+                    send_sync=lambda event, data, to: host.events.append((event, data)),
+                    routes=SimpleNamespace(get=lambda path: lambda answer: host.routes.__setitem__(path, answer)),
+                )
+            ),
+        ),
+    }
+
+
+def _module(name: str, **members: Any) -> ModuleType:
+    made = ModuleType(name)
+    made.__dict__.update(members)
+    return made
+
+
+def install(host: Host) -> None:
+    for name, made in modules(host).items():
+        sys.modules[name] = made
+        parent, _, child = name.rpartition(".")
+        if parent:
+            setattr(sys.modules[parent], child, made)

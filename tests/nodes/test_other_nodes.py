@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import comfy_stub
+import pytest
+import torch
+
+from videomage_core.data.lora_file import Concept, save_lora
+
+
+@pytest.fixture
+def toy(host: comfy_stub.Host, shared_emoji_base: Any, make_concept: Callable[..., Concept]) -> Concept:
+    """A subject LoRA in models/loras/videomage/toy.safetensors."""
+    made = make_concept(shared_emoji_base, 1)
+    (host.home / "models" / "loras" / "videomage").mkdir()
+    save_lora(host.home / "models" / "loras" / "videomage" / "toy.safetensors", made)
+    return made
+
+
+def test_load_rename_save_and_tell(nodes: dict[str, Any], host: comfy_stub.Host, toy: Concept) -> None:
+    load, save, info = (nodes[f"VideoMage_{name}"] for name in ("LoadLora", "SaveLora", "LoraInfo"))
+    name = "videomage/toy.safetensors"
+    assert load.validate_inputs(name) is True
+    loaded = load.execute(name, "<toy>=<bear>").result[0]
+    assert [token.name for token in loaded.tokens] == ["<bear>"]
+    assert "<bear>" in info.execute(loaded).result[0]
+    for expected in ("mine.safetensors", "mine_2.safetensors"):  # never over another file
+        save.execute(loaded, "mine")
+        assert (host.home / "models" / "loras" / "videomage" / expected).is_file()
+
+
+def test_a_missing_file_is_said_before_anything_runs(nodes: dict[str, Any]) -> None:
+    said = nodes["VideoMage_LoadLora"].validate_inputs("videomage/gone.safetensors")
+    assert "not in models/loras" in said
+
+
+def _error(node: Any, *given: Any) -> str:
+    with pytest.raises((ValueError, FileNotFoundError)) as caught:
+        node.execute(*given)
+    return str(caught.value)
+
+
+def test_a_wrong_rename_is_said(nodes: dict[str, Any], toy: Concept) -> None:
+    assert "write OLD=NEW" in _error(nodes["VideoMage_LoadLora"], "videomage/toy.safetensors", "<bear>")
+    assert "<cow>" in _error(nodes["VideoMage_LoadLora"], "videomage/toy.safetensors", "<cow>=<bear>")
+
+
+@pytest.mark.parametrize("name", ["../toy.safetensors", "/etc/passwd", "videomage/../../secret.safetensors"])
+def test_no_path_but_a_listed_name_is_read(nodes: dict[str, Any], toy: Concept, name: str) -> None:
+    assert "not in models/loras" in _error(nodes["VideoMage_LoadLora"], name, "")
+
+
+def test_bases_are_found_in_every_diffusers_folder(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
+    from videomage_core.model.unet3d import EMOJI_BASE
+
+    (host.home / "models" / "diffusers" / "deep").mkdir()
+    (host.home / "models" / "diffusers" / "deep" / "zeroscope").symlink_to(EMOJI_BASE)
+    other = host.home / "models" / "diffusers" / "sd15" / "unet"
+    other.mkdir(parents=True)
+    (other / "config.json").write_text('{"_class_name": "UNet2DConditionModel"}')
+    choice = nodes["VideoMage_LoadBase"].define_schema().inputs[0]
+    assert choice.positional[0] == ["emoji base (built in)", "deep/zeroscope"]
+    with pytest.raises(FileNotFoundError, match=r"'gone' is not in models/diffusers"):
+        nodes["VideoMage_LoadBase"].execute("gone", "auto", "auto")
+
+
+@pytest.mark.parametrize(("memory", "checkpointed"), [("low", True), ("high", False), ("auto", False)])
+def test_the_memory_mode_decides_for_every_stage(nodes: dict[str, Any], memory: str, checkpointed: bool) -> None:
+    from videomage_core.config import FusionConfig
+
+    base = nodes["VideoMage_LoadBase"].execute("emoji base (built in)", "auto", memory).result[0]
+    # The node's modules are the pack's own copies: its configs are of the same names, not of the same classes.
+    config = type(base.preset.fusion)()
+    assert type(config).__name__ == FusionConfig.__name__
+    assert base.with_memory(config).gradient_checkpointing is checkpointed
+
+
+def test_contact_sheet_labels_and_sizes(nodes: dict[str, Any]) -> None:
+    sheet = nodes["VideoMage_ContactSheet"].execute(
+        "one\ntwo", 2, row_1=torch.rand(3, 20, 30, 3), row_3=torch.rand(5, 8, 8, 3)
+    )
+    assert sheet.result[0].shape[0] == 1 and sheet.result[0].shape[2] > 3 * 60
+
+
+def test_examples_are_whole(nodes: dict[str, Any]) -> None:
+    images, prompts = nodes["VideoMage_ExampleSubject"].execute("panda").result
+    assert len(images) == len(prompts.splitlines()) == 4
+    frames, *masks, prompt, subjects = nodes["VideoMage_ExampleMotion"].execute().result
+    assert [mask.shape for mask in masks] == [frames.shape[:3]] * 2
+    assert all(who in prompt for who in subjects.split(", "))
+
+
+def test_a_path_of_home_is_understood(nodes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    pictures = next(module for name, module in sys.modules.items() if name.endswith(".nodes.pictures"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert pictures.folder("~", "images_folder") == tmp_path
+    assert pictures.folder("  ", "images_folder") is None

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import comfy_stub
+import pytest
+
+from videomage_core.data.lora_file import Concept, save_lora
+
+web = pytest.importorskip("aiohttp.web", reason="aiohttp comes with ComfyUI")
+
+
+def ask(host: comfy_stub.Host, path: str, **query: str) -> Any:
+    answer = asyncio.run(host.routes[f"/videomage/{path}"](SimpleNamespace(query=query)))
+    return json.loads(answer.body) if answer.content_type == "application/json" else answer
+
+
+def test_a_training_that_never_was(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
+    assert ask(host, "training", kind="subject", name="dog") is None
+    with pytest.raises(web.HTTPNotFound):
+        ask(host, "sample", kind="subject", name="dog")
+
+
+@pytest.mark.parametrize("name", ["", "../dog", "a/b", ".hidden", "dog."])
+def test_names_with_folders_are_refused(nodes: dict[str, Any], host: comfy_stub.Host, name: str) -> None:
+    with pytest.raises(web.HTTPBadRequest):
+        ask(host, "training", kind="subject", name=name)
+    with pytest.raises(web.HTTPBadRequest):
+        ask(host, "sample", kind="subject", name=name)
+
+
+def test_a_lora_card(
+    nodes: dict[str, Any], host: comfy_stub.Host, shared_emoji_base: Any, make_concept: Callable[..., Concept]
+) -> None:
+    save_lora(host.home / "models" / "loras" / "toy.safetensors", make_concept(shared_emoji_base, 1))
+    card = ask(host, "lora", name="toy.safetensors", base="emoji base (built in)")
+    assert card["kind"] == "subject" and card["fits"] is True
+    assert [token["name"] for token in card["tokens"]] == ["<toy>"]
+    assert ask(host, "lora", name="toy.safetensors", base="")["fits"] is None
+    assert "not in models/loras" in ask(host, "lora", name="../toy.safetensors")["error"]
+
+
+def test_settings_that_suit_a_base(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
+    presets = ask(host, "presets", base="emoji base (built in)")
+    assert presets["sampling"]["frames"] == 8 and presets["collaborative"]["width"] == 48
+    with pytest.raises(web.HTTPNotFound):
+        ask(host, "presets", base="gone")

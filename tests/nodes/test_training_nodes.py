@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import comfy_stub
+import pytest
+import torch
+
+from videomage_core.data.lora_file import load_lora
+from videomage_core.presets import EMOJI
+
+SUBJECT = dataclasses.asdict(
+    dataclasses.replace(EMOJI.subject, steps=2, batch_size=1, auxiliary_clips=1, auxiliary_steps=2, save_every=1)
+)
+MOTION = dataclasses.asdict(dataclasses.replace(EMOJI.motion, steps=2, batch_size=1, inversion_steps=2))
+FUSION = dataclasses.asdict(
+    dataclasses.replace(EMOJI.fusion, steps=2, teacher_videos=1, teacher_steps=10, cutmix_videos=1)
+)
+
+
+def load_base(nodes: dict[str, Any]) -> Any:
+    return nodes["VideoMage_LoadBase"].execute("emoji base (built in)", "fp32", "auto").result[0]
+
+
+def train_subject(nodes: dict[str, Any], base: Any, name: str = "dog", **more: Any) -> Any:
+    images, prompts = nodes["VideoMage_ExampleSubject"].execute(name).result
+    given = {
+        "token": f"<{name}>", "superclass": name, "file_name": name, "prompt": prompts, "images_folder": "",
+        "auxiliary_folder": "", "images": images, **SUBJECT, **more,
+    }  # fmt: skip
+    return nodes["VideoMage_TrainSubject"].execute(base, **given)
+
+
+def weights_of(base: Any) -> list[torch.Tensor]:
+    return [tensor.clone() for tensor in base.backbone.unet.state_dict().values()]
+
+
+def test_a_subject_is_trained_shared_and_not_trained_again(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
+    base = load_base(nodes)
+    before = weights_of(base)
+    lora, plot, sample = train_subject(nodes, base).result
+    assert all(torch.equal(a, b) for a, b in zip(before, weights_of(base), strict=True))
+    assert plot.shape[0] == 1 and plot.shape[-1] == 3
+    assert sample.shape == (8, 48, 48, 3) and sample.min() >= 0 and sample.max() <= 1
+    file = host.home / "models" / "loras" / "videomage" / "dog.safetensors"
+    assert [token.name for token in load_lora(file).tokens] == ["<dog>"]
+    assert len(host.loaded) == 3  # ComfyUI was asked for each part
+
+    host.progress.clear()
+    again = train_subject(nodes, base).result
+    assert host.progress == []  # nothing was computed
+    for name, factors in lora.weights.layers.items():
+        assert all(torch.equal(a, b) for a, b in zip(factors, again[0].weights.layers[name], strict=True))
+    assert list(file.parent.iterdir()) == [file]
+
+    train_subject(nodes, base, learning_rate=5e-4)  # another training of that name leaves the file as it is
+    assert sorted(path.name for path in file.parent.iterdir()) == ["dog.safetensors", "dog_2.safetensors"]
+
+
+def test_the_page_is_told_and_a_reloaded_page_can_ask(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
+    train_subject(nodes, load_base(nodes))
+    told = [state for event, state in host.events if event == "videomage.training"]
+    assert any(state["live"] for state in told) and not told[-1]["live"]
+    assert told[-1]["what"] == "finished: videomage/dog.safetensors"
+    kept = json.loads((host.home / "output" / "videomage" / "dog.subject.json").read_text())
+    assert kept["steps"] == 2 and len(kept["losses"]["loss"]) == 2 and kept["sample"]
+    assert (host.home / "output" / "videomage" / "dog.subject.jpg").is_file()
+
+
+def test_cancel_leaves_the_base_as_it_was_and_the_next_run_goes_on(
+    nodes: dict[str, Any], host: comfy_stub.Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = load_base(nodes)
+    before = weights_of(base)
+    host.interrupt_at = 2
+    with pytest.raises(comfy_stub.Interrupted):
+        train_subject(nodes, base, steps=4)
+    assert all(torch.equal(a, b) for a, b in zip(before, weights_of(base), strict=True))
+    assert not any(p.requires_grad for p in base.backbone.unet.parameters())
+    state = [state for event, state in host.events if event == "videomage.training"][-1]
+    assert not state["live"] and state["done"] < 4
+    assert train_subject(nodes, base, steps=4).result[2].shape == (8, 48, 48, 3)
+
+
+def test_out_of_memory_frees_everything_and_says_what_to_lower(
+    nodes: dict[str, Any], host: comfy_stub.Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = load_base(nodes)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise comfy_stub.OutOfMemory
+
+    monkeypatch.setattr(type(base.backbone), "encode_prompt", full)
+    with pytest.raises(RuntimeError, match=r"Lower frames, width and height.*memory mode to 'low'"):
+        train_subject(nodes, base)
+    assert host.freed
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"images": None}, "images: got none"),
+        ({"prompt": "A <dog>\nA <dog> on grass"}, "2 lines for 4 pictures"),
+        ({"masks": torch.ones(1, 48, 48)}, "masks: got 1 for 4 images"),
+        ({"images_folder": "nowhere"}, "images_folder: nowhere is not a folder"),
+        ({"warmup_steps": 9}, "warmup_steps: got 9"),
+        ({"file_name": "a/b"}, "no folder"),
+    ],
+)
+def test_bad_inputs_are_said(nodes: dict[str, Any], values: dict[str, Any], said: str) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        train_subject(nodes, load_base(nodes), **values)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"token": "dog"}, "angle brackets"),
+        ({"prompt": "a dog"}, "does not hold <dog>"),
+        ({"file_name": ""}, "file name"),
+        ({"superclass": ""}, "kind of thing"),
+    ],
+)
+def test_the_page_hears_of_bad_inputs_before_anything_runs(
+    nodes: dict[str, Any], values: dict[str, Any], said: str
+) -> None:
+    good = {"token": "<dog>", "superclass": "dog", "prompt": "", "file_name": "dog"}
+    check = nodes["VideoMage_TrainSubject"].validate_inputs
+    assert check(**good) is True
+    assert check(**dict.fromkeys(good)) is True  # linked inputs come as None
+    assert said in check(**{**good, **values})
+
+
+def test_a_folder_of_photos_of_many_sizes(nodes: dict[str, Any], tmp_path: Path) -> None:
+    from PIL import Image
+
+    for number, size in enumerate([(60, 40), (48, 90)]):
+        Image.new("RGB", size, (200, 40 * number, 90)).save(tmp_path / f"{number}.png")
+    made = train_subject(nodes, load_base(nodes), images=None, prompt="", images_folder=str(tmp_path))
+    assert made.result[2].shape == (8, 48, 48, 3)
+
+
+def test_motion_fusion_and_collaborative_sampling(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
+    base = load_base(nodes)
+    dog, panda = (train_subject(nodes, base, name).result[0] for name in ("dog", "panda"))
+    frames, pig, cat, prompt, subjects = nodes["VideoMage_ExampleMotion"].execute().result
+    motion, _, sample = (
+        nodes["VideoMage_TrainMotion"]
+        .execute(base, frames, prompt, subjects, "riding", mask_1=pig, mask_2=cat, **MOTION)
+        .result
+    )
+    assert sample.shape == (8, 48, 48, 3)
+    fused, _, _, pair = (
+        nodes["VideoMage_FuseSubjects"].execute(base, "both", "", "", lora_1=dog, lora_2=panda, **FUSION).result
+    )
+    assert [token.name for token in fused.tokens] == ["<dog>", "<panda>"]
+    assert pair.shape == (8, 48, 3 * 48, 3)
+
+    settings = dataclasses.asdict(dataclasses.replace(EMOJI.collaborative, steps=3, tau=1, inversion_steps=2))
+    words = "a <dog> is riding a <panda>"
+    scs = nodes["VideoMage_SCSSampler"]
+    made, seen, video = scs.execute(base, fused, motion, words, 3, clip=frames, **settings).result
+    assert made.shape == (8, 48, 48, 3) and seen.shape == (8, 48, 2 * 48, 3)
+    assert torch.equal(video.get_components().images, made)
+    assert torch.equal(scs.execute(base, fused, motion, words, 3, clip=video_of(frames), **settings).result[0], made)
+    with pytest.raises(ValueError, match="does not name <panda>"):
+        scs.execute(base, fused, motion, "a <dog>", 3, **settings)
+
+    plain = dataclasses.asdict(dataclasses.replace(EMOJI.sampling, steps=3, inversion_steps=2))
+    loras = {"lora_1": dog, "lora_2": panda, "lora_3": motion, **{f"strength_{i}": 1.0 for i in range(1, 5)}}
+    sampled = {
+        method: nodes["VideoMage_SampleVideo"].execute(base, words, method, 3, **plain, **loras).result[0]
+        for method in ("all LoRAs in one model", "the base alone", "averaged subject outputs")
+    }
+    assert len({video.numpy().tobytes() for video in sampled.values()}) == 3
+    off = {**loras, "strength_1": 0.0, "strength_2": 0.0, "strength_3": 0.0}
+    assert torch.equal(
+        nodes["VideoMage_SampleVideo"].execute(base, "a frog", "all LoRAs in one model", 3, **plain, **off).result[0],
+        nodes["VideoMage_SampleVideo"].execute(base, "a frog", "the base alone", 3, **plain, **off).result[0],
+    )
+
+
+def video_of(frames: torch.Tensor) -> comfy_stub.Video:
+    return comfy_stub.Video(comfy_stub.VideoComponents(frames, 8))
