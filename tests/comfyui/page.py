@@ -19,6 +19,9 @@ OPTIONS = [
 ]
 
 
+VIEW = {"width": 1600, "height": 1000}
+
+
 def find_chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -26,8 +29,9 @@ def find_chromium() -> str | None:
 class Page:
     """One browser window on a server's page; a context manager."""
 
-    def __init__(self, url: str, width: int = 1600, height: int = 1000) -> None:
-        self.url, self.size = url, {"width": width, "height": height}
+    def __init__(self, url: str, settings: dict[str, Any] | None = None) -> None:
+        self.url, self.name = url, ""
+        self.settings = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False, **(settings or {})}
         self.errors: list[str] = []
 
     def __enter__(self) -> Page:
@@ -36,7 +40,7 @@ class Page:
         self._profile = tempfile.mkdtemp(prefix="videomage-page-")
         self._playwright = sync_playwright().start()
         self._browser = self._playwright.chromium.launch_persistent_context(
-            self._profile, executable_path=find_chromium(), args=OPTIONS, headless=True, viewport=self.size
+            self._profile, executable_path=find_chromium(), args=OPTIONS, headless=True, viewport=VIEW
         )
         self.page = self._browser.pages[0]
         self.page.on("pageerror", self._note_error)
@@ -54,8 +58,7 @@ class Page:
 
     def open(self) -> None:
         """Load the page, or load it anew, and wait until the graph is there."""
-        settings = {"Comfy.TutorialCompleted": True, "Comfy.Minimap.Visible": False}
-        self.page.request.post(f"{self.url}/settings", data=settings)
+        self.page.request.post(f"{self.url}/settings", data=self.settings)
         self.page.goto(self.url, timeout=120_000)
         self.page.wait_for_function("window.app?.graph && window.app.extensionManager", timeout=120_000)
         self.page.wait_for_timeout(1500)  # the page opens its own default workflow last
@@ -70,6 +73,14 @@ class Page:
     def load(self, workflow: dict[str, Any]) -> None:
         self.run("async (workflow) => { await app.loadGraphData(workflow); }", workflow)
         self.page.wait_for_timeout(500)
+
+    def open_template(self, pack: str, title: str) -> None:
+        """Choose a workflow in the template browser, as a user does."""
+        self.run("async () => { await app.extensionManager.command.execute('Comfy.BrowseTemplates'); }")
+        self.page.get_by_text(pack, exact=True).first.click(timeout=20_000)
+        self.page.get_by_text(title, exact=True).first.click(timeout=20_000)
+        self.page.wait_for_function("app.graph.nodes.some(n => n.type.startsWith('VideoMage_'))", timeout=30_000)
+        self.page.wait_for_timeout(1500)
 
     def prompt(self) -> dict[str, Any]:
         """The open workflow as the page would queue it."""

@@ -19,3 +19,9 @@ def test_the_default_run_does_nothing():
 def test_a_cancelled_run_stops_at_its_check():
     with pytest.raises(Cancelled, match="stopped by the user"):
         Run(cancelled=lambda: True).check()
+
+
+def test_somebody_looks_at_previews_or_nobody_does():
+    looked = Run(preview=lambda video: None)
+    assert looked.previews and not Run().previews
+    assert not looked.unseen().previews

@@ -180,3 +180,12 @@ def test_every_video_starts_with_its_share_of_the_clip(emoji_base):
     alone = generate_videos(emoji_base, ["a cat"], [2], config, inverted=inverted)
     assert torch.allclose(together[1:], alone, atol=1e-3)
     assert not torch.allclose(alone, generate_videos(emoji_base, ["a cat"], [2], config), atol=1e-2)
+
+
+def test_previews_are_one_frame_and_five_at_most(emoji_base):
+    seen = []
+    config = SamplingConfig(frames=4, height=48, width=48, steps=11, guidance_scale=1)
+    run = Run(preview=seen.append)
+    shown = sample_prompt(emoji_base, "a dog on grass", 0, config, run)
+    assert len(seen) == 5 and all(frame.shape == (3, 1, 48, 48) for frame in seen)
+    assert torch.equal(shown, sample_prompt(emoji_base, "a dog on grass", 0, config))

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import numpy as np
 import torch
 from diffusers.models.resnet import TemporalConvLayer
 
-from emoji_world.train_unet import Clock, loss_weights, new_unet, noise_schedule, noisy_times
+from emoji_world.scene import random_scene
+from emoji_world.train_unet import (
+    FIRST_LEVEL,
+    Clock,
+    Reader,
+    loss_weights,
+    motion_weights,
+    new_unet,
+    noise_schedule,
+    noisy_times,
+    start_noise,
+)
 
 
 def test_a_fresh_clip_is_its_frames_one_by_one():
@@ -49,3 +63,37 @@ def test_the_clock_is_read_off_the_temporal_convolutions_and_teaches_them():
     convolutions = [module for module in unet.modules() if isinstance(module, TemporalConvLayer)]
     assert len(clock.probes) == len(convolutions) == 8 and not clock.seen
     assert all(module.conv4[-1].weight.grad.abs().sum() > 0 for module in convolutions)
+
+
+def test_half_of_the_noisiest_samples_of_clips_begin_from_pure_noise():
+    torch.manual_seed(0)
+    times = torch.arange(1000).repeat(20)
+    blank = start_noise(times, still=False)
+    assert not blank[times < FIRST_LEVEL].any()
+    assert 0.4 < blank[times >= FIRST_LEVEL].float().mean() < 0.6
+    assert not start_noise(times, still=True).any()
+
+
+def test_every_motion_is_shown_as_often_and_empty_scenes_as_before():
+    scenes = [random_scene(seed) for seed in range(400)]
+    weights = motion_weights(scenes)
+    assert np.isclose(weights.sum(), 1)
+    shares = Counter()
+    for scene, weight in zip(scenes, weights, strict=True):
+        shares[scene.motion if scene.characters else None] += weight
+    empty = sum(not scene.characters for scene in scenes) / len(scenes)
+    assert np.isclose(shares.pop(None, 0), empty)
+    assert max(shares.values()) - min(shares.values()) < 1e-9
+
+
+def test_the_reader_learns_words_where_they_stand_and_pads_do_not_count():
+    torch.manual_seed(0)
+    reader = Reader(5)
+    text, ids = torch.randn(2, 4, 96, requires_grad=True), torch.tensor([[0, 1, 2, 4], [3, 1, 4, 4]])
+    attended = torch.tensor([[1, 1, 1, 0], [1, 1, 0, 0]])
+    error = reader.error(text, ids, attended)
+    error.backward()
+    assert (text.grad[attended == 0] == 0).all() and (text.grad[attended == 1].abs().sum(-1) > 0).all()
+    read = reader.probe(text).log_softmax(-1)
+    expected = -(read[0, 0, 0] + read[0, 1, 1] + read[0, 2, 2] + read[1, 0, 3] + read[1, 1, 1]) / 5
+    assert torch.isclose(error, expected)

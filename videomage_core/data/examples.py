@@ -179,8 +179,7 @@ def clip_of(pixels: torch.Tensor, subjects: Sequence[str], masks: torch.Tensor |
             raise ValueError(
                 f"masks: got {len(masks)} of {masks.shape[1]} frames for {len(subjects)} subjects "
                 f"({', '.join(subjects) or 'none'}) in a clip of {length} frames; give one for each "
-                "subject, as long as "
-                "the clip, or of a single frame"
+                "subject, as long as the clip, or of a single frame"
             )
         masks = masks.expand(-1, length, -1, -1)[:, chosen]
     return MotionClip(pixels[:, chosen], tuple(subjects), masks)

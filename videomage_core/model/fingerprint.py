@@ -39,9 +39,9 @@ class Fingerprint:
 
 
 def fingerprint_of_file(folder: Path) -> Fingerprint | None:
-    """The mark of a base whose U-Net lies in ``folder``, without loading it; None if it has no one safetensors file."""
+    """The mark of a base whose U-Net lies in ``folder``, without loading it; None unless it is one safetensors file."""
     files = sorted(folder.glob("*.safetensors"))
-    if not files:
+    if not files or list(folder.glob("*.index.json")):
         return None
     with safe_open(files[0], framework="pt") as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a dict

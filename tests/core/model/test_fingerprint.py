@@ -7,7 +7,8 @@ import copy
 import pytest
 import torch
 
-from videomage_core.model.fingerprint import fingerprint
+from videomage_core.model.fingerprint import fingerprint, fingerprint_of_file
+from videomage_core.model.unet3d import EMOJI_BASE
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -26,3 +27,14 @@ def test_other_weights_are_another_base(emoji_base):
 
 def test_another_architecture_is_another_base(emoji_base):
     assert not fingerprint(emoji_base.unet).matches(fingerprint(emoji_base.vae))
+
+
+def test_a_file_has_the_mark_of_the_network_it_holds(emoji_base):
+    assert fingerprint_of_file(EMOJI_BASE / "unet") == fingerprint(emoji_base.unet)
+
+
+def test_a_network_in_no_file_or_in_several_has_no_mark(tmp_path):
+    assert fingerprint_of_file(tmp_path) is None
+    (tmp_path / "a.safetensors").touch()
+    (tmp_path / "model.safetensors.index.json").touch()
+    assert fingerprint_of_file(tmp_path) is None
