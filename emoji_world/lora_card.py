@@ -6,8 +6,10 @@ trains subject LoRAs of held-out characters and motion LoRAs of held-out interac
 with five seeds beside the base at the same start noise, and lets the judge look.  Figures go to
 docs/lora_card_HALF.json, sheets of the unselected samples beside it.
 
-* Identity: cosine of the tracked, cropped character with its own pictures (MobileNetV2 features),
-  and how often no other artist's drawing of its concept is nearer (chance: 1 in their number).
+* Identity: cosine of the tracked, cropped character with its own pictures (MobileNetV2 features); how
+  often that is more than the base's own character of this concept reaches from the same start noise;
+  and how often no other artist's drawing of its concept is nearer (chance: 1 in their number).  The
+  ceiling is the character itself, drawn in the same scenes and passed through the base's autoencoder.
 * Motion: how often the tracked way is nearest to true renders of the asked interaction, among all
   trained and this half's held-out ones; the performers are never the clip's.
 """
@@ -36,11 +38,12 @@ from videomage_core.stages.trained import Trained
 
 from .cast import Character, training_characters
 from .dataset import write_json
-from .examples import motion_clip, pictures, prompt
+from .examples import motion_clip, pictures, prompt, to_pixels
 from .halves import DEVELOPMENT, TEST, Half
-from .judge import Judge, Rate, standard_judge, views
+from .judge import Identity, Judge, Rate, standard_judge, views
 from .motion_judge import MotionJudge
 from .motions import TRAINED_PAIR, TRAINED_SINGLE
+from .scene import Scene, draw
 
 ROOT = Path(__file__).parent.parent
 SEEDS = 5
@@ -81,6 +84,7 @@ def learn_subject(
     )  # fmt: skip
     seeds = list(half.seeds[100 : 100 + SEEDS])
     result: dict[str, Any] = {"concept": character.concept, "seconds": seconds_of(trained)}
+    looks: dict[str, list[float]] = {}
     rows, labels = [image.pixels[:, None] for image in shown[:1]], [f"{character.concept}: one of its pictures"]
     for name, subject, concepts in (
         ("base", character.concept, []),
@@ -93,19 +97,44 @@ def learn_subject(
             videos += list(made)
             rows += list(made)
             labels += [f"{name}, seed {seed}: {text}" for seed in seeds]
+        looks[name] = similarities(judge, videos, character)
         result[name] = identity(judge, videos, character)
+    nearer = sum(learned > own for learned, own in zip(looks["LoRA"], looks["base"], strict=True))
+    result["nearer than the base's own"] = f"{nearer}/{len(looks['base'])}"
+    result["ceiling"] = identity(judge, [through_autoencoder(backbone, v) for v in drawn(character, half)], character)
     contact_sheet(rows, labels).save(docs / "images" / f"subject_{half_name(half)}_{character.concept}.png")
     return result
 
 
+def drawn(character: Character, half: Half) -> list[torch.Tensor]:
+    """The character itself in the scenes that are asked for, [3, F, H, W] each."""
+    scenes = [
+        Scene((character,), motion, place, half.seeds[100 + i]) for motion, place in SUBJECT_SCENES for i in (0, 1)
+    ]
+    return [to_pixels(draw(scene).frames) for scene in scenes]
+
+
+def through_autoencoder(backbone: UNet3DBackbone, video: torch.Tensor) -> torch.Tensor:
+    """[3, F, H, W], encoded and decoded: the best that anything sampled with this base can look."""
+    return backbone.decode_video(backbone.encode_video(video[None]))[0]
+
+
+def looked_at(judge: Judge, video: torch.Tensor, character: Character) -> Identity | None:
+    """What the judge says of a video [3, F, H, W]; None if nothing is found in it."""
+    frames = to_uint8(video)
+    seen = views(frames, track(frames, 1)[0])
+    return judge.identity(seen, character) if len(seen) else None
+
+
+def similarities(judge: Judge, videos: Sequence[torch.Tensor], character: Character) -> list[float]:
+    """Of each video; -1 where nothing is found."""
+    looks = [looked_at(judge, video, character) for video in videos]
+    return [-1.0 if look is None else look.similarity for look in looks]
+
+
 def identity(judge: Judge, videos: Sequence[torch.Tensor], character: Character) -> dict[str, Any]:
     """Similarity to the character's own drawing, mean and standard deviation, and how often it is the nearest."""
-    looks = []
-    for video in videos:
-        frames = to_uint8(video)
-        seen = views(frames, track(frames, 1)[0])
-        if len(seen):
-            looks.append(judge.identity(seen, character))
+    looks = [look for look in (looked_at(judge, video, character) for video in videos) if look is not None]
     values = np.array([look.similarity for look in looks])
     first = Rate(sum(look.rank == 1 for look in looks), len(videos))
     return {

@@ -77,7 +77,8 @@ class SCSSampler(io.ComfyNode):
                 io.Image.Output(
                     "overlays",
                     display_name="attention overlays",
-                    tooltip="Where each subject's token looked, side by side.",
+                    tooltip="Where each subject's token looked in the guided steps, side by side; the plain video "
+                    "where tau or alpha is 0.",
                 ),
                 made,
             ],

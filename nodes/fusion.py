@@ -61,7 +61,8 @@ class FuseSubjects(io.ComfyNode):
                 io.Image.Output(
                     "cutmix_pair",
                     display_name="CutMix pair",
-                    tooltip="Two cut-out subjects on one background, and where the fused LoRA looks for each.",
+                    tooltip="Two cut-out subjects on one background, and where the fused LoRA looks for each. With "
+                    "lambda2 0 there is none: the samples once more.",
                 ),
             ],
         )

@@ -6,8 +6,8 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
-from ..videomage_core.data.lora_file import Concept, describe, load_lora, rename_token, save_lora
-from ..videomage_core.finished import require_file_name
+from ..videomage_core.data.lora_file import Concept, describe, load_lora, rename_token
+from ..videomage_core.finished import publish, require_file_name
 from . import comfy_host as host
 from .schema import Lora, schema
 
@@ -79,11 +79,7 @@ class SaveLora(io.ComfyNode):
 
     @classmethod
     def execute(cls, lora: Concept, file_name: str) -> Any:
-        require_file_name(file_name)
-        folder, number = host.loras_folder(), 1
-        while (path := folder / f"{file_name}{'' if number == 1 else f'_{number}'}.safetensors").exists():
-            number += 1
-        save_lora(path, lora)
+        path = publish(lora, host.loras_folder(), file_name)
         return io.NodeOutput(lora, ui=ui.PreviewText(f"videomage/{path.name}"))
 
 
@@ -96,7 +92,7 @@ class LoraInfo(io.ComfyNode):
             description="What a LoRA holds: its kind, its base, its tokens and their classes, how it was trained.",
             is_output_node=True,
             inputs=[Lora.Input("lora", tooltip="Any VideoMage LoRA.")],
-            outputs=[io.String.Output("text", tooltip="The same as text.")],
+            outputs=[io.String.Output("text", display_name="text", tooltip="What is shown, as text.")],
         )
 
     @classmethod

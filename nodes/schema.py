@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Collection, Mapping
 from typing import Any, TypeVar
 
@@ -55,7 +56,7 @@ def advanced(widget: io.Input) -> io.Input:
 
 def _widget(field: dataclasses.Field, default: Any) -> io.Input:
     low, high = field.metadata["minimum"], field.metadata["maximum"]
-    about = {"tooltip": _sentence(field.metadata["help"]), "default": default}
+    about = {"tooltip": _sentence(field), "default": default}
     if isinstance(default, bool):
         return io.Boolean.Input(field.name, **about)
     if field.metadata["choices"] is not None:
@@ -74,8 +75,11 @@ def _step(default: float) -> float:
     return 10.0 ** (math.floor(math.log10(default)) - 1) if default > 0 else 0.05
 
 
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:]
+def _sentence(field: dataclasses.Field) -> str:
+    """The field's help with a capital, unless it begins with a value or a symbol."""
+    text: str = field.metadata["help"]
+    first = re.split(r"[ ,:]", text)[0]
+    return text if first in (field.metadata["choices"] or ()) or "_" in first else text[0].upper() + text[1:]
 
 
 def read_settings(config: C, widgets: Mapping[str, Any]) -> C:

@@ -41,7 +41,7 @@ class ContactSheet(io.ComfyNode):
                     tooltip="Each pixel becomes scale x scale pixels; for tiny videos.",
                 ),
             ],
-            outputs=[io.Image.Output("sheet", tooltip="The sheet.")],
+            outputs=[io.Image.Output("sheet", display_name="sheet", tooltip="All rows on one picture.")],
         )
 
     @classmethod

@@ -39,8 +39,9 @@ class TrainSubject(io.ComfyNode):
                 io.Mask.Input(
                     "masks",
                     optional=True,
-                    tooltip="White on the subject, one for each picture of the batch: what is around it is "
-                    "not learned.",
+                    tooltip="White on the subject, one for each picture of the batch and of its size: what is around "
+                    "it is not learned. Load Image's mask is white where a picture is transparent: put Invert Mask "
+                    "between.",
                 ),
                 io.String.Input(
                     "token",
@@ -63,8 +64,8 @@ class TrainSubject(io.ComfyNode):
                 io.String.Input(
                     "images_folder",
                     default="",
-                    tooltip="Instead of images: a folder of photos of any sizes on the server's machine. A "
-                    ".txt beside a photo is its own prompt; a transparent background is its mask.",
+                    tooltip="Instead of images, or beside them: a folder of photos of any sizes on the server's "
+                    "machine. A .txt beside a photo is its own prompt; a transparent background is its mask.",
                 ),
                 *settings_inputs(SubjectConfig()),
                 advanced(
@@ -92,6 +93,13 @@ class TrainSubject(io.ComfyNode):
                     require_token(line, token)
 
         return accepted(check)
+
+    @classmethod
+    def fingerprint_inputs(cls, images_folder: str | None, auxiliary_folder: str | None, **_: Any) -> Any:
+        """Run again when a file of the folders changed; the training itself is repeated only if their contents did."""
+        folders = [Path(text).expanduser() for text in (images_folder, auxiliary_folder) if text and text.strip()]
+        files = sorted(path for at in folders if at.is_dir() for path in at.iterdir())
+        return [(str(path), path.stat().st_mtime_ns) for path in files]
 
     @classmethod
     def execute(
@@ -137,8 +145,12 @@ def _pictures(
     pictures = load_subject_images(source) if source is not None else []
     if images is not None:
         pixels = pixels_of(images).unbind(1)
-        if masks is not None and len(masks) != len(pixels):
-            raise ValueError(f"masks: got {len(masks)} for {len(pixels)} images, give one for each, or none")
+        if masks is not None and masks.shape != (len(pixels), *images.shape[1:3]):
+            raise ValueError(
+                f"masks: got {len(masks)} of {_size(masks)} for {len(pixels)} images of {_size(images)}; give one for "
+                "each, of its size, or none. A picture without transparency has an empty mask of 64x64 in Load Image: "
+                "do not wire that"
+            )
         given = [None] * len(pixels) if masks is None else list(masks.clone().float())
         pictures += [SubjectImage(picture, mask) for picture, mask in zip(pixels, given, strict=True)]
     if not pictures:
@@ -152,3 +164,7 @@ def _pictures(
             f"prompt: got {len(prompts)} lines for {len(pictures)} pictures; write one line, or one for each"
         )
     return [replace(picture, prompt=line) for picture, line in zip(pictures, prompts, strict=True)]
+
+
+def _size(batch: torch.Tensor) -> str:
+    return f"{batch.shape[2]}x{batch.shape[1]}"

@@ -65,10 +65,11 @@ def trained(
     made = finished(folder, config.steps)
     if made is None:
         with host.live_training(kind, file_name):
-            made = keep(folder, train(folder, run))
+            made = train(folder, run)
+            keep(folder, made)
     if "sample" in made.videos:
         host.keep_sample(kind, file_name, made.videos["sample"])
-    saved = publish(made, host.loras_folder(), file_name)
+    saved = publish(made.concept, host.loras_folder(), file_name)
     what = f"finished: videomage/{saved.name}"
     host.tell_training(kind, file_name, node or "", what, config.steps, config.steps, 0, made.history)
     return made

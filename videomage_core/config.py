@@ -152,7 +152,9 @@ class LoraTrainingConfig(TrainingConfig):
 
     rank: int = setting(4, "rank R of the LoRA (paper, Sec. 4.1)", 1, 1024)
     learning_rate: float = setting(1e-4, "peak learning rate of the LoRA (paper, Sec. 4.1)", 0, 1)
-    batch_size: int = setting(1, "pictures or clips in one forward (ours)", 1, 256)
+    batch_size: int = setting(
+        1, "pictures or clips that one forward takes; more is steadier and needs more memory (ours)", 1, 256
+    )
     height: int = setting(320, "height in pixels (paper, Sec. 4.1)", 8, 4096)
     width: int = setting(576, "width in pixels (paper, Sec. 4.1)", 8, 4096)
     gradient_checkpointing: bool = setting(

@@ -22,7 +22,6 @@ from .data.lora_file import Concept, load_lora, save_lora
 from .training import History, digest
 
 _LORA, _VIDEOS, _HISTORY = "lora.safetensors", "videos.safetensors", "history.json"
-_MARK = "training"  # the key of a training's mark in a LoRA's details
 
 
 @dataclass(frozen=True)
@@ -83,47 +82,42 @@ def finished(folder: Path, steps: int) -> Finished | None:
         return None
 
 
-def keep(folder: Path, made: Finished) -> Finished:
-    """Write what was made to its folder; the LoRA carries the folder's mark from then on."""
-    details = {**made.concept.details, _MARK: folder.name.rpartition("-")[2]}
-    made = dataclasses.replace(made, concept=dataclasses.replace(made.concept, details=details))
+def keep(folder: Path, made: Finished) -> None:
+    """Write what was made to its folder, so that ``finished`` finds it."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: video.cpu().contiguous() for name, video in made.videos.items()}, folder / _VIDEOS)
     write_atomically(folder / _HISTORY, json.dumps(dataclasses.asdict(made.history)))
     save_lora(folder / _LORA, made.concept)  # last: with it the training counts as finished
-    return made
 
 
-def publish(made: Finished, folder: Path, name: str) -> Path:
-    """Copy a finished LoRA to where it is shared from; another training's file of that name is left as it is.
+def publish(concept: Concept, folder: Path, name: str) -> Path:
+    """Save a LoRA to where it is shared from; another LoRA's file of that name is left as it is.
 
     Args:
-        made: as ``keep`` returns it.
+        concept: the LoRA.
         folder: of LoRA files.
         name: wanted; with a number behind it if another LoRA has it already.
 
     Returns:
-        The file.
+        The file; one that holds this very LoRA is not written again.
     """
     require_file_name(name)
     for number in range(1, 10_000):
         path = folder / (f"{name}.safetensors" if number == 1 else f"{name}_{number}.safetensors")
         if not path.exists():
-            save_lora(path, made.concept)
+            save_lora(path, concept)
             return path
-        if _is_copy(path, made):
+        if _holds(path, concept):
             return path
     raise ValueError(f"file name: {folder} is full of LoRAs called {name!r}; choose another name")
 
 
-def _is_copy(path: Path, made: Finished) -> bool:
+def _holds(path: Path, concept: Concept) -> bool:
     try:
         there = load_lora(path)
     except ValueError:
         return False
-    return there.details.get(_MARK) == made.concept.details.get(_MARK) and there.details.get(
-        "settings"
-    ) == made.concept.details.get("settings")
+    return digest(*there.parts()) == digest(*concept.parts())
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -183,7 +183,8 @@ def tokens_of(concepts: Sequence[Concept]) -> list[SpecialToken]:
     clashes = sorted({name for name in names if names.count(name) > 1})
     if clashes:
         raise ValueError(
-            f"tokens: {', '.join(clashes)} is in more than one of these LoRAs; rename it in one, e.g. with "
+            f"tokens: {', '.join(clashes)} is in more than one of these LoRAs; rename it in one: "
+            f"'{clashes[0]}={clashes[0][:-1]}_2>' as 'rename' in Load VideoMage LoRA, or "
             f"python -m videomage_core rename FILE '{clashes[0]}' '{clashes[0][:-1]}_2>'"
         )
     return tokens

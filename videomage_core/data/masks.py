@@ -80,7 +80,7 @@ class PlainBackground:
         if len(words) != 1:
             raise ValueError(
                 f"words: got {len(words)} ({', '.join(words)}), a plain background is cut from one subject only; "
-                "give masks, or segment by words"
+                "give masks"
             )
         masks = torch.stack([self._frame(frame, words[0]) for frame in pixels.unbind(1)])  # F of [3,H,W] -> [F,H,W]
         require_useful(masks, words[0])
@@ -97,7 +97,7 @@ class PlainBackground:
         if float((off > self.contrast).float().mean()) > 0.35:
             raise ValueError(
                 f"picture of {word!r}: its border has many colours, so its background is not plain; "
-                "give a mask (an alpha channel will do), or segment by words"
+                "give a mask (an alpha channel will do)"
             )
         threshold = max(self.contrast, 4 * float(off.median()))
         distance = (frame - colour[:, None, None]).abs().amax(0)

@@ -132,8 +132,8 @@ def _cutouts(videos: torch.Tensor, name: str, words: str, segmenter: Segmenter, 
             run.log(f"L_attn: passing over a video of {name} ({error})")
     if not found:
         raise ValueError(
-            f"L_attn: {name} cannot be cut out of any of its {len(videos)} videos ({problem}); use a segmenter that "
-            "finds it by words, make more cutmix_videos, train the subject longer, or set lambda2 to 0"
+            f"L_attn: {name} cannot be cut out of any of its {len(videos)} videos ({problem}); make more "
+            "cutmix_videos, train the subject longer, or set lambda2 to 0"
         )
     return found
 

@@ -149,7 +149,7 @@ def test_a_subject_that_is_found_in_no_video_is_an_error_with_ways_out(emoji_bas
     with pytest.raises(ValueError) as error:
         get(emoji_base, subjects, tmp_path, segmenter=Box(missed=[2, 3]))
     assert str(error.value) == (
-        "L_attn: <pet> cannot be cut out of any of its 2 videos (no dog here); use a segmenter that finds it by words, "
+        "L_attn: <pet> cannot be cut out of any of its 2 videos (no dog here); "
         "make more cutmix_videos, train the subject longer, or set lambda2 to 0"
     )
 
