@@ -14,7 +14,7 @@ app.registerExtension({
   nodeCreated(node) {
     if (!(node.comfyClass in GROWING)) return;
     const [prefix, least] = GROWING[node.comfyClass];
-    const all = node.inputs.filter(({ name }) => name.startsWith(prefix)).map(({ name, type, shape }) => ({ name, type, shape }));
+    const all = node.inputs.filter(({ name }) => name.startsWith(prefix)).map(({ name, type, ...rest }) => [name, type, kept(rest)]);
     const sync = () => grow(node, prefix, least, all);
     sync();
     after(node, "onConfigure", sync);
@@ -29,8 +29,13 @@ function grow(node, prefix, least, all) {
   const last = Math.max(-1, ...shown().map(({ at }, number) => (node.isInputConnected(at) ? number : -1)));
   const wanted = Math.min(all.length, Math.max(least, last + 2));
   while (shown().length > wanted) node.removeInput(shown().at(-1).at); // wired ones come before
-  for (const { name, type, shape } of all.slice(shown().length, wanted)) node.addInput(name, type, { shape });
+  for (const [name, type, rest] of all.slice(shown().length, wanted)) node.addInput(name, type, rest);
   node.setDirtyCanvas?.(true, true);
+}
+
+/** What a new input keeps of the declared one: its looks and its name in the user's language. */
+function kept({ shape, label, localized_name }) {
+  return { shape, label, localized_name };
 }
 
 function after(node, method, then) {

@@ -99,6 +99,7 @@ export function tidy(node) {
   const own = node.widgets.filter((widget) => widget.serialize !== false);
   const ours = node.widgets.filter((widget) => widget.serialize === false);
   const [buttons, panels] = [ours.filter(({ type }) => type === "button"), ours.filter(({ type }) => type !== "button")];
+  buttons.sort((one, other) => one.name.localeCompare(other.name));
   node.widgets.splice(0, node.widgets.length, ...own, ...buttons, ...panels);
 }
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from comfy_api.latest import io, ui
+from comfy_api.latest import io
 
 from ..videomage_core.config import TrainingConfig
 from ..videomage_core.data.frames import frames_of_picture
@@ -76,9 +76,8 @@ def trained(
 
 
 def training_result(made: Finished, *more: Any) -> Any:
-    """LoRA, loss plot, samples, and what else a node gives; the plot is shown on the node."""
-    plot = frames_of_picture(loss_plot(made.history.losses))
-    return io.NodeOutput(made.concept, plot, *more, ui=ui.PreviewImage(plot))
+    """LoRA, loss plot, samples, and what else a node gives; the page shows the curve on the node by itself."""
+    return io.NodeOutput(made.concept, frames_of_picture(loss_plot(made.history.losses)), *more)
 
 
 def samples_of(made: Finished) -> Any:

@@ -336,6 +336,8 @@ WORKFLOWS = [FIRST, SUBJECT, MOTION, COMPOSE, PAPER, COMPARE]
 _DRAW = """async ({columns, settings}) => {
   const made = {};
   const gap = 60, top = 120;
+  // What a node shows once it has run makes it grow by so much.
+  const pictures = {SaveVideo: 330, VideoMage_SCSSampler: 240, VideoMage_SampleVideo: 240, VideoMage_ContactSheet: 260};
   const frames = [];
   let x = 0;
   for (const [title, nodes] of columns) {
@@ -366,9 +368,10 @@ _DRAW = """async ({columns, settings}) => {
     await new Promise(done => setTimeout(done, 700));
     for (const [node, wish] of own) {
       const least = node.computeSize();
-      node.setSize([Math.max(least[0], 320), Math.max(least[1], wish.height)]);
+      const panel = node.widgets?.some(w => w.element && w.serialize === false) ? 26 : 0;
+      node.setSize([Math.max(least[0], 320), Math.max(least[1] + panel, wish.height)]);
       node.pos = [x, y];
-      y += node.size[1] + gap;
+      y += node.size[1] + gap + (pictures[wish.type] ?? 0);
       width = Math.max(width, node.size[0]);
     }
     const before = frames.at(-1);
@@ -385,7 +388,7 @@ _DRAW = """async ({columns, settings}) => {
   for (const frame of frames) app.graph.add(frame);
   const saved = app.graph.serialize();
   saved.extra = {};
-  return saved;
+  return JSON.stringify(saved); // as the page writes it to a file: what is undefined is left out
 }"""
 
 
@@ -396,7 +399,7 @@ def draw(page: Page, workflow: Workflow) -> dict[str, Any]:
         "async (address) => { const a = await app.api.fetchApi(address); return a.ok ? a.json() : {}; }", address
     )
     columns = [(title, [vars(node) for node in nodes]) for title, nodes in workflow.columns]
-    return dict(page.run(_DRAW, {"columns": columns, "settings": settings}))
+    return dict(json.loads(page.run(_DRAW, {"columns": columns, "settings": settings})))
 
 
 def write_english(server: Server) -> None:

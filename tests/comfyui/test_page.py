@@ -47,6 +47,7 @@ def wait(page: Page, script: str, seconds: float = 60) -> None:
     page.page.wait_for_function(script, timeout=seconds * 1000)
 
 
+SAVED = "() => JSON.parse(JSON.stringify(app.graph.serialize()))"
 PANELS = "app.graph.nodes.flatMap(n => n.widgets ?? []).filter(w => w.element?.textContent)"
 
 
@@ -62,7 +63,7 @@ def test_first_run_from_the_template_browser_to_the_video(window: tuple[Page, Se
         [{**FEW, "VideoMage_TrainSubject": {**FEW["VideoMage_TrainSubject"], "steps": 6}}, SMALL],
     )
     page.run("async () => { await app.queuePrompt(0); }")
-    wait(page, "document.querySelector('.videomage-curve')?.dataset.points > 2", 120)
+    wait(page, "[...document.querySelectorAll('.videomage-curve')].some(curve => curve.dataset.points > 2)", 120)
     wait(page, f"{PANELS}.filter(w => w.element.textContent.includes('Finished: videomage/')).length === 4", 240)
     until = time.monotonic() + 120
     while not (videos := list((server.home / "output" / "videomage").glob("first_run*.mp4"))):
@@ -85,7 +86,7 @@ def test_the_training_is_still_shown_after_a_reload(window: tuple[Page, Server])
     page.run("async () => { await app.queuePrompt(0); }")
     try:
         wait(page, "document.querySelector('.videomage-curve')?.dataset.points > 4", 120)
-        kept = page.run("() => app.graph.serialize()")
+        kept = page.run(SAVED)
         page.open()
         page.load(kept)
         wait(page, "document.querySelector('.videomage-curve')?.dataset.points > 4", 20)
@@ -118,7 +119,7 @@ def test_fuses_inputs_grow_and_shrink(window: tuple[Page, Server]) -> None:
         if wired:
             page.run(f"() => window.loaders[{wired - 1}].connect(0, window.fuse, {slot.format(wired)})")
         wait(page, f"{shown}.length === {expected}", 10)
-    kept = page.run("() => app.graph.serialize()")
+    kept = page.run(SAVED)
     page.load(kept)
     wait(page, f"{shown}.length === 4 && {shown}.filter(i => i.link != null).length === 3", 10)
     page.run(
@@ -192,5 +193,5 @@ def test_a_workflow_goes_through_the_page_unchanged(window: tuple[Page, Server])
         workflow: dict[str, Any] = read_workflow(path)
         page.load(workflow)
         first = page.prompt()
-        page.load(page.run("() => app.graph.serialize()"))
+        page.load(page.run(SAVED))
         assert page.prompt() == first
