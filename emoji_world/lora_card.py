@@ -34,7 +34,6 @@ from videomage_core.run import Run
 from videomage_core.sampling import generate_videos
 from videomage_core.stages.motion_lora import train_motion
 from videomage_core.stages.subject_lora import train_subject
-from videomage_core.stages.trained import Trained
 
 from .cast import Character, training_characters
 from .dataset import write_json
@@ -83,7 +82,7 @@ def learn_subject(
         cache=folder.parent / "auxiliary",
     )  # fmt: skip
     seeds = list(half.seeds[100 : 100 + SEEDS])
-    result: dict[str, Any] = {"concept": character.concept, "seconds": seconds_of(trained)}
+    result: dict[str, Any] = {"concept": character.concept}
     looks: dict[str, list[float]] = {}
     rows, labels = [image.pixels[:, None] for image in shown[:1]], [f"{character.concept}: one of its pictures"]
     for name, subject, concepts in (
@@ -157,7 +156,7 @@ def learn_motion(
     asked = [
         prompt(pair, motion, place) for pair, place in ((("frog", "panda"), "grass"), (("fox", "penguin"), "night"))
     ]
-    result: dict[str, Any] = {"motion": motion, "seconds": seconds_of(trained)}
+    result: dict[str, Any] = {"motion": motion}
     rows, labels = [clip.pixels], [f"the clip: {text}"]
     for name, concepts in (("base", []), ("LoRA", [(trained.concept, 1.0)])):
         right = 0
@@ -185,11 +184,6 @@ def sample(
     """Videos of one prompt [N, 3, F, H, W], the start noise of a seed the same whatever LoRA acts."""
     with applied(backbone, concepts) as tokens:
         return generate_videos(backbone, [text] * len(seeds), seeds, EMOJI.sampling, None, tokens)
-
-
-def seconds_of(trained: Trained) -> float:
-    """Of the LoRA's steps."""
-    return round(sum(trained.history.seconds), 1)
 
 
 def half_name(half: Half) -> str:

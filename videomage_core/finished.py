@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 
 from .config import TrainingConfig
 from .data.lora_file import Concept, load_lora, save_lora
-from .training import History, digest
+from .history import History
+from .training import digest
 
 _LORA, _VIDEOS, _HISTORY = "lora.safetensors", "videos.safetensors", "history.json"
 

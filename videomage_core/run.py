@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from .history import History
+
 if TYPE_CHECKING:  # the command line says what is missing before it needs torch
     import torch
-
-    from .training import History
 
 _log = logging.getLogger("videomage")
 

@@ -17,13 +17,14 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from .config import TrainingConfig
+from .history import History
 from .run import Run
 
 CHECKPOINT = "checkpoint.pt"
@@ -44,26 +45,6 @@ class ParameterGroup:
     parameters: Mapping[str, torch.Tensor]
     learning_rate: float
     weight_decay: float = 0.0
-
-
-@dataclass
-class History:
-    """What happened, a value a step.
-
-    Attributes:
-        losses: by term ("loss" is their sum), the mean over a step's forwards.
-        seconds: of each step.
-        resumed_at: the step this run began with; 0 if it began anew.
-    """
-
-    losses: dict[str, list[float]] = field(default_factory=dict)
-    seconds: list[float] = field(default_factory=list)
-    resumed_at: int = 0
-
-    def add(self, terms: Mapping[str, float], seconds: float) -> None:
-        for name, value in {**terms, "loss": sum(terms.values())}.items():
-            self.losses.setdefault(name, []).append(value)
-        self.seconds.append(seconds)
 
 
 class TrainingDiverged(ArithmeticError):

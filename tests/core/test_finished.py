@@ -11,7 +11,7 @@ import torch
 from videomage_core.config import SubjectConfig
 from videomage_core.data.lora_file import load_lora
 from videomage_core.finished import Finished, finished, folder_of, keep, publish, require_file_name, write_atomically
-from videomage_core.training import History
+from videomage_core.history import History
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ from ..config import FusionConfig, SamplingConfig
 from ..data.cutmix import CutMix
 from ..data.lora_file import Concept, require_fit, tokens_of
 from ..data.masks import Segmenter, resize_mask
+from ..history import History
 from ..model import lora
 from ..model.attention_maps import Site, chosen_sites, mean_map, scaled
 from ..model.backbone import Backbone, Level
@@ -34,7 +35,7 @@ from ..model.fingerprint import fingerprint
 from ..model.text import SpecialToken
 from ..run import Run
 from ..sampling import add_noise
-from ..training import History, ParameterGroup, digest, fit, loss_scale_for
+from ..training import ParameterGroup, digest, fit, loss_scale_for
 from .teachers import FusionPrompts, Pieces, Teacher, draw_pair, prepare
 from .trained import details, look, thumbnail
 

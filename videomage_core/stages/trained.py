@@ -14,11 +14,11 @@ from PIL import Image
 from ..config import SamplingConfig, TrainingConfig
 from ..data.lora_file import Concept
 from ..data.media import to_uint8
+from ..history import History
 from ..model.backbone import Backbone
 from ..model.text import SpecialToken
 from ..run import Run
 from ..sampling import generate_videos
-from ..training import History
 
 _PACKAGES = ("torch", "diffusers", "transformers", "peft")
 
