@@ -57,7 +57,7 @@ def quick(preset: Preset) -> Preset:
     return dataclasses.replace(
         preset,
         subject=dataclasses.replace(preset.subject, steps=120, auxiliary_clips=4),
-        motion=dataclasses.replace(preset.motion, steps=120, inversion_steps=100),
+        motion=dataclasses.replace(preset.motion, steps=90, inversion_steps=70),
         fusion=dataclasses.replace(preset.fusion, steps=40, teacher_videos=2, cutmix_videos=1),
     )
 

@@ -2,9 +2,9 @@
 
 The embedded base's settings were chosen on the development half of the emoji world alone: for one dog and
 one clip, rank 16 and these learning rates, of ten settings tried, brought likeness from 0.33 to 0.39 and the
-distance to the motion from 0.26 to 0.10.  Its alpha:
-of 0, 1e6 and 1e7, on three seeds of the demonstration's subjects; 1e6 moves the latents by 1 to 7 % in
-a guided step, the paper's 1e4 by a hundredth of that.
+distance to the motion from 0.26 to 0.10.  Its alpha: of 0, 1e5 and 1e6, on three seeds of the
+demonstration's subjects, motion agreement is 0.94, 0.94 and 0.95 and likeness the same within its spread;
+1e6 moves the latents by 2 to 18 % in a guided step, the paper's 1e4 by a hundredth of that.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from server import PACK, Server
 EMOJI = "emoji base (built in)"
 ZEROSCOPE = "zeroscope_v2_576w"
 QUICK_SUBJECT = {"steps": 120, "auxiliary_clips": 4, "sample_every": 60}
-QUICK_MOTION = {"steps": 120, "inversion_steps": 100, "sample_every": 60}
+QUICK_MOTION = {"steps": 90, "inversion_steps": 70, "sample_every": 45}
 QUICK_FUSION = {"steps": 40, "teacher_videos": 2, "cutmix_videos": 1}
 PROMPT = "a <dog> is riding a <panda> on grass"
 CLIP_PROMPT = "a pig is riding a cat on a plain background"
@@ -137,7 +137,8 @@ FIRST = Workflow(
                     "# A first video\n\nPress **Run**. In a few minutes on a CPU this learns a dog and a panda from "
                     "four pictures each, and *riding* from a clip of a pig on a cat; then the dog rides the panda.\n\n"
                     "Nothing is downloaded: it runs on a tiny model that comes with the pack (8 frames of 48x48 "
-                    "pixels).\n\n**Shrunk to be quick**: training steps (300 → 120, fusion 150 → 40), inversion steps, "
+                    "pixels).\n\n**Shrunk to be quick**: training steps (subjects 300 → 120, motion 200 → 90, "
+                    "fusion 150 → 40), inversion steps, "
                     "auxiliary clips and teacher videos. With fewer steps the look and the motion are rougher.\n\n"
                     "**To change**: the prompt and the seed of SCS Sampler. What is trained already is not trained "
                     "again. The LoRA files are in models/loras/videomage.",
