@@ -338,7 +338,9 @@ _DRAW = """async ({columns, settings}) => {
   const made = {};
   const gap = 60, top = 120;
   // What a node shows once it has run makes it grow by so much.
-  const pictures = {SaveVideo: 330, VideoMage_SCSSampler: 240, VideoMage_SampleVideo: 240, VideoMage_ContactSheet: 260};
+  const pictures = {SaveVideo: 330, VideoMage_ContactSheet: 260};
+  for (const name of ['TrainSubject', 'TrainMotion', 'FuseSubjects', 'SCSSampler', 'SampleVideo'])
+    pictures[`VideoMage_${name}`] = 240;
   const frames = [];
   let x = 0;
   for (const [title, nodes] of columns) {
