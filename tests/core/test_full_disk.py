@@ -61,6 +61,7 @@ def train(photos: Path, *more: str) -> int:
     output = photos.parent / "out" / "toy.safetensors"
     command = ["train-subject", str(photos), "--token", "<toy>", "--superclass", "robot", "--output", str(output)]
     settings = ["--batch-size=1", "--rank=1", "--layers=attention", "--height=24", "--width=24", "--device=cpu"]
+    settings += ["--schedule=constant"]  # or a training of more steps would be another
     return cli.main([*command, *settings, *(more or ("--steps", "2", "--lambda1", "0"))])
 
 

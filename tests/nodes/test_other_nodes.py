@@ -27,9 +27,12 @@ def test_load_rename_save_and_tell(nodes: dict[str, Any], host: comfy_stub.Host,
     loaded = load.execute(name, "<toy>=<bear>").result[0]
     assert [token.name for token in loaded.tokens] == ["<bear>"]
     assert "<bear>" in info.execute(loaded).result[0]
-    for expected in ("mine.safetensors", "mine_2.safetensors"):  # never over another file
-        save.execute(loaded, "mine")
-        assert (host.home / "models" / "loras" / "videomage" / expected).is_file()
+    folder = host.home / "models" / "loras" / "videomage"
+    save.execute(loaded, "mine")
+    save.execute(loaded, "mine")  # the same LoRA: no second file
+    assert sorted(path.name for path in folder.iterdir()) == ["mine.safetensors", "toy.safetensors"]
+    save.execute(load.execute(name, "").result[0], "mine")  # another one: not over the first
+    assert (folder / "mine_2.safetensors").is_file()
 
 
 def test_a_missing_file_is_said_before_anything_runs(nodes: dict[str, Any]) -> None:

@@ -63,9 +63,10 @@ class Concept:
 
     def parts(self) -> list[object]:
         """All that a result depends on that is made with it, for ``training.digest``."""
-        factors = [factor for pair in self.weights.layers.values() for factor in pair]
+        layers = sorted(self.weights.layers)  # a file does not keep their order
+        factors = [factor for name in layers for factor in self.weights.layers[name]]
         tokens = [part for token in self.tokens for part in (token.name, token.superclass, token.vectors)]
-        return [self.kind, self.fingerprint, self.weights.scale, *self.weights.layers, *factors, *tokens]
+        return [self.kind, self.fingerprint, self.weights.scale, *layers, *factors, *tokens]
 
 
 def save_lora(path: Path, concept: Concept) -> None:

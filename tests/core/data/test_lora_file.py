@@ -222,7 +222,7 @@ def misfit(concept: Concept) -> list[Concept]:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (clashing, r"tokens: <toy_1> is in more than one of these LoRAs; rename it in one, .* '<toy_1>' '<toy_1_2>'"),
+        (clashing, r"tokens: <toy_1> is in more than one of these LoRAs; rename it in one: .* '<toy_1>' '<toy_1_2>'"),
         (foreign, "was trained on the base 'zeroscope' and does not fit 'emoji_base'; load 'zeroscope', or train"),
         (misfit, r"in the file and .* in 'emoji_base'; it is for another base"),
     ],
