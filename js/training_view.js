@@ -49,8 +49,9 @@ feature("TrainingView", Object.keys(TRAINERS), (node) => {
 
 function headline(state) {
   const { what, done, total, steps, live, seconds_left: left } = state;
-  if (!live && done < total) return `Stopped: ${what}, ${done} of ${total}. Queue it again and it goes on (${steps} steps kept).`;
-  if (done >= total && what.startsWith("finished")) return `${what[0].toUpperCase()}${what.slice(1)}, ${total} steps`;
+  const finished = what.startsWith("finished");
+  if (!live && !finished) return `Stopped: ${what}, ${done} of ${total}. Queue it again and it goes on (${steps} steps kept).`;
+  if (finished) return `${what[0].toUpperCase()}${what.slice(1)}, ${total} steps`;
   const time = left == null ? "" : `, ${spoken(left)} left`;
   return `${what[0].toUpperCase()}${what.slice(1)}: ${done} of ${total}${time}`;
 }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -141,7 +143,7 @@ def _patcher(part: torch.nn.Module, load: torch.device, offload: torch.device) -
     class WholePatcher(ModelPatcher):
         """Moves all of a part or nothing, and never as inference tensors, through which nothing can be trained."""
 
-        def partially_unload(self, device_to: Any, memory_to_free: int = 0) -> int:
+        def partially_unload(self, *_: Any, **__: Any) -> int:
             return 0  # so that ComfyUI takes it off whole
 
         def patch_model(self, *arguments: Any, **named: Any) -> Any:
@@ -192,17 +194,28 @@ def computing(base: HostedBase, to_lower: str) -> Iterator[UNet3DBackbone]:
     """
     import comfy.model_management as management
 
+    full = False
     with torch.inference_mode(False):
-        management.load_models_gpu(list(base.patchers), force_full_load=True)
         try:
+            management.load_models_gpu(list(base.patchers), force_full_load=True)
             yield base.backbone
-        except management.OOM_EXCEPTION as error:
-            management.unload_all_models()
-            management.soft_empty_cache()
-            raise RuntimeError(
-                f"VideoMage ran out of memory. Lower {to_lower}, or set the base's memory mode to 'low'. "
-                "What was learned so far is kept: the same prompt goes on from there."
-            ) from error
+        except (management.OOM_EXCEPTION, RuntimeError) as error:
+            if not _is_out_of_memory(error, management.OOM_EXCEPTION):
+                raise
+            traceback.clear_frames(error.__traceback__)  # they hold activations
+            full = True
+    if full:  # outside of "except", so that nothing holds what is freed
+        management.unload_all_models()
+        management.soft_empty_cache()
+        raise RuntimeError(
+            f"VideoMage ran out of memory; everything was freed. Set the base's memory mode to 'low' (a training then "
+            f"goes on from its last checkpoint), or lower {to_lower}"
+        )
+
+
+def _is_out_of_memory(error: BaseException, kind: type[BaseException]) -> bool:
+    """A GPU's own exception, or what Apple's and the CPU's allocators say."""
+    return isinstance(error, kind) or "out of memory" in str(error) or "not enough memory" in str(error)
 
 
 # --- progress, previews, cancel
@@ -218,6 +231,7 @@ class _Shown:
     told: float = 0.0
     began: float = 0.0
     first: int = 0
+    last: int = 0
     what: str = ""
 
 
@@ -235,13 +249,15 @@ def host_run(node: str | None, kind: str = "", name: str = "") -> Run:
         from comfy_execution.progress import get_progress_state
 
         _stop_if_asked()
-        if what != shown.what:
+        if what != shown.what or done <= shown.last:
             shown.what, shown.began, shown.first = what, time.monotonic(), done
+        shown.last = done
         if node is not None:
             picture = shown.preview
             get_progress_state().update_progress(
                 node, done, total, None if picture is None else ("JPEG", picture, PREVIEW_SIDE)
             )
+            shown.preview = None  # the page keeps what it was sent
         if kind and (time.monotonic() - shown.told > 0.5 or done == total):
             shown.told = time.monotonic()
             rate = (done - shown.first) / max(1e-9, shown.told - shown.began)
@@ -279,7 +295,9 @@ _live: set[tuple[str, str]] = set()  # (kind, name) of the training that runs
 def live_training(kind: str, name: str) -> Iterator[None]:
     """Inside, the page is told that this training runs; whatever ends it, the page is told that too."""
     _live.add((kind, name))
+    sample_file(kind, name).unlink(missing_ok=True)  # another training's of that name
     try:
+        tell_training(kind, name, "", "preparing", 0, 1, None, None)
         yield
     finally:
         _live.discard((kind, name))
@@ -320,8 +338,9 @@ def tell_training(
         "steps": 0 if history is None else len(history.seconds),
         "sample": sample_file(kind, name).is_file(),
     }
-    training_folder().mkdir(parents=True, exist_ok=True)
-    write_atomically(state_file(kind, name), json.dumps(state))
+    with _showing():
+        training_folder().mkdir(parents=True, exist_ok=True)
+        write_atomically(state_file(kind, name), json.dumps(state))
     _send("videomage.training", {**state, "live": (kind, name) in _live})
 
 
@@ -329,10 +348,20 @@ def keep_sample(kind: str, name: str, video: torch.Tensor) -> None:
     """The frames of a training's last sample, side by side, for the page."""
     picture = strip(video, 1)
     picture.thumbnail((2048, PREVIEW_SIDE))
-    training_folder().mkdir(parents=True, exist_ok=True)
-    partial = sample_file(kind, name).with_suffix(".partial")
-    picture.save(partial, "JPEG", quality=90)
-    partial.replace(sample_file(kind, name))
+    with _showing():
+        training_folder().mkdir(parents=True, exist_ok=True)
+        partial = sample_file(kind, name).with_suffix(".partial")
+        picture.save(partial, "JPEG", quality=90)
+        partial.replace(sample_file(kind, name))
+
+
+@contextlib.contextmanager
+def _showing() -> Iterator[None]:
+    """Inside, files are written for the page; a full disk, or a file that Windows holds open, stops no training."""
+    try:
+        yield
+    except OSError as error:
+        logging.getLogger("videomage").warning("the page cannot be shown the training's state: %s", error)
 
 
 def _send(event: str, data: dict[str, Any]) -> None:

@@ -53,11 +53,15 @@ def lines_of(text: str) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
+def typed_path(text: str | None) -> Path | None:
+    """A path as users type or paste it, with blanks and quotes around it; None for nothing."""
+    bare = (text or "").strip().strip('"')
+    return Path(bare).expanduser() if bare else None
+
+
 def folder(text: str, what: str) -> Path | None:
     """A folder that the user typed, or None for nothing; FileNotFoundError if it is not there."""
-    if not text.strip():
-        return None
-    path = Path(text.strip().strip('"')).expanduser()
-    if not path.is_dir():
+    path = typed_path(text)
+    if path is not None and not path.is_dir():
         raise FileNotFoundError(f"{what}: {path} is not a folder on this machine")
     return path

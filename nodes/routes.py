@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import dataclasses
 import io
@@ -53,8 +54,14 @@ async def lora(request: Any) -> web.Response:
     """GET ?name=&base= -> what a LoRA file of the list holds; whether it fits a base of the list (null: unknown)."""
     name = request.query.get("name", "")
     try:
-        concept = load_lora(host.lora_file(name))
-    except (OSError, ValueError) as error:
+        concept = await asyncio.to_thread(load_lora, host.lora_file(name))
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        KeyError,
+    ) as error:  # a damaged file
         return web.json_response({"error": str(error)})
     mark = _fingerprint(request.query.get("base", ""))
     return web.json_response(

@@ -18,7 +18,7 @@ from ..videomage_core.run import Run
 from ..videomage_core.stages.subject_lora import require_token, train_subject
 from .comfy_host import HostedBase, computing
 from .lora_files import accepted
-from .pictures import folder, lines_of
+from .pictures import folder, lines_of, typed_path
 from .schema import Base, advanced, read_settings, schema, settings_inputs
 from .training import TO_LOWER, file_name_input, looks, samples_of, trained, training_outputs, training_result
 
@@ -97,8 +97,8 @@ class TrainSubject(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, images_folder: str | None, auxiliary_folder: str | None, **_: Any) -> Any:
         """Run again when a file of the folders changed; the training itself is repeated only if their contents did."""
-        folders = [Path(text).expanduser() for text in (images_folder, auxiliary_folder) if text and text.strip()]
-        files = sorted(path for at in folders if at.is_dir() for path in at.iterdir())
+        folders = [typed_path(text) for text in (images_folder, auxiliary_folder)]
+        files = sorted(path for at in folders if at is not None and at.is_dir() for path in at.iterdir())
         return [(str(path), path.stat().st_mtime_ns) for path in files]
 
     @classmethod

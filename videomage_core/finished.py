@@ -86,6 +86,7 @@ def finished(folder: Path, steps: int) -> Finished | None:
 def keep(folder: Path, made: Finished) -> None:
     """Write what was made to its folder, so that ``finished`` finds it."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / _LORA).unlink(missing_ok=True)  # of fewer steps: it must not be taken for what is written now
     save_file({name: video.cpu().contiguous() for name, video in made.videos.items()}, folder / _VIDEOS)
     write_atomically(folder / _HISTORY, json.dumps(dataclasses.asdict(made.history)))
     save_lora(folder / _LORA, made.concept)  # last: with it the training counts as finished

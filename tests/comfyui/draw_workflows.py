@@ -178,7 +178,8 @@ SUBJECT = Workflow(
                     "Image* in the place of *Example Subject*, or type a folder of photos into *images_folder*; "
                     "give it a **token** of its own, e.g. `<my_cat>`, and say in *superclass* what it is.\n\n"
                     "Change of base? Press *use the settings that suit the base* on each node.\n\nThe LoRA is saved "
-                    "as models/loras/videomage/dog.safetensors: that file is all that others need."
+                    "as models/loras/videomage/dog.safetensors (dog_2 where *1 First run* has made a dog before): that "
+                    "file is all that others need."
                 ),
                 base(EMOJI),
             ],
@@ -211,7 +212,7 @@ MOTION = Workflow(
                     "*Load Video* in the place of *Example Motion*; write in *prompt* what happens, in *subjects* who "
                     "does it, and wire a mask for each (white on the subject; one frame of it is enough).\n\n"
                     "omega is how strongly the performers' looks are taken out.\n\nThe LoRA is saved as "
-                    "models/loras/videomage/riding.safetensors."
+                    "models/loras/videomage/riding.safetensors (riding_2 where *1 First run* has made one before)."
                 ),
                 base(EMOJI),
             ],
@@ -241,7 +242,8 @@ COMPOSE = Workflow(
             [
                 note(
                     "# From saved LoRAs to a video\n\nChoose two or more subjects and a motion from models/loras. The "
-                    "files named here are made by *1 First run* (or 2 and 3): run that before, or choose your own.\n\n"
+                    "files named here are made by *1 First run*, with few steps: run that before, or choose better ones of "
+                    "2 and 3.\n\n"
                     "Fuse takes 2 to 8 subjects: a new input appears as the last one is wired. For a single subject, "
                     "wire its LoRA to SCS Sampler without Fuse.\n\nName every subject's token in the prompt; the text "
                     "under it says what is missing."

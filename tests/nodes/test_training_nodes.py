@@ -94,7 +94,7 @@ def test_out_of_memory_frees_everything_and_says_what_to_lower(
         raise comfy_stub.OutOfMemory
 
     monkeypatch.setattr(type(base.backbone), "encode_prompt", full)
-    with pytest.raises(RuntimeError, match=r"Lower frames, width and height.*memory mode to 'low'"):
+    with pytest.raises(RuntimeError, match=r"memory mode to 'low'.*lower frames, width and height"):
         train_subject(nodes, base)
     assert host.freed
 
