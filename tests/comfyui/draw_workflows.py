@@ -242,8 +242,8 @@ COMPOSE = Workflow(
             [
                 note(
                     "# From saved LoRAs to a video\n\nChoose two or more subjects and a motion from models/loras. The "
-                    "files named here are made by *1 First run*, with few steps: run that before, or choose better ones of "
-                    "2 and 3.\n\n"
+                    "files named here are made by *1 First run*, with few steps: run that before, or choose "
+                    "better ones of 2 and 3.\n\n"
                     "Fuse takes 2 to 8 subjects: a new input appears as the last one is wired. For a single subject, "
                     "wire its LoRA to SCS Sampler without Fuse.\n\nName every subject's token in the prompt; the text "
                     "under it says what is missing."
