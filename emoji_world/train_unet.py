@@ -164,7 +164,7 @@ def noisy_times(batch: int) -> torch.Tensor:
     return torch.where(u < 0.5, anywhere, 0.9 + 0.1 * ((2 * u) % 1))
 
 
-def start_noise(t: torch.Tensor, still: bool) -> torch.Tensor:
+def begins_from_noise(t: torch.Tensor, still: bool) -> torch.Tensor:
     """Which samples of a batch, bool [B], are shown pure noise, as sampling is at its first level.
 
     Half of the noisiest are.  This schedule never reaches pure noise: even its last step holds enough of a
@@ -233,7 +233,7 @@ def train_unet(
         tokens = tokenizer(texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt")
         x0 = latents[torch.from_numpy(chosen)].float().to(where)  # [B,C,F,h,w]
         t = (noisy_times(batch) * len(alphas_cumprod)).long()
-        blank = start_noise(t, still).view(-1, 1, 1, 1, 1).to(where)
+        blank = begins_from_noise(t, still).view(-1, 1, 1, 1, 1).to(where)
         t = t.to(where)
         noise = torch.randn_like(x0)
         alpha_bar = alphas_cumprod[t].view(-1, 1, 1, 1, 1)

@@ -14,6 +14,7 @@ from ..videomage_core.stages.collaborative_sampling import check_pair, require_n
 from ..videomage_core.stages.motion_start import invert_clip
 from . import comfy_host as host
 from .pictures import CLIP_TYPES, clip_pixels, image, video
+from .progress import run_of
 from .schema import Base, Lora, read_settings, schema, settings_inputs
 
 TO_LOWER = "frames, width and height"
@@ -99,7 +100,7 @@ class SCSSampler(io.ComfyNode):
         check_pair(subject, motion)
         require_named(prompt, subject.tokens)
         with host.computing(base, TO_LOWER) as backbone:
-            run = host.host_run(cls.hidden.unique_id)
+            run = run_of(cls.hidden.unique_id)
             inverted = start_of(backbone, clip, config, run)
             made = sample_collaboratively(backbone, subject, motion, prompt, seed, config, inverted, True, run)
         seen = made.video if made.maps is None else side_by_side(list(overlay(made.video, made.maps)))

@@ -11,6 +11,7 @@ from ..videomage_core.stages.comparisons import sample_averaged, sample_base, sa
 from . import comfy_host as host
 from .collaborative_sampling import TO_LOWER, clip_input, prompt_input, seed_input, start_of, video_outputs
 from .pictures import image, video
+from .progress import run_of
 from .schema import Base, Lora, advanced, grown, read_settings, schema, settings_inputs, wired
 
 MOST = 4
@@ -67,7 +68,7 @@ class SampleVideo(io.ComfyNode):
         loras = wired("lora", MOST, inputs)
         strengths = [inputs[f"strength_{i}"] for i in range(1, MOST + 1) if inputs.get(f"lora_{i}") is not None]
         with host.computing(base, TO_LOWER) as backbone:
-            run = host.host_run(cls.hidden.unique_id)
+            run = run_of(cls.hidden.unique_id)
             inverted = start_of(backbone, clip, config, run)
             if method == ALONE:
                 made = sample_base(backbone, loras, prompt, seed, config, inverted, run)

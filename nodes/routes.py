@@ -14,6 +14,7 @@ from ..videomage_core.data.lora_file import load_lora
 from ..videomage_core.finished import require_file_name
 from ..videomage_core.model.fingerprint import Fingerprint, fingerprint_of_file
 from . import comfy_host as host
+from . import progress
 
 KINDS = ("subject", "motion", "fusion")
 _bases: dict[str, Fingerprint | None] = {}  # by name, as far as they were asked for
@@ -39,12 +40,12 @@ def _asked(request: Any) -> tuple[str, str]:
 
 async def training(request: Any) -> web.Response:
     """GET ?kind=&name= -> the state of the latest training with that file name, or null."""
-    return web.json_response(host.training_state(*_asked(request)))
+    return web.json_response(progress.training_state(*_asked(request)))
 
 
 async def sample(request: Any) -> web.StreamResponse:
     """GET ?kind=&name= -> its last sample, a JPEG."""
-    path = host.sample_file(*_asked(request))
+    path = progress.sample_file(*_asked(request))
     if not path.is_file():
         raise web.HTTPNotFound(text="no sample yet")
     return web.Response(body=path.read_bytes(), content_type="image/jpeg", headers={"Cache-Control": "no-store"})

@@ -16,6 +16,7 @@ from ..videomage_core.finished import Finished, finished, folder_of, keep, publi
 from ..videomage_core.model.fingerprint import fingerprint
 from ..videomage_core.run import Run
 from . import comfy_host as host
+from . import progress
 from .pictures import image
 from .schema import Lora
 
@@ -59,19 +60,19 @@ def trained(
         node: the running node's id.
         train: (folder, run) -> what was made.
     """
-    run = host.host_run(node, kind, file_name)
+    run = progress.run_of(node, kind, file_name)
     mark = fingerprint(base.backbone.network)
     folder = folder_of(host.training_folder(), file_name, config, kind, mark, *parts)
     made = finished(folder, config.steps)
     if made is None:
-        with host.live_training(kind, file_name):
+        with progress.live_training(kind, file_name):
             made = train(folder, run)
             keep(folder, made)
     if "sample" in made.videos:
-        host.keep_sample(kind, file_name, made.videos["sample"])
+        progress.keep_sample(kind, file_name, made.videos["sample"])
     saved = publish(made.concept, host.loras_folder(), file_name)
     what = f"finished: videomage/{saved.name}"
-    host.tell_training(kind, file_name, node or "", what, config.steps, config.steps, 0, made.history)
+    progress.tell_training(kind, file_name, node or "", what, config.steps, config.steps, 0, made.history)
     return made
 
 

@@ -13,12 +13,12 @@ from emoji_world.train_unet import (
     FIRST_LEVEL,
     Clock,
     Reader,
+    begins_from_noise,
     loss_weights,
     motion_weights,
     new_unet,
     noise_schedule,
     noisy_times,
-    start_noise,
 )
 
 
@@ -68,10 +68,10 @@ def test_the_clock_is_read_off_the_temporal_convolutions_and_teaches_them():
 def test_half_of_the_noisiest_samples_of_clips_begin_from_pure_noise():
     torch.manual_seed(0)
     times = torch.arange(1000).repeat(20)
-    blank = start_noise(times, still=False)
+    blank = begins_from_noise(times, still=False)
     assert not blank[times < FIRST_LEVEL].any()
     assert 0.4 < blank[times >= FIRST_LEVEL].float().mean() < 0.6
-    assert not start_noise(times, still=True).any()
+    assert not begins_from_noise(times, still=True).any()
 
 
 def test_every_motion_is_shown_as_often_and_empty_scenes_as_before():
