@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from .config import TrainingConfig
 from .data.lora_file import Concept, load_lora, save_lora
 from .history import History
-from .training import digest
+from .training import digest, settings_that_count
 
 _LORA, _VIDEOS, _HISTORY = "lora.safetensors", "videos.safetensors", "history.json"
 
@@ -59,15 +59,7 @@ def folder_of(root: Path, name: str, config: TrainingConfig, *parts: object) -> 
         parts: texts, numbers and tensors: the base's fingerprint, pictures, prompts.
     """
     require_file_name(name)
-    return root / f"{name}-{digest(_settings(config), *parts)}"
-
-
-def _settings(config: TrainingConfig) -> dict[str, object]:
-    kept = dataclasses.asdict(config)
-    free = ["save_every", "sample_every", "gradient_checkpointing"]
-    for setting in [*free, *(["steps"] if config.schedule == "constant" else [])]:
-        kept.pop(setting, None)
-    return kept
+    return root / f"{name}-{digest(settings_that_count(config), *parts)}"
 
 
 def finished(folder: Path, steps: int) -> Finished | None:

@@ -88,7 +88,7 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / CHECKPOINT
     optimizer = _optimizer(groups, config)
-    identity = _with_settings(identity, config)
+    identity = f"{identity} {json.dumps(settings_that_count(config), sort_keys=True)}"
     history = _resume(checkpoint, groups, optimizer, identity, config.steps)
     run.watch(history)
     done = saved = history.resumed_at
@@ -249,13 +249,13 @@ def save_checkpoint(
         raise OSError(f"the checkpoint of step {done} could not be written ({error}); {kept}") from error
 
 
-def _with_settings(identity: str, config: TrainingConfig) -> str:
-    """The identity with all settings that change the result; a constant schedule may be trained longer."""
+def settings_that_count(config: TrainingConfig) -> dict[str, Any]:
+    """All settings that change the result; not the steps under a constant schedule, which may be trained longer."""
     kept = asdict(config)
     free = ["save_every", "sample_every", "gradient_checkpointing"]
     for name in [*free, *(["steps"] if config.schedule == "constant" else [])]:
         kept.pop(name, None)
-    return f"{identity} {json.dumps(kept, sort_keys=True)}"
+    return kept
 
 
 def _resume(path: Path, groups: Sequence[ParameterGroup], optimizer: Any, identity: str, steps: int) -> History:
