@@ -9,6 +9,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from .commands.benchmark import add_benchmark
 from .commands.sampling import add_sample
 from .commands.showing import add_demo, add_inspect, add_rename
 from .commands.training import add_fuse, add_train_motion, add_train_subject
@@ -30,6 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_sample(commands)
     add_inspect(commands)
     add_rename(commands)
+    add_benchmark(commands)
     options = parser.parse_args(arguments)
     try:
         options.execute(options)

@@ -3,12 +3,15 @@
 Every background of this world has one colour along a row, apart from small decoration.  So the
 colours at the frame's left and right border say what each row's background is; what differs from
 it is a character, once specks the size of a star or a blade of grass are dropped and holes are
-filled.  Two characters are told apart by position, frame after frame.
+filled.  Several characters are told apart by position, frame after frame.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import permutations
 
 import numpy as np
 import torch
@@ -120,16 +123,16 @@ def track(video: np.ndarray, count: int) -> list[Track]:
 
     Args:
         video: uint8 [F, H, W, 3].
-        count: how many characters are expected, 0, 1 or 2.
+        count: how many characters are expected, 0 to 3.
 
     Returns:
-        ``count`` tracks; the order of two is that of their place in the first frame, left to right.
+        ``count`` tracks; the order of several is that of their place in the first frame, left to right.
     """
-    if count not in (0, 1, 2):
-        raise ValueError(f"count: got {count}, allowed: 0, 1, 2")
+    if count not in (0, 1, 2, 3):
+        raise ValueError(f"count: got {count}, allowed: 0, 1, 2, 3")
     mask = foreground(video)
-    if count == 2:
-        return [measured(part) for part in _split(video, mask)]
+    if count > 1:
+        return [measured(part) for part in _split(video, mask, count)]
     return [measured(mask)][:count]
 
 
@@ -151,51 +154,51 @@ def measured(masks: np.ndarray) -> Track:
     return Track(centres, boxes, (boxes[:, 2:] - boxes[:, :2]).max(1), masks, found)
 
 
-def _split(video: np.ndarray, mask: np.ndarray) -> list[np.ndarray]:
-    """The foreground in two, identities kept.  Returns two bool [F, H, W]."""
-    parts = [np.zeros_like(mask), np.zeros_like(mask)]
-    previous: np.ndarray | None = None  # [2, 5] x, y, colour of the last frame's two
+def _split(video: np.ndarray, mask: np.ndarray, count: int) -> list[np.ndarray]:
+    """The foreground in ``count`` parts, identities kept.  Returns bool [F, H, W] for each."""
+    parts = [np.zeros_like(mask) for _ in range(count)]
+    previous: np.ndarray | None = None  # [count, 5] x, y, colour of each in the last frame
     for f in range(len(mask)):
         places = np.argwhere(mask[f])[:, ::-1].astype(np.float32)  # x, y
-        if len(places) < 2:
+        if len(places) < count:
             continue
-        nearest = _two_means(places, None if previous is None else previous[:, :2])
+        nearest = _clusters(places, count, None if previous is None else previous[:, :2])
         colours = video[f][mask[f]].astype(np.float32) * COLOUR_WEIGHT
         known = np.concatenate([places, colours], axis=1)
-        means = np.stack([known[nearest == k].mean(0) for k in (0, 1)])
+        means = np.stack([known[nearest == k].mean(0) for k in range(count)])
         if previous is None:
-            swap = means[0, 0] > means[1, 0]
+            order = tuple(np.argsort(means[:, 0], kind="stable"))
         else:
-            swap = _distance(means[::-1], previous) < _distance(means, previous)
-        if swap:
-            nearest, means = 1 - nearest, means[::-1]
-        previous = means
-        for k in (0, 1):
-            parts[k][f][mask[f]] = nearest == k
+            order = min(permutations(range(count)), key=partial(_distance, means, previous))
+        previous = means[list(order)]
+        for k, cluster in enumerate(order):
+            parts[k][f][mask[f]] = nearest == cluster
     return parts
 
 
-def _distance(means: np.ndarray, others: np.ndarray) -> float:
-    return float(np.linalg.norm(means - others, axis=1).sum())
+def _distance(means: np.ndarray, others: np.ndarray, order: Sequence[int]) -> float:
+    return float(np.linalg.norm(means[list(order)] - others, axis=1).sum())
 
 
-def _two_means(places: np.ndarray, previous: np.ndarray | None) -> np.ndarray:
-    """0 or 1 for each of the places [P, 2]: the tightest of several runs of 2-means, neither empty."""
+def _clusters(places: np.ndarray, count: int, previous: np.ndarray | None) -> np.ndarray:
+    """A number below ``count`` for each of the places [P, 2]: the tightest of several runs of k-means, none empty."""
     middle, spread = places.mean(0), places.std(0) + 1e-3
-    starts = [
-        np.stack([middle - spread * way, middle + spread * way]) for way in np.array([(1, 0), (0, 1), (1, 1), (1, -1)])
-    ]
+    ways = np.array([(1, 0), (0, 1), (1, 1), (1, -1)])
+    starts = [np.stack([middle + spread * way * share for share in np.linspace(-1, 1, count)]) for way in ways]
+    if count == 3:  # in a row, or in a triangle
+        corners = [((-1, 1), (1, 1), (0, -1)), ((-1, -1), (1, -1), (0, 1))]
+        starts += [middle + spread * np.array(triangle) for triangle in corners]
     if previous is not None:
         starts.append(previous)
-    best, least = np.arange(len(places)) % 2, np.inf
+    best, least = np.arange(len(places)) % count, np.inf
     for start in starts:
         centres = start
         for _ in range(12):
-            squared = ((places[:, None] - centres[None]) ** 2).sum(-1)  # [P, 2]
+            squared = ((places[:, None] - centres[None]) ** 2).sum(-1)  # [P, count]
             nearest = squared.argmin(1)
-            if nearest.min() == nearest.max():
+            if len(np.unique(nearest)) < count:
                 break
-            centres = np.stack([places[nearest == k].mean(0) for k in (0, 1)])
+            centres = np.stack([places[nearest == k].mean(0) for k in range(count)])
         else:
             if squared.min(1).sum() < least:
                 best, least = nearest, squared.min(1).sum()

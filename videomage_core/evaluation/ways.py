@@ -47,7 +47,11 @@ def agreement(tracks: Sequence[Track], reference: Sequence[Track]) -> float:
         tracks: the two of one clip, in the order of their roles.
         reference: those of the other.  Its mirror image counts as the same motion.
     """
-    shown, wanted = way(tracks), way(reference)
+    return likeness_of_ways(way(tracks), way(reference))
+
+
+def likeness_of_ways(shown: np.ndarray, wanted: np.ndarray) -> float:
+    """The cosine of two ways [V] of two characters each, or of one and the other's mirror image, -1..1."""
     mirrored = wanted.reshape(-1, 2) * (-1.0, 1.0)  # x, y of each part and frame
     lengths = np.linalg.norm(shown) * np.linalg.norm(wanted)
     return float(max(shown @ wanted, shown @ mirrored.ravel()) / max(lengths, 1e-9))

@@ -1,0 +1,253 @@
+"""What a benchmark asks for: a folder with pictures, clips and ``grid.toml``.
+
+    subjects/NAME/        pictures to learn the subject from, each with its prompt beside it if wanted
+    motions/NAME/clip     (or clip.mp4) the reference, motions/NAME/PERFORMER its masks
+    kinds/CLASS/NAME/     others of each class: to name what is seen, and to tell subjects from (optional)
+    places/NAME/          pictures of each place without anybody (optional)
+    ways.json             tracked ways of each motion's true renders (optional)
+
+``grid.toml`` names them, the prompts' templates, and the sizes a benchmark comes in:
+
+    interaction = "a {first} is {motion} a {second} {place}"
+    still = "a {first} is next to a {second} {place}"
+    crowd = "a {first} is {motion} a {second} next to a {third} {place}"
+
+    [subjects]
+    rex = "dog"                         # its class, in plain words; the token is <rex>
+
+    [motions."jumping over"]
+    performers = ["horse", "fence"]
+    prompt = "a horse is jumping over a fence"
+
+    [places]
+    grass = "on grass"
+
+    [sizes.quick]
+    pairs = [["rex", "tom"]]
+    triples = []
+    motions = ["jumping over"]
+    places = ["grass"]
+    seeds = [1, 2]
+    methods = ["VideoMage", "without SCS"]
+    still_methods = ["VideoMage"]
+    sweeps = ["alpha"]
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..data.examples import CLIP_SUFFIXES
+
+GRID = "grid.toml"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Somebody to learn: a name, its class in plain words, a folder of pictures."""
+
+    name: str
+    superclass: str
+    folder: Path
+
+    @property
+    def token(self) -> str:
+        return f"<{self.name}>"
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A motion to learn: its clip, who performs it there with their masks, and the clip's prompt."""
+
+    name: str
+    clip: Path
+    performers: tuple[tuple[str, Path | None], ...]
+    prompt: str
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is run: a line of this for each name under ``sizes``.
+
+    Attributes:
+        pairs: subjects that appear together.
+        triples: three that do; "a few cells".
+        motions: names; every pair does each.
+        places: names; every pair is in each.
+        seeds: of the start noise; every cell is made with each.
+        methods: names of ``methods.METHODS``, run on the pairs that do a motion (Tables 1 and 2).
+        still_methods: those run on every pair without motion (Table 4).
+        sweeps: names of ``methods.SWEEPS`` (Table 3).
+    """
+
+    pairs: tuple[tuple[str, ...], ...]
+    motions: tuple[str, ...]
+    places: tuple[str, ...]
+    seeds: tuple[int, ...]
+    methods: tuple[str, ...]
+    triples: tuple[tuple[str, ...], ...] = ()
+    still_methods: tuple[str, ...] = ()
+    sweeps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One video that every method has to make."""
+
+    subjects: tuple[str, ...]
+    motion: str | None
+    place: str
+    seed: int
+
+    @property
+    def name(self) -> str:
+        doing = self.motion or "still"
+        return f"{'+'.join(self.subjects)} {doing} {self.place} {self.seed}".replace(" ", "_")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A benchmark's folder, read and checked."""
+
+    folder: Path
+    subjects: Mapping[str, Subject]
+    motions: Mapping[str, Motion]
+    places: Mapping[str, str]
+    templates: Mapping[str, str]
+    sizes: Mapping[str, Size]
+
+    def size(self, name: str) -> Size:
+        if name not in self.sizes:
+            raise ValueError(f"size: got {name!r}, {self.folder / GRID} has {', '.join(self.sizes) or 'none'}")
+        return self.sizes[name]
+
+    def performed(self, size: Size) -> list[Cell]:
+        """Every pair doing every motion: Tables 1 and 2."""
+        return [
+            Cell(pair, motion, place, seed)
+            for pair in size.pairs
+            for motion in size.motions
+            for place in size.places
+            for seed in size.seeds
+        ]
+
+    def still(self, size: Size) -> list[Cell]:
+        """Every pair without a motion: Table 4."""
+        return [Cell(pair, None, place, seed) for pair in size.pairs for place in size.places for seed in size.seeds]
+
+    def crowds(self, size: Size) -> list[Cell]:
+        """Three subjects: the first place and seeds alone."""
+        return [
+            Cell(triple, motion, size.places[0], seed)
+            for triple in size.triples
+            for motion in size.motions
+            for seed in size.seeds
+        ]
+
+    def prompt(self, cell: Cell) -> str:
+        """c_tgt of a cell, with tokens."""
+        template = self.templates["crowd" if len(cell.subjects) == 3 else "interaction" if cell.motion else "still"]
+        tokens = [self.subjects[name].token for name in cell.subjects]
+        named = dict(zip(("first", "second", "third"), tokens, strict=False))
+        return template.format(**named, motion=cell.motion, place=self.places[cell.place])
+
+
+def load_grid(folder: Path) -> Grid:
+    """Read a benchmark's folder.
+
+    Raises:
+        FileNotFoundError: the folder, its grid.toml, or pictures and clips it names are not there.
+        ValueError: it is no TOML, lacks an entry, or a size names something unknown.
+    """
+    path = folder / GRID
+    if not path.is_file():
+        raise FileNotFoundError(f"grid: {path} is not there; give a folder that holds {GRID}")
+    read = _read(path)
+    subjects = {
+        name: Subject(name, superclass, _present(folder / "subjects" / name))
+        for name, superclass in _table(read, "subjects", path).items()
+    }
+    motions = {name: _motion(name, entry, folder) for name, entry in read.get("motions", {}).items()}
+    places = dict(_table(read, "places", path))
+    templates = {str(name): str(read[name]) for name in ("interaction", "still", "crowd") if name in read}
+    sizes = {name: _size(name, entry, path) for name, entry in _table(read, "sizes", path).items()}
+    grid = Grid(folder, subjects, motions, places, templates, sizes)
+    problems = [problem for name, size in sizes.items() for problem in _unknown(grid, name, size)]
+    if problems:
+        raise ValueError(f"{path}: {'; '.join(problems)}")
+    return grid
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"grid: {path} is no TOML ({error})") from error
+
+
+def _table(read: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:
+    if not isinstance(read.get(name), dict) or not read[name]:
+        raise ValueError(f"{path}: lacks the table [{name}]; see videomage_core/evaluation/grid.py for what it holds")
+    return read[name]
+
+
+def _present(path: Path) -> Path:
+    if not path.exists():
+        raise FileNotFoundError(f"grid: {path} is not there, which {GRID} names")
+    return path
+
+
+def _motion(name: str, entry: Mapping[str, Any], folder: Path) -> Motion:
+    home = folder / "motions" / name
+    clips = [home / "clip", *(home / f"clip{suffix}" for suffix in CLIP_SUFFIXES)]
+    clip = next((path for path in clips if path.exists()), clips[0])
+    performers = tuple((word, home / word if (home / word).exists() else None) for word in entry.get("performers", []))
+    if "prompt" not in entry:
+        raise ValueError(f"grid: the motion {name!r} lacks its prompt, the clip in plain words")
+    return Motion(name, _present(clip), performers, str(entry["prompt"]))
+
+
+def _size(name: str, entry: Mapping[str, Any], path: Path) -> Size:
+    known = set(Size.__dataclass_fields__)
+    unknown, missing = set(entry) - known, {"pairs", "motions", "places", "seeds", "methods"} - set(entry)
+    if unknown or missing:
+        raise ValueError(
+            f"{path}: [sizes.{name}] has unknown {', '.join(sorted(unknown)) or 'nothing'} and lacks "
+            f"{', '.join(sorted(missing)) or 'nothing'}; known are {', '.join(Size.__dataclass_fields__)}"
+        )
+    groups = ("pairs", "triples")
+    read: dict[str, Any] = {
+        key: tuple(tuple(value) for value in values) if key in groups else tuple(values)
+        for key, values in entry.items()
+    }
+    return Size(**read)
+
+
+def _unknown(grid: Grid, name: str, size: Size) -> list[str]:
+    """What a size names that the grid lacks, a sentence each."""
+    from .methods import METHODS, SWEEPS
+
+    asked: list[tuple[str, Sequence[str], Collection[str]]] = [
+        ("subject", [s for group in (*size.pairs, *size.triples) for s in group], grid.subjects),
+        ("motion", size.motions, grid.motions),
+        ("place", size.places, grid.places),
+        ("method", (*size.methods, *size.still_methods), METHODS),
+        ("sweep", size.sweeps, SWEEPS),
+    ]
+    problems = [
+        f"sizes.{name} names the {what} {value!r}, known are {', '.join(known)}"
+        for what, values, known in asked
+        for value in dict.fromkeys(values)
+        if value not in known
+    ]
+    wanted = ["interaction"] * bool(size.methods) + ["still"] * bool(size.still_methods)
+    wanted += ["crowd"] * bool(size.triples)
+    return problems + [f"sizes.{name} needs the template {t!r}" for t in wanted if t not in grid.templates]

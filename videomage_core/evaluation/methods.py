@@ -1,0 +1,84 @@
+"""What the benchmark compares: the method, its ablations (Table 2), the baselines (Table 1), sweeps (Table 3).
+
+A method is a way to combine LoRAs, and settings that differ from the preset's.  LoRAs are trained once
+for each set of settings, so methods that differ in sampling alone share them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..presets import Preset
+
+FULL = "VideoMage"
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to make a cell's video.
+
+    Attributes:
+        name: in tables and folders.
+        combine: scs: collaborative sampling of the fused LoRA and the motion's (Algorithm 1); merged: both in
+            one model; averaged: each subject's LoRA joins the motion's in turn, outputs averaged (Sec. 4.1);
+            base: no LoRA, superclass words.
+        changes: settings that differ from the preset's, by the preset's parts: {"motion": {"omega": 0}}.
+        in_paper: its row in Tables 1, 2 or 4; "" if it has none.
+    """
+
+    name: str
+    combine: Literal["scs", "merged", "averaged", "base"]
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    in_paper: str = ""
+
+    def settings(self, preset: Preset) -> Preset:
+        """The preset with this method's changes."""
+        changed = {part: dataclasses.replace(getattr(preset, part), **values) for part, values in self.changes.items()}
+        return dataclasses.replace(preset, **changed)
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method(FULL, "scs", in_paper="VideoMage"),
+        Method("without L_mot", "scs", {"motion": {"omega": 0.0}}, "w/o L_mot"),
+        Method("without L_attn", "scs", {"fusion": {"lambda2": 0.0}}, "w/o L_attn"),
+        Method("without SCS", "merged", in_paper="w/o SCS"),
+        Method("without guidance", "scs", {"collaborative": {"tau": 0}}),
+        Method("averaged outputs", "averaged"),
+        Method("MotionDirector", "averaged", {"motion": {"objective": "debiased"}}, "MotionDirector"),
+        Method("the base alone", "base"),
+    )
+}
+
+
+def _points(part: str, setting: str, values: tuple[Any, ...], labels: tuple[str, ...] = ()) -> tuple[Method, ...]:
+    names = labels or tuple(f"{setting} {value:g}" for value in values)
+    return tuple(Method(name, "scs", {part: {setting: value}}) for value, name in zip(values, names, strict=True))
+
+
+def sweeps(preset: Preset) -> dict[str, tuple[Method, ...]]:
+    """Table 3: a setting at the paper's other values, the preset's own between them.
+
+    alpha and tau are relative to the preset's: a tenth and ten times, a third and twice.
+    """
+    alpha, tau = preset.collaborative.alpha, preset.collaborative.tau
+    return {
+        "lambda1": _points("subject", "lambda1", (0.1, 0.25, 1.0)),
+        "lambda2": _points("fusion", "lambda2", (0.1, 0.6, 1.0)),
+        "omega": _points("motion", "omega", (0.1, 0.5, 1.0)),
+        "template": _points(
+            "motion",
+            "appearance_prompt",
+            ("A video of {subjects}", "A video of {subjects} being still", "A static video of {subjects}"),
+            ("template: a video", "template: being still", "template: a static video"),
+        ),
+        "alpha": _points("collaborative", "alpha", (alpha / 10, alpha, alpha * 10)),
+        "tau": _points("collaborative", "tau", (round(tau / 3), tau, min(2 * tau, preset.collaborative.steps))),
+    }
+
+
+SWEEPS = ("lambda1", "lambda2", "omega", "template", "alpha", "tau")
