@@ -11,7 +11,7 @@ COMFY_VENV := .venv-comfyui
 COMFY_BIN := $(COMFY_VENV)/bin
 COMFY_STAMP := $(COMFY_VENV)/.installed
 
-.PHONY: setup demo test test-comfyui workflows lint base
+.PHONY: setup demo test test-comfyui workflows lint base metrics benchmark-quick benchmark benchmark-full
 
 setup: $(STAMP)
 
@@ -38,6 +38,26 @@ lint: $(STAMP)
 
 base: $(STAMP)
 	$(BIN)/python -m emoji_world.train_base
+
+# Draws what the benchmark asks for, measures its metrics on true scenes, then makes and scores it; each resumes.
+# REASON="..." is kept in the report.
+GRIDS := outputs/benchmark
+BENCHMARK = $(BIN)/python -m videomage_core benchmark $(GRIDS)/test --sweeps $(GRIDS)/development --reason "$(REASON)"
+
+$(GRIDS)/%/grid.toml: emoji_world/*.py | $(STAMP)
+	$(BIN)/python -m emoji_world.write_grid $* $(GRIDS)/$*
+
+metrics: $(GRIDS)/development/grid.toml
+	$(BIN)/python -m emoji_world.metric_card
+
+benchmark-quick: $(GRIDS)/test/grid.toml $(GRIDS)/development/grid.toml
+	$(BENCHMARK) --size quick
+
+benchmark: $(GRIDS)/test/grid.toml $(GRIDS)/development/grid.toml
+	$(BENCHMARK) --size standard --report docs
+
+benchmark-full: $(GRIDS)/test/grid.toml $(GRIDS)/development/grid.toml
+	$(BENCHMARK) --size full
 
 # A torch that is there already stays.  The judge's weights name dependencies that no longer build, hence --no-deps.
 $(STAMP): requirements.txt requirements-dev.txt

@@ -42,6 +42,7 @@ def peak_memory() -> Iterator[Callable[[], float | None]]:
     try:
         yield lambda: round((peak[0] - held) / 2**20, 1)
     finally:
+        peak[0] = max(peak[0], resident())
         ended.set()
         watcher.join()
 

@@ -181,10 +181,7 @@ class TrackedMetrics:
         """The class a look [D] is nearest to; "nothing" where nobody was found."""
         if not bool(look.any()):
             return "nothing"
-        nearness = {
-            kind: float((torch.cat(list(of.values())) @ look).topk(NEIGHBOURS).values.mean())
-            for kind, of in self._looks.kinds.items()
-        }
+        nearness = {kind: _nearest(torch.cat(list(of.values())) @ look) for kind, of in self._looks.kinds.items()}
         return max(nearness, key=nearness.__getitem__)
 
     def place(self, video: np.ndarray) -> str:
@@ -207,6 +204,11 @@ def temporal_consistency(video: np.ndarray) -> float:
     frames = torch.from_numpy(video).permute(0, 3, 1, 2).float() / 255  # [F,H,W,3] -> [F,3,H,W]
     looks = features(frames)
     return float((looks[1:] * looks[:-1]).sum(-1).mean()) if len(looks) > 1 else 1.0
+
+
+def _nearest(similarities: torch.Tensor) -> float:
+    """The mean of the NEIGHBOURS largest."""
+    return float(similarities.topk(min(NEIGHBOURS, len(similarities))).values.mean())
 
 
 def _similarity(pictures: torch.Tensor, look: torch.Tensor) -> float:

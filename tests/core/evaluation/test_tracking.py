@@ -48,6 +48,20 @@ def test_two_characters_are_told_apart_and_keep_their_identity(motion: str, back
         assert np.mean([overlap(found.boxes[f], box_of(mask[f])) for f in range(8)]) > 0.7
 
 
+@pytest.mark.parametrize("places", [(10, 24, 38), (9, 39, 24)])
+def test_three_characters_are_told_apart_though_they_move(places: tuple[int, ...]) -> None:
+    video = np.full((8, 48, 48, 3), 240, dtype=np.uint8)
+    colours = ((200, 30, 30), (30, 160, 30), (30, 30, 200))
+    order = np.argsort(places)
+    for frame in range(8):
+        for x, y, colour in zip(places, (14 + frame, 30 - frame, 36), colours, strict=True):
+            video[frame, y - 5 : y + 5, x - 4 : x + 4] = colour
+    tracks = track(video, 3)
+    for found, index in zip(tracks, order, strict=True):
+        shown = np.all(video == colours[index], axis=-1)
+        assert (found.masks == shown).all()
+
+
 @pytest.mark.parametrize("background", BACKGROUNDS)
 def test_an_empty_scene_has_no_foreground(background: str) -> None:
     video = draw(Scene((), "", background, 23)).frames
@@ -77,7 +91,7 @@ def test_crops_show_the_character_alone() -> None:
 
 
 def test_wrong_arguments_are_named() -> None:
-    with pytest.raises(ValueError, match="count: got 3, allowed: 0, 1, 2"):
-        track(np.zeros((8, 48, 48, 3), np.uint8), 3)
+    with pytest.raises(ValueError, match="count: got 4, allowed: 0, 1, 2, 3"):
+        track(np.zeros((8, 48, 48, 3), np.uint8), 4)
     with pytest.raises(ValueError, match="video: got float32"):
         foreground(np.zeros((8, 48, 48, 3), np.float32))

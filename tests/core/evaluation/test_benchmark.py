@@ -1,0 +1,122 @@
+"""A small benchmark from trainings to report, and again from what was kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+
+import numpy as np
+import pytest
+
+from tests.core.evaluation.small_grid import write_small_grid
+from tests.core.test_demo import SHORT
+from videomage_core.cli import main
+from videomage_core.evaluation.benchmark import Record, Results, run_grid
+from videomage_core.evaluation.claims import judge_claims
+from videomage_core.evaluation.grid import Cell, load_grid
+from videomage_core.evaluation.memory import peak_memory
+from videomage_core.evaluation.methods import FULL, METHODS
+from videomage_core.evaluation.report import write_report
+from videomage_core.evaluation.runner import Runner
+from videomage_core.run import Cancelled, Run
+
+MORE_IS_BETTER = {"brightness": True}
+
+
+class Brightness:
+    """A metric that needs no network."""
+
+    def score(self, video: np.ndarray, cell: Cell) -> dict[str, float]:
+        assert video.dtype == np.uint8 and video.shape == (8, 48, 48, 3)
+        return {"brightness": float(video.mean())}
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory):
+    return load_grid(write_small_grid(tmp_path_factory.mktemp("grid")))
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    return tmp_path_factory.mktemp("work")
+
+
+def test_every_method_makes_every_cell_and_nothing_twice(emoji_base, grid, work, tmp_path):
+    results = run_grid(emoji_base, SHORT, grid, "quick", [Brightness()], work, Run())
+    assert [r.method for r in results.performed] == ["VideoMage", "without SCS", "averaged outputs", "the base alone"]
+    assert [r.method for r in results.still] == ["VideoMage", "the base alone"]
+    assert len(results.sweeps["alpha"]) == 3 and not results.crowds
+    assert {kind: len(seconds) for kind, seconds in results.training.items()} == {
+        "subject": 2,
+        "fusion": 1,
+        "motion": 1,
+    }
+    assert len({r.scores["brightness"] for r in results.performed}) == 4, "each method makes another video"
+    swept = [records[0].scores for records in results.sweeps["alpha"].values()]
+    assert swept[1] == results.performed[0].scores, "the preset's own alpha gives the full method's video"
+
+    said: list[str] = []
+    again = run_grid(emoji_base, SHORT, grid, "quick", [Brightness()], work, Run(log=said.append))
+    assert not said, "nothing is trained or made again"
+    assert [r.scores for r in again.performed] == [r.scores for r in results.performed]
+    assert [r.seconds for r in again.performed] == [r.seconds for r in results.performed]
+
+    about = {"date": "2026-01-01", "size": "quick", "reason": "a test"}
+    for _ in range(2):
+        written = write_report(results, grid, MORE_IS_BETTER, {"brightness": "how bright"}, about, tmp_path)
+    text, figures = written.read_text(), json.loads((tmp_path / "benchmark.json").read_text())
+    assert len(figures["runs"]) == 2 and len(figures["performed"]) == 4
+    assert "| VideoMage |" in text and "a <rex>" not in text and "how bright." in text
+    assert "0.662 | 0.67 | 0.407 | 0.983" in text, "the paper's numbers stand beside"
+    assert sorted(p.name for p in (tmp_path / "images").iterdir()) == [
+        "benchmark_alpha.png", "benchmark_riding.png", "benchmark_still.png",
+    ]  # fmt: skip
+
+
+def test_another_setting_makes_anew_only_what_depends_on_it(emoji_base, grid, work):
+    runner = Runner(emoji_base, SHORT, grid, work, Run())
+    cell = grid.performed(grid.size("quick"))[0]
+    runner.make(METHODS[FULL], cell)
+    trained = set((work / "trainings").iterdir())
+    other = dataclasses.replace(SHORT, fusion=dataclasses.replace(SHORT.fusion, lambda2=0.1))
+    Runner(emoji_base, other, grid, work, Run()).make(METHODS[FULL], cell)
+    new = set((work / "trainings").iterdir()) - trained
+    assert [path.name.split("-")[0] for path in new] == ["fusion_rex_po"]
+
+
+def test_a_stopped_benchmark_stops(emoji_base, grid, tmp_path):
+    with pytest.raises(Cancelled):
+        run_grid(emoji_base, SHORT, grid, "quick", [Brightness()], tmp_path, Run(cancelled=lambda: True))
+
+
+def records(method: str, values: list[float]) -> list[Record]:
+    cells = [Cell((str(i % 6), "b"), "riding", "grass", i) for i in range(len(values))]
+    return [Record(method, cell, {"identity": v}, 1.0, None) for cell, v in zip(cells, values, strict=True)]
+
+
+@pytest.mark.parametrize(("gain", "word"), [(0.2, "holds"), (-0.2, "does not hold"), (0.0, "cannot be told")])
+def test_a_claim_holds_fails_or_cannot_be_told(gain, word):
+    rng = np.random.default_rng(0)
+    base, noise = rng.normal(0, 0.05, 24), rng.normal(0, 0.02, 24)
+    full = base + gain + noise - noise.mean()
+    results = Results(performed=records(FULL, list(full)) + records("without SCS", list(base)))
+    verdicts = {v.claim.text: v for v in judge_claims(results, {"identity": True}) if v.claim.metric == "identity"}
+    assert verdicts["SCS: without it identity is worse (Table 2)"].word == word
+    assert verdicts["L_mot: without it identity is worse (Table 2)"].word == "was not run"
+
+
+def test_peak_memory_sees_what_is_held_inside():
+    with peak_memory() as peak:
+        held = np.ones(80_000_000, dtype=np.uint8)
+        time.sleep(0.3)
+        del held
+    if peak() is not None:
+        assert 60 < peak() < 200
+
+
+def test_the_command_refuses_before_it_loads(tmp_path, capsys, grid):
+    assert main(["benchmark", str(tmp_path)]) == 2
+    assert "grid.toml is not there" in capsys.readouterr().err
+    assert main(["benchmark", str(grid.folder), "--size", "huge"]) == 2
+    assert "size: got 'huge'" in capsys.readouterr().err

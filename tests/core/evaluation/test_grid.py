@@ -1,0 +1,75 @@
+"""A benchmark's folder is read whole or refused with a reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.core.evaluation.small_grid import TOML, write_small_grid
+from videomage_core.evaluation.grid import Cell, load_grid
+from videomage_core.evaluation.methods import METHODS, SWEEPS, sweeps
+from videomage_core.presets import EMOJI
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_small_grid(tmp_path_factory.mktemp("grid"))
+
+
+def test_cells_are_every_pair_motion_place_and_seed(folder):
+    grid = load_grid(folder)
+    size = grid.size("quick")
+    assert grid.performed(size) == [Cell(("rex", "po"), "riding", "grass", 3)]
+    assert grid.still(size) == [Cell(("rex", "po"), None, "grass", 3)]
+    assert grid.crowds(size) == []
+    assert grid.prompt(grid.performed(size)[0]) == "a <rex> is riding a <po> on grass"
+    assert grid.prompt(grid.still(size)[0]) == "a <rex> is next to a <po> on grass"
+    assert [word for word, masks in grid.motions["riding"].performers if masks] == ["pig", "cat"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('pairs = [["rex", "po"]]', 'pairs = [["rex", "bo"]]', "names the subject 'bo', known are rex, po"),
+        ('methods = ["VideoMage"', 'methods = ["Magic"', "names the method 'Magic', known are VideoMage"),
+        ('sweeps = ["alpha"]', 'sweeps = ["beta"]', "names the sweep 'beta'"),
+        ('motions = ["riding"]', 'motions = ["flying"]', "names the motion 'flying'"),
+        ("seeds = [3]", "seedz = [3]", "unknown seedz and lacks seeds"),
+        ('rex = "dog"', 'max = "dog"', "max is not there"),
+        ("still = ", "calm = ", "needs the template 'still'"),
+        ('prompt = "a pig', 'words = "a pig', "lacks its prompt"),
+        ("[places]", "[places", "is no TOML"),
+    ],
+)
+def test_a_wrong_grid_is_refused(folder, old, new, said):
+    path = folder / "grid.toml"
+    assert old in TOML
+    try:
+        path.write_text(TOML.replace(old, new))
+        with pytest.raises((ValueError, FileNotFoundError), match=said.replace("[", r"\[")):
+            load_grid(folder)
+    finally:
+        path.write_text(TOML)
+
+
+def test_an_unknown_size_or_folder_is_refused(folder, tmp_path):
+    with pytest.raises(ValueError, match=r"size: got 'huge', .* has quick"):
+        load_grid(folder).size("huge")
+    with pytest.raises(FileNotFoundError, match=r"grid\.toml is not there"):
+        load_grid(tmp_path)
+
+
+def test_a_method_changes_its_own_settings_alone():
+    changed = METHODS["without L_mot"].settings(EMOJI)
+    assert changed.motion.omega == 0 and EMOJI.motion.omega == 0.5
+    assert changed.fusion == EMOJI.fusion and changed.subject == EMOJI.subject
+    assert METHODS["without L_attn"].settings(EMOJI).fusion.lambda2 == 0
+    assert METHODS["MotionDirector"].settings(EMOJI).motion.objective == "debiased"
+
+
+def test_every_sweep_holds_the_presets_own_value():
+    points = sweeps(EMOJI)
+    assert tuple(points) == SWEEPS
+    for name, methods in points.items():
+        settings = [method.settings(EMOJI) for method in methods]
+        assert EMOJI in settings, name
+        assert len({str(s) for s in settings}) == len(settings) == 3
