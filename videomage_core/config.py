@@ -95,6 +95,12 @@ class CollaborativeConfig(SamplingConfig):
         "of alpha over all steps; linear: to a half; attend-and-excite: to 0.707, as its code; none (ours)",
         choices=("linear", "attend-and-excite", "none"),
     )
+    step_from: str = setting(
+        "moved",
+        "where a guided step starts: moved: at the mix of the two moved copies, as Attend-and-Excite, so that guidance "
+        "adds up; unmoved: at x_t itself, which turns most of it round (ours: Algorithm 1 does not say)",
+        choices=("moved", "unmoved"),
+    )
     beta_subject: float = setting(0.5, "share of the subject branch's noise in a step (paper, Eq. 11)", 0, 1)
     beta_motion: float = setting(0.5, "share of the motion branch's noise in a step (paper, Eq. 11)", 0, 1)
     subject_strength: float = setting(1.0, "strength of the subject LoRA in its branch (ours)", 0, 4)
