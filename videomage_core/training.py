@@ -6,6 +6,11 @@ equal five, a restart and five more, bit for bit.
 
 Checkpoints are written beside the old one and renamed over it: a kill, a full disk or a power
 cut in between leaves the old one whole.
+
+Under a constant schedule a training may be asked for another number of steps.  More: it goes on.  Fewer
+than its checkpoint has: that one is set aside as ``checkpoint-<steps>.pt`` and the training goes on from the
+furthest one that is not beyond what is asked, or begins anew.  Each gives, bit for bit, what a training of so
+many steps gives by itself, and a checkpoint set aside is taken up again when as many steps are asked for.
 """
 
 from __future__ import annotations
@@ -259,16 +264,9 @@ def settings_that_count(config: TrainingConfig) -> dict[str, Any]:
 
 
 def _resume(path: Path, groups: Sequence[ParameterGroup], optimizer: Any, identity: str, steps: int) -> History:
-    if not path.is_file():
+    state = _furthest(path, identity, steps)
+    if state is None:
         return History()
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if state["identity"] != identity:
-        raise ValueError(
-            f"folder: {path.parent} holds the checkpoint of another training (other data or settings); "
-            "choose another folder, or delete it to begin anew"
-        )
-    if state["step"] > steps:
-        raise ValueError(f"steps: got {steps}, but {path.parent} has trained {state['step']}; ask for as many or more")
     with torch.no_grad():
         for group in groups:
             for name, parameter in group.parameters.items():
@@ -276,3 +274,26 @@ def _resume(path: Path, groups: Sequence[ParameterGroup], optimizer: Any, identi
     optimizer.load_state_dict(state["optimizer"])
     kept = state["history"]
     return History(kept["losses"], kept["seconds"], resumed_at=state["step"])
+
+
+def _furthest(path: Path, identity: str, steps: int) -> dict[str, Any] | None:
+    """The checkpoint with most steps, but no more than ``steps``; one at ``path`` that has more is set aside."""
+    found = None
+    if path.is_file():
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        if found["identity"] != identity:
+            raise ValueError(
+                f"folder: {path.parent} holds the checkpoint of another training (other data or settings); "
+                "choose another folder, or delete it to begin anew"
+            )
+        if found["step"] > steps:
+            os.replace(path, path.with_stem(f"{path.stem}-{found['step']}"))
+            found = None
+    aside = {int(p.stem.rpartition("-")[2]): p for p in path.parent.glob(f"{path.stem}-*{path.suffix}")}
+    for step in sorted((step for step in aside if step <= steps), reverse=True):
+        if found is not None and found["step"] >= step:
+            break
+        state = torch.load(aside[step], map_location="cpu", weights_only=True)
+        if state["identity"] == identity:  # else left behind by a training whose own checkpoint was deleted
+            return dict(state)
+    return found

@@ -106,7 +106,7 @@ def train_subject(
     _check(backbone, images, start, prompt, config)
     mark = fingerprint(backbone.network)
     with torch.no_grad():
-        views = _views(backbone, images, prompt, config)
+        views = _views(backbone, images, prompt, config, run)
         clips = _auxiliary(backbone, auxiliary, captions, superclass, config, cache or folder, mark, run)
     identity = digest(
         "subject", mark, token.lower(), superclass, *(x for v in views for x in (v.latents, v.mask, v.prompt)),
@@ -198,13 +198,16 @@ def require_token(prompt: str, token: str) -> None:
         raise ValueError(f"prompt: got {prompt!r}, which does not hold {token}; write e.g. 'A {token}'")
 
 
-def _views(backbone: Backbone, images: Sequence[SubjectImage], prompt: str, config: SubjectConfig) -> list[_View]:
+def _views(
+    backbone: Backbone, images: Sequence[SubjectImage], prompt: str, config: SubjectConfig, run: Run
+) -> list[_View]:
     """The pictures cut to size, their latents, and their masks at the latents' size."""
     generator = torch.Generator().manual_seed(config.seed)
     _, _, height, width = backbone.latent_shape(1, config.height, config.width)
     views = []
     for image in images:
         for pixels, mask in draw_views(image.pixels, image.mask, config, generator):
+            run.check()
             latents = backbone.encode_video(pixels[None, :, None])  # [3,H,W] -> [1,3,1,H,W] -> [1,C,1,h,w]
             small = resize_mask(mask, height, width)[None, None, None].to(latents.device)
             if float(small.sum()) > 0:  # a cut may miss the subject
@@ -229,7 +232,10 @@ def _auxiliary(
         return []
     if given:
         texts = [clip.caption for clip in given]
-        latents = [backbone.encode_video(clip.pixels[None]) for clip in given]
+        latents = []
+        for clip in given:
+            run.check()
+            latents.append(backbone.encode_video(clip.pixels[None]))
     else:
         texts = general_captions(captions, superclass, config.auxiliary_clips)
         sampling = SamplingConfig(
