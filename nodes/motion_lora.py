@@ -99,7 +99,7 @@ class TrainMotion(io.ComfyNode):
         with computing(base, TO_LOWER) as backbone:
             words = words_of(subjects)
             performed = clip_of(clip_pixels(clip), words, masks(wired("mask", SUBJECTS, inputs)), config.frames)
-            parts = [prompt, performed.pixels, performed.masks, performed.subjects]
+            parts = [prompt, *performed.parts()]
 
             def train(at: Path, run: Run) -> Finished:
                 made = train_motion(backbone, [performed], prompt, config, at, looks(base, config), run=run)

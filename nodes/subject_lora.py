@@ -137,9 +137,8 @@ class TrainSubject(io.ComfyNode):
             auxiliary = []
             if clips_folder is not None:
                 auxiliary = load_captioned_clips(clips_folder, config.auxiliary_frames, config.height, config.width)
-            parts = [token.lower(), superclass]
-            parts += [part for p in pictures for part in (p.pixels, p.mask, p.prompt)]
-            parts += [part for clip in auxiliary for part in (clip.pixels, clip.caption)]
+            parts: list[object] = [token.lower(), superclass]
+            parts += [part for given in (*pictures, *auxiliary) for part in given.parts()]
 
             def train(at: Path, run: Run) -> Finished:
                 made = train_subject(

@@ -68,9 +68,9 @@ def trained(
     """
     run = progress.run_of(node, kind, file_name)
     mark = fingerprint(base.backbone.network)
-    folder = folder_of(host.training_folder(), file_name, config, kind, mark, *parts)
+    folder = folder_of(host.training_folder(), file_name, config, kind, base.name, mark.architecture, *parts)
     made = finished(folder, config.steps)
-    if made is None:
+    if made is None or not made.concept.fingerprint.matches(mark):
         with progress.live_training(kind, file_name):
             made = train(folder, run)
             keep(folder, made)

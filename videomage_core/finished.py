@@ -60,7 +60,7 @@ def folder_of(root: Path, name: str, config: TrainingConfig, *parts: object) -> 
         name: of the LoRA file.
         config: its settings; how often it is saved or sampled does not count, nor its steps under a
             constant schedule: what was trained already is a beginning.
-        parts: texts, numbers and tensors: the base's fingerprint, pictures, prompts.
+        parts: texts, numbers and tensors, as the user gave them: the base's name, pictures, prompts.
     """
     require_file_name(name)
     return root / f"{name}-{digest(settings_that_count(config), *parts)}"

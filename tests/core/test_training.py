@@ -15,6 +15,7 @@ import torch
 
 from videomage_core import training
 from videomage_core.config import TrainingConfig
+from videomage_core.model.fingerprint import Fingerprint
 from videomage_core.run import Cancelled, Run
 from videomage_core.training import CHECKPOINT, ParameterGroup, TrainingDiverged, fit, schedule
 
@@ -167,6 +168,19 @@ def test_another_trainings_checkpoint_is_refused(tmp_path):
     train(tmp_path)
     with pytest.raises(ValueError, match="holds the checkpoint of another training"):
         train(tmp_path, identity="y")
+
+
+def test_a_checkpoint_of_another_base_is_refused_but_not_of_another_precision(tmp_path):
+    def resumed(base: Fingerprint | None) -> int:
+        groups = make_groups()
+        return fit(groups, make_loss(groups), CONFIG, tmp_path, "x", base=base).resumed_at
+
+    base = Fingerprint("unet", (0.5, -1.2))
+    assert resumed(base) == 0
+    assert resumed(Fingerprint("unet", (0.502, -1.199))) == 10  # rounded to bf16
+    for other in (Fingerprint("unet", (0.5, 1.2)), Fingerprint("another", base.weights), None):
+        with pytest.raises(ValueError, match="another training"):
+            resumed(other)
 
 
 def test_samples_come_on_time_also_after_a_resume(tmp_path):

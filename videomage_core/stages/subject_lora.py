@@ -109,8 +109,8 @@ def train_subject(
         views = _views(backbone, images, prompt, config, run)
         clips = _auxiliary(backbone, auxiliary, captions, superclass, config, cache or folder, mark, run)
     identity = digest(
-        "subject", mark, token.lower(), superclass, *(x for v in views for x in (v.latents, v.mask, v.prompt)),
-        *(x for clip in clips for x in (clip.latents, clip.text)),
+        "subject", token.lower(), superclass, prompt, *(part for image in images for part in image.parts()),
+        *_auxiliary_parts(auxiliary, captions, superclass, config),
     )  # fmt: skip
 
     vectors = torch.nn.Parameter(start.vectors.to(backbone.device))
@@ -137,7 +137,7 @@ def train_subject(
 
         look_at = sample_at if sampling is not None else None
         scale = loss_scale_for(backbone.dtype)
-        history = fit(groups, loss_at, config, folder, identity, run, look_at, scale)
+        history = fit(groups, loss_at, config, folder, identity, run, look_at, scale, mark)
         sample = sample_at(config.steps) if sampling is not None else None
         weights = lora.weights(backbone, "subject")
     kept = SpecialToken(token, vectors.detach().float().cpu(), superclass)
@@ -247,6 +247,17 @@ def _auxiliary(
         )
         latents = list(made_clips(backbone, texts, config.seed, sampling, folder, "auxiliary", mark, run).split(1))
     return [_Auxiliary(x.to(backbone.device), backbone.encode_prompt([t])) for x, t in zip(latents, texts, strict=True)]
+
+
+def _auxiliary_parts(
+    given: Sequence[CaptionedClip], captions: Sequence[str], superclass: str, config: SubjectConfig
+) -> list[object]:
+    """What the clips of L_reg are, or are made of."""
+    if config.lambda1 == 0:
+        return []
+    if given:
+        return [part for clip in given for part in clip.parts()]
+    return list(general_captions(captions, superclass, config.auxiliary_clips))
 
 
 def general_captions(captions: Sequence[str], superclass: str, count: int) -> list[str]:
