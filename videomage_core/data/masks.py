@@ -36,7 +36,7 @@ class Segmenter(Protocol):
         """
 
 
-def segmenter_parts(segmenter: Segmenter | None) -> list[object]:
+def segmenter_parts(segmenter: object) -> list[object]:
     """What masks depend on, for ``training.digest``: the segmenter's kind and, of a dataclass, its fields."""
     values: list[object] = []
     if is_dataclass(segmenter):
