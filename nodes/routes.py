@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
+import functools
 import io
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from ..videomage_core.data.lora_file import load_lora
+from ..videomage_core.data.lora_file import LoraCard, read_card
 from ..videomage_core.finished import require_file_name
 from ..videomage_core.model.fingerprint import Fingerprint, fingerprint_of_file
 from . import comfy_host as host
@@ -55,7 +57,9 @@ async def lora(request: Any) -> web.Response:
     """GET ?name=&base= -> what a LoRA file of the list holds; whether it fits a base of the list (null: unknown)."""
     name = request.query.get("name", "")
     try:
-        concept = await asyncio.to_thread(load_lora, host.lora_file(name))
+        path = host.lora_file(name)
+        about = path.stat()
+        card = await asyncio.to_thread(_card, path, about.st_mtime_ns, about.st_size)
     except (
         OSError,
         ValueError,
@@ -67,14 +71,20 @@ async def lora(request: Any) -> web.Response:
     mark = _fingerprint(request.query.get("base", ""))
     return web.json_response(
         {
-            "kind": concept.kind,
-            "base": concept.base,
-            "tokens": [{"name": t.name, "superclass": t.superclass} for t in concept.tokens],
-            "rank": concept.weights.rank,
-            "fits": None if mark is None else concept.fingerprint.matches(mark),
-            "thumbnail": _data_url(concept.thumbnail),
+            "kind": card.kind,
+            "base": card.base,
+            "tokens": [{"name": name, "superclass": superclass} for name, superclass in card.tokens],
+            "rank": card.rank,
+            "fits": None if mark is None else card.fingerprint.matches(mark),
+            "thumbnail": _data_url(card.thumbnail),
         }
     )
+
+
+@functools.lru_cache(maxsize=128)  # thumbnails of 128 pixels a side: a few megabytes at most
+def _card(path: Path, changed: int, size: int) -> LoraCard:
+    """A file's card, read again only after the file was written again."""
+    return read_card(path)
 
 
 def _fingerprint(base: str) -> Fingerprint | None:

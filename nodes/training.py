@@ -12,7 +12,7 @@ from comfy_api.latest import io
 from ..videomage_core.config import TrainingConfig
 from ..videomage_core.data.frames import frames_of_picture
 from ..videomage_core.data.loss_plot import loss_plot
-from ..videomage_core.finished import Finished, finished, folder_of, keep, publish
+from ..videomage_core.finished import Finished, finished, folder_of, keep, publish, require_file_name
 from ..videomage_core.model.fingerprint import fingerprint
 from ..videomage_core.run import Run
 from . import comfy_host as host
@@ -30,6 +30,12 @@ def file_name_input(default: str) -> io.Input:
         tooltip="The LoRA is saved as models/loras/videomage/<file_name>.safetensors; with a number behind "
         "it if another LoRA has that name. The same inputs give the finished file again, without training.",
     )
+
+
+def check_file_name(name: str | None) -> None:
+    """ValueError unless a LoRA file can have this name; None is one that is linked."""
+    if name is not None:
+        require_file_name(name)
 
 
 def training_outputs() -> list[io.Output]:
@@ -62,9 +68,9 @@ def trained(
     """
     run = progress.run_of(node, kind, file_name)
     mark = fingerprint(base.backbone.network)
-    folder = folder_of(host.training_folder(), file_name, config, kind, mark, *parts)
+    folder = folder_of(host.training_folder(), file_name, config, kind, base.name, mark.architecture, *parts)
     made = finished(folder, config.steps)
-    if made is None:
+    if made is None or not made.concept.fingerprint.matches(mark):
         with progress.live_training(kind, file_name):
             made = train(folder, run)
             keep(folder, made)
