@@ -14,11 +14,11 @@ from ..videomage_core.data.overlay import overlay
 from ..videomage_core.finished import Finished, require_file_name
 from ..videomage_core.run import Run
 from ..videomage_core.stages.fusion import check_subjects, fuse_subjects
-from .comfy_host import HostedBase, computing
+from .comfy_host import HostedBase
 from .lora_files import accepted
 from .pictures import image, lines_of
 from .schema import Base, Lora, advanced, grown, read_settings, schema, settings_inputs, wired
-from .training import TO_LOWER, file_name_input, looks, samples_of, trained, training_outputs, training_result
+from .training import computing_for, file_name_input, looks, samples_of, trained, training_outputs, training_result
 
 MOST = 8
 
@@ -79,7 +79,7 @@ class FuseSubjects(io.ComfyNode):
         prompts = base.preset.prompts
         lines = tuple(lines_of(teacher_prompts))
         prompts = replace(prompts, teacher=lines or prompts.teacher, cutmix=cutmix_prompt.strip() or prompts.cutmix)
-        with computing(base, TO_LOWER) as backbone:
+        with computing_for(base, "fusion", file_name, cls.hidden.unique_id) as backbone:
             parts = [prompts, *(part for concept in subjects for part in concept.parts())]
 
             def train(at: Path, run: Run) -> Finished:

@@ -12,11 +12,11 @@ from ..videomage_core.data.examples import clip_of
 from ..videomage_core.finished import Finished, require_file_name
 from ..videomage_core.run import Run
 from ..videomage_core.stages.motion_lora import train_motion
-from .comfy_host import HostedBase, computing
+from .comfy_host import HostedBase
 from .lora_files import accepted
 from .pictures import CLIP_TYPES, clip_pixels, masks
 from .schema import Base, grown, read_settings, schema, settings_inputs, wired
-from .training import TO_LOWER, file_name_input, looks, samples_of, trained, training_outputs, training_result
+from .training import computing_for, file_name_input, looks, samples_of, trained, training_outputs, training_result
 
 SUBJECTS = 4
 
@@ -65,7 +65,7 @@ class TrainMotion(io.ComfyNode):
     @classmethod
     def execute(cls, base: HostedBase, clip: Any, prompt: str, subjects: str, file_name: str, **inputs: Any) -> Any:
         config = base.with_memory(read_settings(MotionConfig(), inputs))
-        with computing(base, TO_LOWER) as backbone:
+        with computing_for(base, "motion", file_name, cls.hidden.unique_id) as backbone:
             words = [word.strip() for word in subjects.split(",") if word.strip()]
             performed = clip_of(clip_pixels(clip), words, masks(wired("mask", SUBJECTS, inputs)), config.frames)
             parts = [prompt, performed.pixels, performed.masks, performed.subjects]

@@ -16,11 +16,11 @@ from ..videomage_core.finished import Finished, require_file_name
 from ..videomage_core.model.text import check_token
 from ..videomage_core.run import Run
 from ..videomage_core.stages.subject_lora import require_token, train_subject
-from .comfy_host import HostedBase, computing
+from .comfy_host import HostedBase
 from .lora_files import accepted
 from .pictures import folder, lines_of, typed_path
 from .schema import Base, advanced, read_settings, schema, settings_inputs
-from .training import TO_LOWER, file_name_input, looks, samples_of, trained, training_outputs, training_result
+from .training import computing_for, file_name_input, looks, samples_of, trained, training_outputs, training_result
 
 
 class TrainSubject(io.ComfyNode):
@@ -116,7 +116,7 @@ class TrainSubject(io.ComfyNode):
         **widgets: Any,
     ) -> Any:
         config = base.with_memory(read_settings(SubjectConfig(), widgets))
-        with computing(base, TO_LOWER) as backbone:
+        with computing_for(base, "subject", file_name, cls.hidden.unique_id) as backbone:
             pictures = _pictures(images, masks, folder(images_folder, "images_folder"), lines_of(prompt))
             clips_folder = folder(auxiliary_folder, "auxiliary_folder")
             auxiliary = []
