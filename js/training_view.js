@@ -68,7 +68,8 @@ function headline(state) {
   if (error) return say("failed", { error });
   if (file) return say("finished", { file, total });
   if (!live) return say("stopped", { what, done, total, steps });
-  return left == null ? say("runs", { what, done, total }) : say("runs_left", { what, done, total, time: spoken(left) });
+  const text = left == null ? say("runs", { what, done, total }) : say("runs_left", { what, done, total, time: spoken(left) });
+  return text[0].toUpperCase() + text.slice(1);
 }
 
 function spoken(seconds) {

@@ -35,8 +35,9 @@ def test_names_with_folders_are_refused(nodes: dict[str, Any], host: comfy_stub.
 
 @pytest.mark.parametrize("node", ["", "7/8", "..\\7", "7" * 65])
 def test_ids_that_no_node_has_are_refused(nodes: dict[str, Any], host: comfy_stub.Host, node: str) -> None:
-    with pytest.raises(web.HTTPBadRequest, match=r"node: got .*, write a node's id"):
+    with pytest.raises(web.HTTPBadRequest) as refused:
         ask(host, "training", kind="subject", name="dog", node=node)
+    assert "write a node's id" in refused.value.text
 
 
 def test_a_lora_card(
