@@ -187,6 +187,13 @@ SAID = """(type, name) => [...(function* all(graph) { for (const node of graph.n
     .map(n => n.widgets.find(w => w.name === name)).map(w => w.element?.textContent ?? w.label).join('|')"""
 
 
+STATE = {
+    "kind": "subject", "name": "my_dog", "what": "training", "total": 9, "seconds_left": 120, "steps": 3,
+    "losses": {"loss": [3, 2, 1]}, "error": "", "file": "", "live": True, "sample": 0,
+}  # fmt: skip
+TELL = "news => app.api.dispatchEvent(new CustomEvent('videomage.training', { detail: news }))"
+
+
 def says(page: Page, kind: str, widget: str, *texts: str, not_: str = "\0", seconds: float = 15) -> None:
     """Wait until the panel, or the button, of that name says all of these texts."""
     test = f"(() => {{ const said = ({SAID})('VideoMage_{kind}', '{widget}'); return {json.dumps(texts)}.every("
@@ -287,13 +294,8 @@ def test_each_node_shows_its_own_training(window: tuple[Page, Server]) -> None:
             return [String(one.id), `${box.id}:${box.subgraph.nodes[0].id}`]; }"""
     )
     says(page, "TrainSubject", "training", "No training of this file name on this node yet.")
-    state = {
-        "kind": "subject", "name": "my_dog", "what": "training", "total": 9, "seconds_left": 120, "steps": 3,
-        "losses": {"loss": [3, 2, 1]}, "error": "", "file": "", "live": True, "sample": 0,
-    }  # fmt: skip
-    tell = "news => app.api.dispatchEvent(new CustomEvent('videomage.training', { detail: news }))"
-    page.run(tell, {**state, "node": outer, "done": 3, "time": 1})
-    page.run(tell, {**state, "node": inner, "done": 5, "time": 1})
+    page.run(TELL, {**STATE, "node": outer, "done": 3, "time": 1})
+    page.run(TELL, {**STATE, "node": inner, "done": 5, "time": 1})
     shown = page.run(f"() => ({SAID})('VideoMage_TrainSubject', 'training').split('|')")
     assert [text.partition("left")[0] for text in shown] == ["Training: 3 of 9, 2 min ", "Training: 5 of 9, 2 min "]
 
@@ -301,14 +303,14 @@ def test_each_node_shows_its_own_training(window: tuple[Page, Server]) -> None:
     image += ".element.querySelector('img')"
     seen = []
     for at, sample in enumerate((0, 11, 11, 12), start=2):
-        page.run(tell, {**state, "node": outer, "done": at, "time": at, "sample": sample})
+        page.run(TELL, {**STATE, "node": outer, "done": at, "time": at, "sample": sample})
         seen.append(page.run(f"() => [{image} === (window.image ??= {image}), {image}.getAttribute('src')]"))
     assert all(same for same, _ in seen)
     assert not seen[0][1] and "at=11" in seen[1][1] == seen[2][1] and "at=12" in seen[3][1]
 
     folder = server.home / "output" / "videomage"
     folder.mkdir(parents=True, exist_ok=True)
-    kept = {**state, "done": 4, "time": 1}
+    kept = {**STATE, "done": 4, "time": 1}
     (folder / f"my_dog.subject.{outer}.json").write_text(json.dumps({**kept, "error": "the cable is out"}))
     (folder / f"my_dog.subject.{inner.replace(':', '_')}.json").write_text(json.dumps(kept))
     saved = page.run(SAVED)
@@ -349,16 +351,24 @@ def test_only_nodes_of_the_workflow_ask_and_listen(window: tuple[Page, Server]) 
 
 
 def test_panels_speak_the_pages_language(window: tuple[Page, Server]) -> None:
-    page, _ = window
+    page, server = window
+    server.run(subject_prompt(2, "dog"))
     page.settings["Comfy.Locale"] = "zh"
     try:
         page.open()
         page.load(read_workflow(PACK / "workflows" / "2 Train a subject.json"))
-        says(page, "SampleVideo", "tokens", "触发词：<my_dog>（dog）", "触发词换成类别词：")
+        says(page, "SampleVideo", "tokens", "触发词：<dog>（dog）", "触发词换成类别词：")
         says(page, "SampleVideo", "base_settings", "所有设置都适合基础模型")
+        node = page.run(
+            f"""() => {{ {ADD} const train = app.graph.nodes.find(n => n.type === 'VideoMage_TrainSubject');
+                const loader = add('VideoMage_LoadLora', 0, {{ lora_name: 'videomage/dog.safetensors' }});
+                loader.pos = [train.pos[0] - 420, train.pos[1] - 40];
+                widget(train, 'file_name').value = 'chinese'; return String(train.id); }}"""
+        )
         says(page, "TrainSubject", "training", "此节点还没有用这个文件名训练过。")
-        page.run(f"() => {{ {ADD} add('VideoMage_LoadLora', -500); }}")
-        says(page, "LoadLora", "card", "请选择一个 LoRA")
+        says(page, "LoadLora", "card", "主体 LoRA，秩 4", "<dog>：dog", "基础模型：")
+        page.run(TELL, {**STATE, "name": "chinese", "node": node, "done": 3, "time": 1})
+        says(page, "TrainSubject", "training", "训练中：3 / 9，剩余 2 分钟")
         picture(page, "Chinese")
     finally:
         page.settings["Comfy.Locale"] = "en"
