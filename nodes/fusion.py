@@ -15,12 +15,12 @@ from ..videomage_core.finished import Finished
 from ..videomage_core.run import Run
 from ..videomage_core.stages.fusion import check_subjects, fuse_subjects
 from ..videomage_core.stages.teachers import FusionPrompts
-from .comfy_host import HostedBase, computing
+from .comfy_host import HostedBase
 from .pictures import image, lines_of
 from .schema import Base, Lora, advanced, grown, read_settings, schema, settings_inputs, validate_inputs, wired
 from .training import (
-    TO_LOWER,
     check_file_name,
+    computing_for,
     file_name_input,
     looks,
     samples_of,
@@ -101,7 +101,7 @@ class FuseSubjects(io.ComfyNode):
         subjects = wired("lora", MOST, inputs)
         check_subjects(subjects)
         prompts = asked(base.preset.prompts, teacher_prompts, cutmix_prompt)
-        with computing(base, TO_LOWER) as backbone:
+        with computing_for(base, "fusion", file_name, cls.hidden.unique_id) as backbone:
             parts = [prompts, *(part for concept in subjects for part in concept.parts())]
 
             def train(at: Path, run: Run) -> Finished:

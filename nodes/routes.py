@@ -7,6 +7,7 @@ import base64
 import dataclasses
 import functools
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,25 +30,27 @@ def add_routes() -> None:
     host.add_route("/videomage/presets", presets)
 
 
-def _asked(request: Any) -> tuple[str, str]:
-    kind, name = request.query.get("kind", ""), request.query.get("name", "")
+def _asked(request: Any) -> progress.Training:
+    kind, name, node = (request.query.get(key, "") for key in ("kind", "name", "node"))
     try:
         require_file_name(name)
     except ValueError as error:
         raise web.HTTPBadRequest(text=str(error)) from error
     if kind not in KINDS:
         raise web.HTTPBadRequest(text=f"kind: got {kind!r}, allowed: {', '.join(KINDS)}")
-    return kind, name
+    if not re.fullmatch(r"[\w:.-]{1,64}", node):
+        raise web.HTTPBadRequest(text=f"node: got {node!r}, write a node's id, e.g. 5, or 2:5 in a subgraph")
+    return progress.Training(kind, name, node)
 
 
 async def training(request: Any) -> web.Response:
-    """GET ?kind=&name= -> the state of the latest training with that file name, or null."""
-    return web.json_response(progress.training_state(*_asked(request)))
+    """GET ?kind=&name=&node= -> the state of a node's latest training with that file name, or null."""
+    return web.json_response(progress.training_state(_asked(request)))
 
 
 async def sample(request: Any) -> web.StreamResponse:
-    """GET ?kind=&name= -> its last sample, a JPEG."""
-    path = progress.sample_file(*_asked(request))
+    """GET ?kind=&name=&node= -> its last sample, a JPEG."""
+    path = _asked(request).sample_file
     if not path.is_file():
         raise web.HTTPNotFound(text="no sample yet")
     return web.Response(body=path.read_bytes(), content_type="image/jpeg", headers={"Cache-Control": "no-store"})

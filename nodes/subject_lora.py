@@ -16,12 +16,12 @@ from ..videomage_core.finished import Finished
 from ..videomage_core.model.text import check_token
 from ..videomage_core.run import Run
 from ..videomage_core.stages.subject_lora import require_token, train_subject
-from .comfy_host import HostedBase, computing
+from .comfy_host import HostedBase
 from .pictures import folder, lines_of, typed_path
 from .schema import Base, advanced, read_settings, schema, settings_inputs, validate_inputs
 from .training import (
-    TO_LOWER,
     check_file_name,
+    computing_for,
     file_name_input,
     looks,
     samples_of,
@@ -131,7 +131,7 @@ class TrainSubject(io.ComfyNode):
         **widgets: Any,
     ) -> Any:
         config = base.with_memory(read_settings(SubjectConfig(), widgets))
-        with computing(base, TO_LOWER) as backbone:
+        with computing_for(base, "subject", file_name, cls.hidden.unique_id) as backbone:
             pictures = _pictures(images, masks, folder(images_folder, "images_folder"), lines_of(prompt))
             clips_folder = folder(auxiliary_folder, "auxiliary_folder")
             auxiliary = []

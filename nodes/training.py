@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ..videomage_core.data.frames import frames_of_picture
 from ..videomage_core.data.loss_plot import loss_plot
 from ..videomage_core.finished import Finished, finished, folder_of, keep, publish, require_file_name
 from ..videomage_core.model.fingerprint import fingerprint
+from ..videomage_core.model.unet3d import UNet3DBackbone
 from ..videomage_core.run import Run
 from . import comfy_host as host
 from . import progress
@@ -46,6 +48,14 @@ def training_outputs() -> list[io.Output]:
     ]
 
 
+@contextlib.contextmanager
+def computing_for(base: host.HostedBase, kind: str, file_name: str, node: str | None) -> Iterator[UNet3DBackbone]:
+    """As ``host.computing``, for a training; if an error ends it, the page keeps what it says."""
+    told = progress.telling_errors(progress.Training(kind, file_name, node or ""))
+    with told, host.computing(base, TO_LOWER) as backbone:
+        yield backbone
+
+
 def trained(
     base: host.HostedBase,
     kind: str,
@@ -66,19 +76,20 @@ def trained(
         node: the running node's id.
         train: (folder, run) -> what was made.
     """
-    run = progress.run_of(node, kind, file_name)
+    training = progress.Training(kind, file_name, node or "")
+    run = progress.run_of(node, training)
     mark = fingerprint(base.backbone.network)
     folder = folder_of(host.training_folder(), file_name, config, kind, base.name, mark.architecture, *parts)
     made = finished(folder, config.steps)
     if made is None or not made.concept.fingerprint.matches(mark):
-        with progress.live_training(kind, file_name):
+        with progress.live_training(training):
             made = train(folder, run)
             keep(folder, made)
     if "sample" in made.videos:
-        progress.keep_sample(kind, file_name, made.videos["sample"])
+        progress.keep_sample(training, made.videos["sample"])
     saved = publish(made.concept, host.loras_folder(), file_name)
-    what = f"finished: videomage/{saved.name}"
-    progress.tell_training(kind, file_name, node or "", what, config.steps, config.steps, 0, made.history)
+    file = f"videomage/{saved.name}"
+    progress.tell_training(training, "finished", config.steps, config.steps, 0, made.history, file)
     return made
 
 

@@ -22,17 +22,24 @@ def ask(host: comfy_stub.Host, path: str, **query: str) -> Any:
 
 
 def test_a_training_that_never_was(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
-    assert ask(host, "training", kind="subject", name="dog") is None
+    assert ask(host, "training", kind="subject", name="dog", node="7") is None
     with pytest.raises(web.HTTPNotFound):
-        ask(host, "sample", kind="subject", name="dog")
+        ask(host, "sample", kind="subject", name="dog", node="7")
 
 
 @pytest.mark.parametrize("name", ["", "../dog", "a/b", ".hidden", "dog."])
 def test_names_with_folders_are_refused(nodes: dict[str, Any], host: comfy_stub.Host, name: str) -> None:
     with pytest.raises(web.HTTPBadRequest):
-        ask(host, "training", kind="subject", name=name)
+        ask(host, "training", kind="subject", name=name, node="7")
     with pytest.raises(web.HTTPBadRequest):
-        ask(host, "sample", kind="subject", name=name)
+        ask(host, "sample", kind="subject", name=name, node="7")
+
+
+@pytest.mark.parametrize("node", ["", "7/8", "..\\7", "7" * 65])
+def test_ids_that_no_node_has_are_refused(nodes: dict[str, Any], host: comfy_stub.Host, node: str) -> None:
+    with pytest.raises(web.HTTPBadRequest) as refused:
+        ask(host, "training", kind="subject", name="dog", node=node)
+    assert "write a node's id" in refused.value.text
 
 
 def test_a_lora_card(
