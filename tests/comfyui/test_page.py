@@ -350,32 +350,6 @@ def test_only_nodes_of_the_workflow_ask_and_listen(window: tuple[Page, Server]) 
     assert page.errors == []
 
 
-def test_panels_speak_the_pages_language(window: tuple[Page, Server]) -> None:
-    page, server = window
-    server.run(subject_prompt(2, "dog"))
-    page.settings["Comfy.Locale"] = "zh"
-    try:
-        page.open()
-        page.load(read_workflow(PACK / "workflows" / "2 Train a subject.json"))
-        says(page, "SampleVideo", "tokens", "触发词：<dog>（dog）", "触发词换成类别词：")
-        says(page, "SampleVideo", "base_settings", "所有设置都适合基础模型")
-        node = page.run(
-            f"""() => {{ {ADD} const train = app.graph.nodes.find(n => n.type === 'VideoMage_TrainSubject');
-                const loader = add('VideoMage_LoadLora', 0, {{ lora_name: 'videomage/dog.safetensors' }});
-                loader.pos = [train.pos[0] - 420, train.pos[1] - 40];
-                widget(train, 'file_name').value = 'chinese'; return String(train.id); }}"""
-        )
-        says(page, "TrainSubject", "training", "此节点还没有用这个文件名训练过。")
-        says(page, "LoadLora", "card", "主体 LoRA，秩 4", "<dog>：dog", "基础模型：")
-        page.run(TELL, {**STATE, "name": "chinese", "node": node, "done": 3, "time": 1})
-        says(page, "TrainSubject", "training", "训练中：3 / 9，剩余 2 分钟")
-        picture(page, "Chinese")
-    finally:
-        page.settings["Comfy.Locale"] = "en"
-        page.open()
-    assert page.errors == []
-
-
 def test_settings_that_suit_the_base_are_one_press_away(window: tuple[Page, Server]) -> None:
     page, _ = window
     page.clear()
@@ -402,3 +376,25 @@ def test_a_workflow_goes_through_the_page_unchanged(window: tuple[Page, Server])
         first = page.prompt()
         page.load(page.run(SAVED))
         assert page.prompt() == first
+
+
+def test_panels_speak_the_pages_language(window: tuple[Page, Server]) -> None:
+    page, server = window
+    server.run(subject_prompt(2, "dog"))
+    page.settings["Comfy.Locale"] = "zh"  # the last test of a page: it stays so
+    page.open()
+    page.load(read_workflow(PACK / "workflows" / "2 Train a subject.json"))
+    says(page, "SampleVideo", "tokens", "触发词：<dog>（dog）", "触发词换成类别词：")
+    says(page, "SampleVideo", "base_settings", "所有设置都适合基础模型")
+    node = page.run(
+        f"""() => {{ {ADD} const train = app.graph.nodes.find(n => n.type === 'VideoMage_TrainSubject');
+            const loader = add('VideoMage_LoadLora', 0, {{ lora_name: 'videomage/dog.safetensors' }});
+            loader.pos = [train.pos[0] - 420, train.pos[1] - 40];
+            widget(train, 'file_name').value = 'chinese'; return String(train.id); }}"""
+    )
+    says(page, "TrainSubject", "training", "此节点还没有用这个文件名训练过。")
+    says(page, "LoadLora", "card", "主体 LoRA，秩 4", "<dog>：dog", "基础模型：")
+    page.run(TELL, {**STATE, "name": "chinese", "node": node, "done": 3, "time": 1})
+    says(page, "TrainSubject", "training", "训练中：3 / 9，剩余 2 分钟")
+    picture(page, "Chinese")
+    assert page.errors == []
