@@ -144,7 +144,7 @@ def test_a_fifth_of_the_steps_leave_the_spatial_lora_out(emoji_base, monkeypatch
 
     monkeypatch.setattr(emoji_base, "predict", predict)
     x0, text = torch.randn(1, 4, 4, 6, 6), torch.zeros(1, 77, 96)
-    skipped, steps = 0, 40
+    skipped, steps = 0, 100
     with (
         lora.in_training(emoji_base, MOTION, emoji_base.targets("temporal")[:1], CONFIG) as motion,
         lora.in_training(emoji_base, APPEARANCE, emoji_base.targets("spatial")[:1], CONFIG) as appearance,
