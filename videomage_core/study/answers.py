@@ -38,7 +38,7 @@ class Answers:
     def __init__(self, path: Path) -> None:
         self.path, self._lock = path, threading.Lock()
         _cut_unfinished(path)
-        self.rows = read_answers(path) if path.is_file() else []
+        self.rows = read_answers(path) if path.is_file() and path.stat().st_size else []
         self._known = {(row["participant"], row["method"], row["comparison"], row["cell"]) for row in self.rows}
 
     def answered(self, study: Study, participant: str, trial: Trial) -> bool:
@@ -88,8 +88,8 @@ def read_answers(path: Path) -> list[dict[str, str]]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"answers: {path} is not there; it is written as soon as somebody has answered")
-    with open(path, newline="", encoding="utf-8") as file:
-        lines = list(csv.reader(file))
+    text = path.read_bytes().decode("utf-8")
+    lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))  # whole ones
     if not lines or tuple(lines[0]) != COLUMNS:
         raise ValueError(f"answers: {path} does not begin with the columns {','.join(COLUMNS)}; choose another file")
     rows: dict[tuple[str, ...], dict[str, str]] = {}

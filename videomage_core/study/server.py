@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from .answers import Answers, AnsweredAlready
+from .answers import AnsweredAlready, Answers
 from .trials import Study, Trial
 
 PAGE = Path(__file__).parents[1] / "assets" / "study" / "page.html"
@@ -31,8 +31,8 @@ _TYPES = {
     ".jpeg": "image/jpeg", ".webp": "image/webp",
 }  # fmt: skip
 _POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self'; media-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src 'self' data:; "
+    "media-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
