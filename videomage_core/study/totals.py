@@ -93,8 +93,8 @@ def report(rows: Sequence[Mapping[str, str]]) -> str:
             lines.append(f"  {question.replace('_', ' '):16}  {part:>5} %  ({low} to {high})")
     if not lines:
         return "no answers yet"
-    lines.append("In brackets: Wilson's 95 % interval for other participants who see these videos; answers of one")
-    lines.append("participant count as alike as they are (with a single participant: as independent).")
+    lines.append("In brackets: Wilson's 95 % interval for other participants who see these same videos. It allows for")
+    lines.append("one participant's answers being alike; with a single participant it takes them as independent.")
     return "\n".join(lines)
 
 
