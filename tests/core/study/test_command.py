@@ -22,7 +22,8 @@ def folder(tmp_path):
 
 def test_it_serves_until_it_is_stopped(folder):
     command = [sys.executable, "-m", "videomage_core", "study", str(folder), "--port", "0", "--method", "Merged"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # tests in the background ignore it
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **heeding) as process:
         assert process.stdout is not None
         try:
             assert "2 cells, Merged beside Averaged, VideoMage" in process.stdout.readline()
