@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from .commands.benchmark import add_benchmark
 from .commands.sampling import add_sample
 from .commands.showing import add_demo, add_inspect, add_rename
+from .commands.study import add_study
 from .commands.training import add_fuse, add_train_motion, add_train_subject
 from .run import Cancelled
 
@@ -29,6 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_train_motion(commands)
     add_fuse(commands)
     add_sample(commands)
+    add_study(commands)
     add_inspect(commands)
     add_rename(commands)
     add_benchmark(commands)

@@ -208,7 +208,7 @@ class MotionConfig(NewLoraConfig):
     frames: int = setting(24, "frames taken of each clip (paper, Sec. 4.1)", 2, 1024)
     objective: str = setting(
         "appearance-agnostic",
-        "appearance-agnostic: Eq. 5; debiased: MotionDirector's appearance-debiased temporal loss",
+        "appearance-agnostic: Eq. 5; debiased: MotionDirector, by its spatial and temporal LoRAs",
         choices=("appearance-agnostic", "debiased"),
     )
     omega: float = setting(0.5, "how far the clip's appearance is taken out; 0 is the plain loss (paper, Eq. 5)", 0, 10)

@@ -171,6 +171,21 @@ def loss_scale_for(dtype: torch.dtype) -> float:
     return 1024.0 if dtype == torch.float16 else 1.0
 
 
+def carrying(
+    loss: torch.Tensor, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]
+) -> torch.Tensor:
+    """A term of that value and these gradients, for a loss whose way back cannot wait until ``fit`` takes it.
+
+    Args:
+        loss: [].
+        parameters: what is trained.
+        gradients: of the loss, for each parameter; None where there is none.
+    """
+    terms = [(p * g).sum() for p, g in zip(parameters, gradients, strict=True) if g is not None]
+    carrier = torch.stack(terms).sum()
+    return loss.detach() + (carrier - carrier.detach())
+
+
 def digest(*parts: object) -> str:
     """A short mark of texts, numbers and tensors, to tell one training's inputs from another's."""
     mark = hashlib.sha256()

@@ -18,6 +18,7 @@ from videomage_core.commands.settings import add_settings, read_settings
 from videomage_core.config import SamplingConfig, SubjectConfig
 from videomage_core.data.lora_file import load_lora, save_lora
 from videomage_core.model import unet3d
+from videomage_core.stages import comparisons
 
 
 def test_help_names_every_command_and_setting(capsys):
@@ -207,6 +208,35 @@ def test_what_belongs_to_a_motion_is_refused_without_one(tmp_path, photos, motio
     ann = toy(tmp_path, photos, "ann")
     assert main(["fuse", str(ann), str(motion), "--output", str(tmp_path / "f.safetensors")]) == 2
     assert "the LoRA 2 of 2 is a motion" in capsys.readouterr().err
+
+
+def test_averaged_outputs(tmp_path, photos, motion, capsys, monkeypatch):
+    """Each --lora in turn with the --motion; what the stage gets is what was given."""
+    files = [toy(tmp_path, photos, name) for name in ("ann", "bob")]
+    loras = ["--lora", str(files[0]), "--lora", str(files[1]), "--motion", str(motion)]
+    sample = ["sample", "a <ann> is chasing a <bob>", *loras, "--averaged", "--output", str(tmp_path / "v.mp4")]
+    seen, made = [], comparisons.sample_averaged
+
+    def averaged(backbone, subjects, moving, *more):
+        seen.append(([t.name for concept in subjects for t in concept.tokens], moving.kind))
+        return made(backbone, subjects, moving, *more)
+
+    monkeypatch.setattr(comparisons, "sample_averaged", averaged)
+    assert main([*sample, "--steps", "2", "--clip", str(tmp_path / "clip"), "--inversion-steps", "1"]) == 0
+    assert seen == [(["<ann>", "<bob>"], "motion")] and (tmp_path / "v.mp4").stat().st_size > 500
+    monkeypatch.setattr(unet3d, "load_unet3d", lambda *_: pytest.fail("the base was loaded"))
+    assert main([*sample, "--tau", "3"]) == 2
+    assert "--tau: only collaborative sampling has this; drop it, or --averaged" in capsys.readouterr().err
+    assert main(["sample", "a <ann>", *sample[2:]]) == 2
+    assert "does not name <bob>" in capsys.readouterr().err
+    assert main([*sample, "--lora", str(motion)]) == 2
+    assert "the LoRA 3 of 3 is a motion; give it as the motion" in capsys.readouterr().err
+    assert main([*sample[:6], "--motion", str(files[0]), "--averaged"]) == 2
+    assert "motion: got a subject LoRA" in capsys.readouterr().err
+    assert main(["sample", "a <ann>", "--lora", f"{files[0]}:0.5", "--averaged"]) == 2
+    assert "ann.safetensors:0.5, strengths have no place here" in capsys.readouterr().err
+    assert main(["sample", "a dog", "--motion", str(motion), "--averaged"]) == 2
+    assert "--averaged: got no --lora" in capsys.readouterr().err
 
 
 def test_settings_from_a_file_and_flags_over_them(tmp_path):

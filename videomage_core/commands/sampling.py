@@ -31,6 +31,12 @@ def add_sample(commands: Any) -> None:
         metavar="FILE[:STRENGTH]",
         help="a motion LoRA: collaborative sampling (SCS) with the one subject or fused LoRA of --lora",
     )
+    parser.add_argument(
+        "--averaged",
+        action="store_true",
+        help="instead of SCS: each subject's --lora joins the --motion in turn, and the outputs are averaged, as the "
+        "paper runs its baselines (Sec. 4.1); without strengths",
+    )
     parser.add_argument("--clip", type=Path, help="a clip of the motion, whose inverted noise joins the start noise")
     parser.add_argument("--overlays", type=Path, help="with --motion: png of where each subject's token looked")
     add_base(parser)
@@ -49,14 +55,17 @@ def _sample(options: argparse.Namespace) -> None:
     from ..data.lora_file import load_lora, tokens_of
     from ..data.media import load_clip, save_video
     from ..stages.collaborative_sampling import check_pair, require_named, sample_collaboratively
-    from ..stages.comparisons import sample_merged
+    from ..stages.comparisons import check_averaged, sample_averaged, sample_merged
     from ..stages.motion_start import invert_clip
 
     concepts = [(load_lora(path), strength) for path, strength in loras]
     performed = load_lora(motion[0]) if motion else None
     clip = load_clip(options.clip, config.frames) if options.clip and config.clip_share else None
     tokens = tokens_of([concept for concept, _ in concepts])
-    if performed is not None and motion is not None:
+    if options.averaged:
+        check_averaged([concept for concept, _ in concepts], performed)
+        require_named(options.prompt, tokens)
+    elif performed is not None and motion is not None:
         check_pair(concepts[0][0], performed)
         require_named(options.prompt, tokens)
         config = dataclasses.replace(
@@ -68,7 +77,10 @@ def _sample(options: argparse.Namespace) -> None:
     run = terminal_run()
     inverted = invert_clip(backbone, clip.pixels, config, options.output.parent / "inverted", run) if clip else None
     made = None
-    if performed is None:
+    if options.averaged:
+        subjects = [concept for concept, _ in concepts]
+        video = sample_averaged(backbone, subjects, performed, options.prompt, options.seed, config, inverted, run)
+    elif performed is None:
         video = sample_merged(backbone, concepts, options.prompt, options.seed, config, inverted, run)
     else:
         with_maps = options.overlays is not None
@@ -86,21 +98,28 @@ def _sample(options: argparse.Namespace) -> None:
 def _check_sample(options: argparse.Namespace, config: CollaborativeConfig) -> None:
     if options.output.suffix.lower() != ".mp4":
         raise ValueError(f"--output: got {options.output}, must end in .mp4")
-    if options.motion and len(options.lora) != 1:
+    if options.averaged and not options.lora:
+        raise ValueError("--averaged: got no --lora, give each subject's, and the --motion they join")
+    if options.averaged:
+        given = [text for text in [*options.lora, options.motion] if text and file_and_strength(text)[1] != 1]
+        if given:
+            raise ValueError(f"--averaged: got {', '.join(given)}, strengths have no place here; leave them out")
+    elif options.motion and len(options.lora) != 1:
         raise ValueError(
             f"--lora: got {len(options.lora)} with --motion, which takes one: a subject's or a fused one; "
-            "make one of several with 'fuse'"
+            "make one of several with 'fuse', or average their outputs with --averaged"
         )
     if options.overlays is not None and options.overlays.suffix.lower() != ".png":
         raise ValueError(f"--overlays: got {options.overlays}, must end in .png")
     if options.overlays is not None and options.motion and not (config.tau and config.alpha):
         raise ValueError("--overlays: without guidance (tau or alpha is 0) no attention is looked at; drop it")
-    if not options.motion:
+    if not options.motion or options.averaged:
         needing = [f.name for f in dataclasses.fields(CollaborativeConfig) if f.name not in _plain_fields()]
         given = [f"--{name.replace('_', '-')}" for name in needing if getattr(options, name) is not None]
         given += ["--overlays"] * (options.overlays is not None)
         if given:
-            raise ValueError(f"{', '.join(given)}: only collaborative sampling has this; give a motion LoRA, --motion")
+            way = "drop it, or --averaged" if options.averaged else "give a motion LoRA, --motion"
+            raise ValueError(f"{', '.join(given)}: only collaborative sampling has this; {way}")
 
 
 def _plain_fields() -> set[str]:

@@ -75,9 +75,11 @@ def sample_averaged(
     """The mean of what the model predicts with each subject's LoRA, the motion's always on.
 
     Arguments and result as ``sample_base``; ``motion`` None leaves it out.
+
+    Raises:
+        ValueError: see ``check_averaged``; LoRAs of another base, or two with one token.
     """
-    if not subjects:
-        raise ValueError("subjects: got none, give at least one subject LoRA")
+    check_averaged(subjects, motion)
     run = run or Run()
     tokens = tokens_of(subjects)
     levels = backbone.levels(config.steps)
@@ -105,3 +107,17 @@ def sample_averaged(
             x = step(eps, x, level, levels[index + 1], "epsilon")
             run.progress(index + 1, config.steps, "sampling averaged outputs")
         return backbone.decode_video(x)[0].cpu()
+
+
+def check_averaged(subjects: Sequence[Concept], motion: Concept | None) -> None:
+    """ValueError unless these are subjects, at least one, and a motion or none."""
+    if not subjects:
+        raise ValueError("subjects: got none, give at least one subject LoRA")
+    for index, concept in enumerate(subjects):
+        if concept.kind == "motion":
+            raise ValueError(
+                f"subjects: the LoRA {index + 1} of {len(subjects)} is a motion; give it as the motion, which joins "
+                "each subject in turn"
+            )
+    if motion is not None and motion.kind != "motion":
+        raise ValueError(f"motion: got a {motion.kind} LoRA, wanted is a motion's")

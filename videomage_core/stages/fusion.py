@@ -35,7 +35,7 @@ from ..model.fingerprint import fingerprint
 from ..model.text import SpecialToken
 from ..run import Run
 from ..sampling import add_noise
-from ..training import ParameterGroup, digest, fit, loss_scale_for
+from ..training import ParameterGroup, carrying, digest, fit, loss_scale_for
 from .teachers import FusionPrompts, Pieces, Teacher, draw_pair, prepare
 from .trained import details, look, thumbnail
 
@@ -240,9 +240,7 @@ def attention_loss(
         if not loss.requires_grad:
             raise ValueError("cross_layers: the maps of these layers do not depend on the LoRA; record later ones too")
         gradients = torch.autograd.grad(loss * scale, parameters, allow_unused=True)
-    terms = [(p * (g / scale)).sum() for p, g in zip(parameters, gradients, strict=True) if g is not None]
-    carrier = torch.stack(terms).sum()
-    return loss.detach() + (carrier - carrier.detach())
+    return carrying(loss, parameters, [None if g is None else g / scale for g in gradients])
 
 
 def map_error(maps: Sequence[torch.Tensor], masks: torch.Tensor) -> torch.Tensor:

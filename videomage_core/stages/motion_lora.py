@@ -10,13 +10,14 @@ Then a LoRA on the temporal layers learns
 where c_m describes the motion in plain words, and c_ap the static appearance with the learned
 tokens: what the frozen base explains by appearance alone is taken out of the target.
 
-The other objective is MotionDirector's appearance-debiased temporal loss (Zhao et al. 2023, Eq. 4-6).
+The other objective, for comparison, is MotionDirector's: ``motion_director.py``.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from ..model.text import SpecialToken
 from ..run import Run
 from ..sampling import add_noise, training_target
 from ..training import ParameterGroup, digest, fit, loss_scale_for
+from .motion_director import MOTION, appearance_lora, dual_path_loss
 from .subject_lora import prediction_error
 from .trained import Trained, details, look, thumbnail
 
@@ -86,25 +88,36 @@ def train_motion(
     if needs_teacher(config):
         looks = [_appearance(backbone, clip, config, folder / f"inversion_{i}", run) for i, clip in enumerate(clips)]
     examples = [_Example(x, text, c_ap) for x, text, c_ap in zip(latents, texts, looks, strict=True)]
-    identity = digest("motion", prompt, *(part for clip in clips for part in clip.parts()))
-
-    def loss_at(generator: torch.Generator) -> dict[str, torch.Tensor]:
-        chosen = torch.randint(len(examples), (config.batch_size,), generator=generator)
-        return motion_loss(backbone, [examples[i] for i in chosen.tolist()], config, generator)
+    kind = "motion of both paths" if config.objective == "debiased" else "motion"
+    identity = digest(kind, prompt, *(part for clip in clips for part in clip.parts()))
 
     targets = backbone.targets("temporal", config.layers == "attention", config.input_transformer)
-    with lora.in_training(backbone, "motion", targets, config) as parameters:
+    with lora.in_training(backbone, MOTION, targets, config) as parameters, ExitStack() as stack:
+        groups = [ParameterGroup("lora", parameters, config.learning_rate)]
+        scale = loss_scale_for(backbone.dtype)
+        beside: list[torch.Tensor] = []  # MotionDirector's spatial LoRA
+        if config.objective == "debiased":
+            appearance = stack.enter_context(appearance_lora(backbone, config))
+            groups.append(ParameterGroup("appearance", appearance, config.learning_rate))
+            beside = list(appearance.values())
+
+        def loss_at(generator: torch.Generator) -> dict[str, torch.Tensor]:
+            drawn = torch.randint(len(examples), (config.batch_size,), generator=generator)
+            chosen = [examples[i] for i in drawn.tolist()]
+            if not beside:
+                return motion_loss(backbone, chosen, config, generator)
+            x0, text = torch.cat([e.latents for e in chosen]), torch.cat([e.motion for e in chosen])
+            return dual_path_loss(backbone, x0, text, beside, list(parameters.values()), generator, scale)
 
         def sample_at(step: int) -> torch.Tensor:
             assert sampling is not None
-            with lora.dropout(backbone, "motion", on=False):
+            with lora.dropout(backbone, MOTION, on=False):
                 return look(backbone, sample_prompt or prompt, config.seed, sampling, run)
 
-        groups = [ParameterGroup("lora", parameters, config.learning_rate)]
         look_at = sample_at if sampling is not None else None
-        history = fit(groups, loss_at, config, folder, identity, run, look_at, loss_scale_for(backbone.dtype), mark)
+        history = fit(groups, loss_at, config, folder, identity, run, look_at, scale, mark)
         sample = sample_at(config.steps) if sampling is not None else None
-        weights = lora.weights(backbone, "motion")
+        weights = lora.weights(backbone, MOTION)
     about = details(config, clips=len(clips))
     return Trained(
         Concept("motion", weights, (), backbone.name, mark, about, thumbnail(sample)), history, sample
@@ -114,7 +127,7 @@ def train_motion(
 def motion_loss(
     backbone: Backbone, examples: Sequence[_Example], config: MotionConfig, generator: torch.Generator
 ) -> dict[str, torch.Tensor]:
-    """L_mot (Eq. 5), or the debiased loss, of freshly noised clips; the motion LoRA is active."""
+    """L_mot (Eq. 5) of freshly noised clips; the motion LoRA is active."""
     x0 = torch.cat([example.latents for example in examples])  # [B,C,F,h,w]
     text = torch.cat([example.motion for example in examples])
     level = backbone.random_level(len(x0), generator)
@@ -127,11 +140,7 @@ def motion_loss(
             static = backbone.predict(x_t, level, torch.cat(appearance))
         target = appearance_free(target, static, config.omega)
     output = backbone.predict(x_t, level, text)
-    terms = {"L_mot": (output - target).square().mean()}
-    if config.objective == "debiased":
-        anchor = int(torch.randint(x0.shape[2], (), generator=generator))
-        terms["L_debiased"] = (debiased(output, anchor) - debiased(target, anchor)).square().mean()
-    return terms
+    return {"L_mot": (output - target).square().mean()}
 
 
 def appearance_free(target: torch.Tensor, static: torch.Tensor, omega: float) -> torch.Tensor:
@@ -143,11 +152,6 @@ def appearance_free(target: torch.Tensor, static: torch.Tensor, omega: float) ->
         omega: 0 gives ``target`` itself.
     """
     return target if omega == 0 else (1 + omega) * target - omega * static
-
-
-def debiased(output: torch.Tensor, anchor: int, beta: float = 1.0) -> torch.Tensor:
-    """phi of MotionDirector, Eq. 4: each frame of [B, C, F, h, w] against an anchor frame of the same clip."""
-    return (beta**2 + 1) ** 0.5 * output - beta * output[:, :, anchor : anchor + 1]
 
 
 def _check(backbone: Backbone, clips: Sequence[MotionClip], prompt: str, config: MotionConfig) -> None:

@@ -146,3 +146,10 @@ def test_bad_input(emoji_base, toy, pet, motion):
     with pytest.raises(ValueError, match="<pet> is not known; the loaded tokens are <toy>"):
         sample_base(emoji_base, [toy], PROMPT, 5, CONFIG)
     assert not lora.names(emoji_base)
+
+
+def test_averaged_takes_subjects_and_a_motion(emoji_base, toy, motion):
+    with pytest.raises(ValueError, match="the LoRA 2 of 2 is a motion; give it as the motion"):
+        sample_averaged(emoji_base, [toy, motion], None, "a <toy>", 5, CONFIG)
+    with pytest.raises(ValueError, match="motion: got a subject LoRA"):
+        sample_averaged(emoji_base, [toy], toy, "a <toy>", 5, CONFIG)
