@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import comfy_stub
 import pytest
 import torch
 
-from videomage_core.data.lora_file import load_lora
+from videomage_core.data.lora_file import Concept, load_lora
 from videomage_core.presets import EMOJI
 
 SUBJECT = dataclasses.asdict(
@@ -200,3 +202,47 @@ def test_motion_fusion_and_collaborative_sampling(nodes: dict[str, Any], host: c
 
 def video_of(frames: torch.Tensor) -> comfy_stub.Video:
     return comfy_stub.Video(comfy_stub.VideoComponents(frames, 8))
+
+
+def bytes_alive() -> int:
+    """Of all tensors that anything still holds."""
+    gc.collect()
+    return sum(o.numel() * o.element_size() for o in gc.get_objects() if issubclass(type(o), torch.Tensor))
+
+
+@pytest.mark.parametrize("stage", ["SCSSampler", "FuseSubjects", "TrainMotion"])
+def test_every_stage_stops_within_a_step_and_leaves_base_and_memory_as_they_were(
+    nodes: dict[str, Any], host: comfy_stub.Host, make_concept: Callable[..., Concept], stage: str
+) -> None:
+    base = load_base(nodes)
+    dog, cat = (make_concept(base.backbone, i, f"<{name}>", name) for i, name in enumerate(("dog", "cat")))
+    motion = make_concept(base.backbone, 3, None)
+    clip, pig, cat_mask, prompt, subjects = nodes["VideoMage_ExampleMotion"].execute().result
+    collaborative = dataclasses.asdict(dataclasses.replace(EMOJI.collaborative, steps=4, tau=2, inversion_steps=2))
+
+    def run() -> None:
+        node = nodes[f"VideoMage_{stage}"]
+        if stage == "SCSSampler":
+            node.execute(base, dog, motion, "a <dog> is jumping", 0, **collaborative)
+        elif stage == "FuseSubjects":
+            node.execute(base, "both", "", "", lora_1=dog, lora_2=cat, **FUSION)
+        else:
+            node.execute(base, clip, prompt, subjects, "riding", mask_1=pig, mask_2=cat_mask, **MOTION)
+
+    before, modules, left = weights_of(base), list(base.backbone.unet.modules()), []
+    for asked in (1, 3):  # the first leaves behind what is kept on purpose
+        host.progress.clear()
+        host.interrupt_at = asked
+        try:
+            run()
+        except comfy_stub.Interrupted:
+            pass
+        else:
+            pytest.fail("it was not cancelled")
+        assert len(host.progress) == asked  # no step more
+        left.append(bytes_alive())
+        assert list(base.backbone.unet.modules()) == modules  # no adapter
+        assert all(torch.equal(a, b) for a, b in zip(before, weights_of(base), strict=True))
+        assert not any(m._forward_hooks or m._forward_pre_hooks or m.training for m in modules)
+        assert not any(p.requires_grad for p in base.backbone.unet.parameters())
+    assert left[1] <= left[0]
