@@ -106,7 +106,10 @@ def test_what_is_only_known_while_running_is_said_clearly(server: Server) -> Non
 def test_settings_that_contradict_each_other_are_refused_before_anything_runs(
     server: Server, kind: str, values: dict[str, object], said: str
 ) -> None:
-    lora = {"class_type": "VideoMage_LoadLora", "inputs": {"lora_name": names_of_loras(server)[0], "rename": ""}}
+    lora = {
+        "class_type": "VideoMage_LoadLora",
+        "inputs": {"lora_name": (names_of_loras(server) or [""])[0], "rename": ""},
+    }
     wires = {
         "TrainMotion": {"clip": ["2", 0]}, "FuseSubjects": {"lora_1": ["3", 0], "lora_2": ["3", 0]},
         "SCSSampler": {"subject": ["3", 0], "motion": ["3", 0]}, "SampleVideo": {},
