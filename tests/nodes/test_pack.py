@@ -78,6 +78,8 @@ def test_importing_and_running_beside_a_pack_with_modules_of_the_same_names_chan
     extension = asyncio.run(pack.comfy_entrypoint())
     found = {node.define_schema().node_id: node for node in asyncio.run(extension.get_node_list())}
     base = found["VideoMage_LoadBase"].execute("emoji base (built in)", "fp32", "auto").result[0]
+    quick = dataclasses.replace(base.preset, sampling=dataclasses.replace(base.preset.sampling, steps=1))
+    base = dataclasses.replace(base, preset=quick)
     images, _ = found["VideoMage_ExampleSubject"].execute("dog").result
     settings = dataclasses.asdict(dataclasses.replace(EMOJI.subject, steps=1, batch_size=1, lambda1=0.0))
     words = {"token": "<dog>", "superclass": "dog", "file_name": "dog", "prompt": ""}

@@ -27,6 +27,11 @@ def load_base(nodes: dict[str, Any]) -> Any:
     return nodes["VideoMage_LoadBase"].execute("emoji base (built in)", "fp32", "auto").result[0]
 
 
+def with_quick_samples(base: Any) -> Any:
+    sampling = dataclasses.replace(base.preset.sampling, steps=1)
+    return dataclasses.replace(base, preset=dataclasses.replace(base.preset, sampling=sampling))
+
+
 def train_subject(nodes: dict[str, Any], base: Any, name: str = "dog", **more: Any) -> Any:
     images, prompts = nodes["VideoMage_ExampleSubject"].execute(name).result
     given = {
@@ -63,7 +68,7 @@ def test_a_subject_is_trained_shared_and_not_trained_again(nodes: dict[str, Any]
 
 
 def test_fewer_steps_and_the_earlier_ones_again_train_once_each(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
-    base, loras = load_base(nodes), host.home / "models" / "loras" / "videomage"
+    base, loras = with_quick_samples(load_base(nodes)), host.home / "models" / "loras" / "videomage"
 
     def train(steps: int) -> Any:
         return train_subject(nodes, base, schedule="constant", steps=steps).result[0]
