@@ -116,7 +116,9 @@ class SCSSampler(io.ComfyNode):
         config = base.with_memory(read_settings(CollaborativeConfig(), widgets))
         check_pair(subject, motion)
         require_named(prompt, subject.tokens)
-        with host.computing(base, TO_LOWER) as backbone:
+        branches = 1 if config.gradient_checkpointing else 2  # whose activations are there at once
+        guided = host.Work(config, branches * config.frames, trains=config.tau > 0 and config.alpha > 0)
+        with host.computing(base, TO_LOWER, guided, host.Work.sampling(config)) as backbone:
             run = run_of(cls.hidden.unique_id)
             inverted = start_of(backbone, clip, config, run)
             made = sample_collaboratively(backbone, subject, motion, prompt, seed, config, inverted, True, run)

@@ -173,23 +173,50 @@ def _dtype(name: str, device: torch.device) -> str:
     return "fp16" if management.should_use_fp16(device) else "fp32"
 
 
+@dataclass(frozen=True)
+class Work:
+    """A pass through the base.
+
+    Attributes:
+        config: its height and width.
+        frames: of all videos that are in memory at once, together.
+        trains: gradients are taken.
+    """
+
+    config: Any
+    frames: int
+    trains: bool = False
+
+    @classmethod
+    def sampling(cls, config: Any) -> Work:
+        """A denoising step: under guidance two videos at once."""
+        return cls(config, config.frames * (1 if config.guidance_scale == 1 else 2))
+
+    def memory(self, backbone: UNet3DBackbone) -> int:
+        """Bytes of activations, an estimate; ValueError for a size that the base cannot make."""
+        checkpointing = getattr(self.config, "gradient_checkpointing", False)
+        gradients: Any = "none" if not self.trains else "recomputed" if checkpointing else "kept"
+        return backbone.activation_memory(self.frames, self.config.height, self.config.width, gradients)
+
+
 @contextlib.contextmanager
-def computing(base: HostedBase, to_lower: str) -> Iterator[UNet3DBackbone]:
-    """Inside, the base is on ComfyUI's device and gradients can be taken.
+def computing(base: HostedBase, to_lower: str, *work: Work) -> Iterator[UNet3DBackbone]:
+    """Inside, the base is on ComfyUI's device, beside it memory for the largest work, and gradients can be taken.
 
     Args:
         base: the base.
         to_lower: the settings to lower if memory runs out.
+        work: what will be done.
 
     Raises:
         RuntimeError: out of memory; says what to lower, and everything was freed.
     """
     import comfy.model_management as management
 
-    full = False
+    full, needed = False, max((one.memory(base.backbone) for one in work), default=0)
     with torch.inference_mode(False):
         try:
-            management.load_models_gpu(list(base.patchers), force_full_load=True)
+            management.load_models_gpu(list(base.patchers), memory_required=needed, force_full_load=True)
             yield base.backbone
         except (management.OOM_EXCEPTION, RuntimeError) as error:
             if not _is_out_of_memory(error, management.OOM_EXCEPTION):

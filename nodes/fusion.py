@@ -15,7 +15,7 @@ from ..videomage_core.finished import Finished
 from ..videomage_core.run import Run
 from ..videomage_core.stages.fusion import check_subjects, fuse_subjects
 from ..videomage_core.stages.teachers import FusionPrompts
-from .comfy_host import HostedBase
+from .comfy_host import HostedBase, Work
 from .pictures import image, lines_of
 from .schema import Base, Lora, advanced, grown, read_settings, schema, settings_inputs, validate_inputs, wired
 from .training import (
@@ -101,7 +101,11 @@ class FuseSubjects(io.ComfyNode):
         subjects = wired("lora", MOST, inputs)
         check_subjects(subjects)
         prompts = asked(base.preset.prompts, teacher_prompts, cutmix_prompt)
-        with computing_for(base, "fusion", file_name, cls.hidden.unique_id) as backbone:
+        # L_fusion's videos and L_attn's pair are in one step.
+        videos = (config.batch_size or len(subjects)) + (1 if config.lambda2 else 0)
+        learning = Work(config, videos * config.frames, trains=True)
+        sampling = Work.sampling(looks(base, config))
+        with computing_for(base, "fusion", file_name, cls.hidden.unique_id, learning, sampling) as backbone:
             parts = [prompts, *(part for concept in subjects for part in concept.parts())]
 
             def train(at: Path, run: Run) -> Finished:

@@ -14,7 +14,7 @@ from ..videomage_core.data.examples import MotionClip, clip_of
 from ..videomage_core.finished import Finished
 from ..videomage_core.run import Run
 from ..videomage_core.stages.motion_lora import require_subjects, train_motion
-from .comfy_host import HostedBase
+from .comfy_host import HostedBase, Work
 from .pictures import CLIP_TYPES, clip_pixels, masks
 from .schema import Base, grown, read_settings, schema, settings_inputs, validate_inputs, wired
 from .training import (
@@ -96,7 +96,9 @@ class TrainMotion(io.ComfyNode):
     @classmethod
     def execute(cls, base: HostedBase, clip: Any, prompt: str, subjects: str, file_name: str, **inputs: Any) -> Any:
         config = base.with_memory(read_settings(MotionConfig(), inputs))
-        with computing_for(base, "motion", file_name, cls.hidden.unique_id) as backbone:
+        learning = Work(config, config.batch_size * config.frames, trains=True)
+        sampling = Work.sampling(looks(base, config))
+        with computing_for(base, "motion", file_name, cls.hidden.unique_id, learning, sampling) as backbone:
             words = words_of(subjects)
             performed = clip_of(clip_pixels(clip), words, masks(wired("mask", SUBJECTS, inputs)), config.frames)
             parts = [prompt, *performed.parts()]

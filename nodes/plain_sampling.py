@@ -71,7 +71,7 @@ class SampleVideo(io.ComfyNode):
         config = read_settings(SamplingConfig(), inputs)
         loras = wired("lora", MOST, inputs)
         strengths = [inputs[f"strength_{i}"] for i in range(1, MOST + 1) if inputs.get(f"lora_{i}") is not None]
-        with host.computing(base, TO_LOWER) as backbone:
+        with host.computing(base, TO_LOWER, host.Work.sampling(config)) as backbone:
             run = run_of(cls.hidden.unique_id)
             inverted = start_of(backbone, clip, config, run)
             if method == ALONE:

@@ -16,7 +16,7 @@ from ..videomage_core.finished import Finished
 from ..videomage_core.model.text import check_token
 from ..videomage_core.run import Run
 from ..videomage_core.stages.subject_lora import require_token, train_subject
-from .comfy_host import HostedBase
+from .comfy_host import HostedBase, Work
 from .pictures import folder, lines_of, typed_path
 from .schema import Base, advanced, read_settings, schema, settings_inputs, validate_inputs
 from .training import (
@@ -131,7 +131,10 @@ class TrainSubject(io.ComfyNode):
         **widgets: Any,
     ) -> Any:
         config = base.with_memory(read_settings(SubjectConfig(), widgets))
-        with computing_for(base, "subject", file_name, cls.hidden.unique_id) as backbone:
+        # L_sub's pictures and L_reg's clip are in one step.
+        learning = Work(config, config.batch_size + (config.auxiliary_frames if config.lambda1 else 0), trains=True)
+        sampling = Work.sampling(looks(base, config))
+        with computing_for(base, "subject", file_name, cls.hidden.unique_id, learning, sampling) as backbone:
             pictures = _pictures(images, masks, folder(images_folder, "images_folder"), lines_of(prompt))
             clips_folder = folder(auxiliary_folder, "auxiliary_folder")
             auxiliary = []

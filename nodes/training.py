@@ -49,10 +49,12 @@ def training_outputs() -> list[io.Output]:
 
 
 @contextlib.contextmanager
-def computing_for(base: host.HostedBase, kind: str, file_name: str, node: str | None) -> Iterator[UNet3DBackbone]:
+def computing_for(
+    base: host.HostedBase, kind: str, file_name: str, node: str | None, *works: host.Work
+) -> Iterator[UNet3DBackbone]:
     """As ``host.computing``, for a training; if an error ends it, the page keeps what it says."""
     told = progress.telling_errors(progress.Training(kind, file_name, node or ""))
-    with told, host.computing(base, TO_LOWER) as backbone:
+    with told, host.computing(base, TO_LOWER, *works) as backbone:
         yield backbone
 
 

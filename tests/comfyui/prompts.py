@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from server import Server
+
 FEW: dict[str, dict[str, Any]] = {
     "VideoMage_TrainSubject": {"steps": 2, "auxiliary_clips": 1, "auxiliary_steps": 2, "sample_every": 0},
     "VideoMage_TrainMotion": {"steps": 2, "inversion_steps": 2, "sample_every": 0},
@@ -54,4 +56,40 @@ def subject_prompt(steps: int, file_name: str = "dog", **more: Any) -> Prompt:
             "inputs": {"base": ["1", 0], "images": ["2", 0], **defaults, **settings, **more},
         },
         "4": {"class_type": "PreviewImage", "inputs": {"images": ["3", 2]}},
+    }
+
+
+def node(server: Server, kind: str, **given: Any) -> dict[str, Any]:
+    """A node of a prompt: what is given, and for all other widgets what the page begins with."""
+    inputs: dict[str, Any] = {}
+    for name, spec in server.get(f"/object_info/{kind}")[kind]["input"]["required"].items():
+        about = spec[1] if len(spec) > 1 else {}
+        choices = spec[0] if isinstance(spec[0], list) else about.get("options", [None])
+        if "default" in about or choices != [None]:
+            inputs[name] = about.get("default", choices[0])
+    return {"class_type": kind, "inputs": {**inputs, **given}}
+
+
+def motion_prompt(server: Server, file_name: str) -> Prompt:
+    """Train a motion on the built-in base, in two steps."""
+    clip = {"clip": ["2", 0], "mask_1": ["2", 1], "mask_2": ["2", 2], "prompt": ["2", 3], "subjects": ["2", 4]}
+    few = {**FEW["VideoMage_TrainMotion"], "height": 48, "width": 48, "frames": 8, "learning_rate": 4e-3}
+    return {
+        "1": {"class_type": "VideoMage_LoadBase", "inputs": BASE},
+        "2": {"class_type": "VideoMage_ExampleMotion", "inputs": {}},
+        "3": node(server, "VideoMage_TrainMotion", base=["1", 0], file_name=file_name, **clip, **few),
+    }
+
+
+def collaborative_prompt(server: Server, subject: str, motion: str) -> Prompt:
+    """Sample a subject and a motion of two files together."""
+    few = {"frames": 8, "height": 48, "width": 48, "steps": 6, "tau": 3, "alpha": 1e6, "seed": 5}
+    loras = {"subject": ["2", 0], "motion": ["3", 0]}
+    words = {"prompt": "a <dog> is riding on grass"}
+    return {
+        "1": {"class_type": "VideoMage_LoadBase", "inputs": BASE},
+        "2": {"class_type": "VideoMage_LoadLora", "inputs": {"lora_name": subject, "rename": ""}},
+        "3": {"class_type": "VideoMage_LoadLora", "inputs": {"lora_name": motion, "rename": ""}},
+        "5": node(server, "VideoMage_SCSSampler", base=["1", 0], **loras, **words, **few),
+        "4": {"class_type": "PreviewImage", "inputs": {"images": ["5", 0]}},
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import new_home
 from PIL import Image
-from prompts import BASE, subject_prompt
+from prompts import BASE, collaborative_prompt, motion_prompt, node, subject_prompt
 from server import Server
 
 
@@ -55,9 +55,12 @@ def test_two_prompts_queue(server: Server) -> None:
     first, second = (server.queue(subject_prompt(2, name)) for name in ("first", "second"))
     for prompt_id in (first, second):
         assert server.outcome(prompt_id)["status"]["status_str"] == "success"
+    assert {"videomage/first.safetensors", "videomage/second.safetensors"} <= set(names_of_loras(server))
+
+
+def names_of_loras(server: Server) -> list[str]:
     names = server.get("/object_info/VideoMage_LoadLora")["VideoMage_LoadLora"]["input"]["required"]["lora_name"]
-    listed = names[1]["options"] if names[0] == "COMBO" else names[0]
-    assert {"videomage/first.safetensors", "videomage/second.safetensors"} <= set(listed)
+    return list(names[1]["options"] if names[0] == "COMBO" else names[0])
 
 
 @pytest.mark.parametrize(
@@ -68,6 +71,9 @@ def test_two_prompts_queue(server: Server) -> None:
         ({"prompt": "A dog"}, "does not hold <dog>"),
         ({"file_name": "../dog"}, "no folder"),
         ({"rank": 0}, "rank"),
+        ({"steps": 0}, "steps: got 0, allowed is at least 1"),
+        ({"warmup_steps": 2}, "warmup_steps: got 2, must be fewer than steps (2)"),
+        ({"height": 50}, "height: got 50, allowed are multiples of 8; nearest: 48"),
     ],
 )
 def test_bad_input_is_refused_before_anything_runs(server: Server, values: dict[str, object], said: str) -> None:
@@ -81,6 +87,43 @@ def test_what_is_only_known_while_running_is_said_clearly(server: Server) -> Non
     entry = server.outcome(server.queue(prompt))
     assert entry["status"]["status_str"] == "error"
     assert "2 lines for 4 pictures" in json.dumps(entry["status"]["messages"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "said"),
+    [
+        ("TrainMotion", {"warmup_steps": 900}, "warmup_steps: got 900"),
+        ("TrainMotion", {"subjects": ""}, "its subjects are not named"),
+        ("FuseSubjects", {"warmup_steps": 900}, "warmup_steps: got 900"),
+        ("FuseSubjects", {"cutmix_prompt": "A dog"}, "must hold {subject}"),
+        ("SCSSampler", {"beta_subject": 0.9}, "must add up to 1"),
+        ("SCSSampler", {"tau": -1}, "tau: got -1"),
+        ("SCSSampler", {"guidance_scale": 101.0}, "bigger than max of 100"),  # ComfyUI's own check, still there
+        ("SampleVideo", {"width": 20}, "width: got 20, allowed are multiples of 8"),
+        ("SampleVideo", {"strength_1": 5.0}, "bigger than max of 4"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused_before_anything_runs(
+    server: Server, kind: str, values: dict[str, object], said: str
+) -> None:
+    lora = {
+        "class_type": "VideoMage_LoadLora",
+        "inputs": {"lora_name": (names_of_loras(server) or [""])[0], "rename": ""},
+    }
+    wires = {
+        "TrainMotion": {"clip": ["2", 0]}, "FuseSubjects": {"lora_1": ["3", 0], "lora_2": ["3", 0]},
+        "SCSSampler": {"subject": ["3", 0], "motion": ["3", 0]}, "SampleVideo": {},
+    }  # fmt: skip
+    prompt = {
+        "1": {"class_type": "VideoMage_LoadBase", "inputs": BASE},
+        "2": {"class_type": "VideoMage_ExampleMotion", "inputs": {}},
+        "3": lora,
+        "8": node(server, f"VideoMage_{kind}", base=["1", 0], **{**wires[kind], **values}),
+        "9": {"class_type": "PreviewImage", "inputs": {"images": ["8", 1 if kind[0] in "TF" else 0]}},
+    }
+    status, body = server.read("/prompt", {"prompt": prompt})
+    assert status == 400
+    assert said in json.dumps(json.loads(body)["node_errors"]["8"])
 
 
 def test_a_training_goes_on_after_the_server_was_killed(tmp_path: Path) -> None:
@@ -100,19 +143,24 @@ def test_a_training_goes_on_after_the_server_was_killed(tmp_path: Path) -> None:
 
 
 def test_loras_copied_to_a_second_comfyui_give_the_same_frames(server: Server, tmp_path: Path) -> None:
+    """A subject alone, and a subject with a motion through the SCS Sampler."""
     server.run(subject_prompt(5, "shared"))
-    name = "videomage/shared.safetensors"
+    server.run(motion_prompt(server, "shared_motion"))
+    names = [f"videomage/{name}.safetensors" for name in ("shared", "shared_motion")]
     second = Server(new_home(tmp_path))
-    target = second.home / "models" / "loras" / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes((server.home / "models" / "loras" / name).read_bytes())
+    for name in names:
+        target = second.home / "models" / "loras" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((server.home / "models" / "loras" / name).read_bytes())
+    prompts = [sampled(names[0]), collaborative_prompt(server, *names)]
     second.start()
     try:
-        pictures = [frames_of_node(one, sampled(name), "4") for one in (server, second)]
+        pictures = [[frames_of_node(one, prompt, "4") for prompt in prompts] for one in (server, second)]
     finally:
         second.stop()
-    assert len(pictures[0]) == 8
+    assert [len(frames) for frames in pictures[0]] == [8, 8]
     assert pictures[0] == pictures[1]
+    assert pictures[0][0] != pictures[0][1]
 
 
 def frames_of_node(server: Server, prompt: dict[str, object], node: str) -> list[bytes]:

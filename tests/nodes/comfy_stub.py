@@ -101,6 +101,7 @@ class Host:
         self.events: list[tuple[str, Any]] = []
         self.routes: dict[str, Any] = {}
         self.loaded: list[Any] = []
+        self.memory_required: list[int] = []  # each time something was to be loaded
         self.freed = False
 
     def folders(self, kind: str) -> list[str]:
@@ -117,6 +118,10 @@ class Host:
 
     def update_progress(self, node: str, value: int, most: int, picture: Any) -> None:
         self.progress.append((value, most, picture))
+
+    def load(self, patchers: list[Any], memory_required: int = 0, force_full_load: bool = False) -> None:
+        self.loaded.extend(patchers)
+        self.memory_required.append(memory_required)
 
     def free(self) -> None:
         self.freed = True
@@ -153,7 +158,7 @@ def modules(host: Host) -> dict[str, ModuleType]:
             unet_offload_device=lambda: torch.device("cpu"),
             should_use_bf16=lambda device: False,
             should_use_fp16=lambda device: False,
-            load_models_gpu=lambda patchers, **_: host.loaded.extend(patchers),
+            load_models_gpu=host.load,
             unload_all_models=host.free,
             soft_empty_cache=lambda: None,
             throw_exception_if_processing_interrupted=host.check,

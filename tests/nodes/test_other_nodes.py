@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,3 +105,28 @@ def test_a_path_of_home_is_understood(nodes: dict[str, Any], tmp_path: Path, mon
     monkeypatch.setenv("HOME", str(tmp_path))
     assert pictures.folder("~", "images_folder") == tmp_path
     assert pictures.folder("  ", "images_folder") is None
+
+
+def test_comfyui_is_asked_for_the_memory_of_the_work(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
+    """More of a video takes more, "low" less; and a size that the base cannot make is said before it is loaded."""
+    comfy_host = next(module for name, module in sys.modules.items() if name.endswith("-videomage.nodes.comfy_host"))
+    low, high = (
+        nodes["VideoMage_LoadBase"].execute("emoji base (built in)", "fp32", m).result[0] for m in ("low", "high")
+    )
+
+    def asked(base: Any, **change: Any) -> int:
+        config = base.with_memory(dataclasses.replace(base.preset.motion, **change))
+        with comfy_host.computing(base, "nothing", comfy_host.Work(config, config.frames, trains=True)):
+            return host.memory_required[-1]
+
+    assert asked(high, frames=16) == 2 * asked(high, frames=8) == asked(high, height=96)
+    assert 0 < asked(low) < asked(high)
+    sampling = comfy_host.Work.sampling(high.preset.sampling)
+    assert sampling.frames == 16 and sampling.memory(high.backbone) < asked(high)
+    loads = len(host.memory_required)
+    with pytest.raises(ValueError, match="multiples of 4"):
+        asked(high, width=50)
+    assert len(host.memory_required) == loads
+    plain = {"method": "the base alone", "steps": 1, "frames": 8, "height": 48, "width": 48, "guidance_scale": 5.0}
+    nodes["VideoMage_SampleVideo"].execute(high, "a dog", seed=0, **plain)
+    assert host.memory_required[-1] == sampling.memory(high.backbone)

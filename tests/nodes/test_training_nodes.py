@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import comfy_stub
 import pytest
 import torch
 
-from videomage_core.data.lora_file import load_lora
+from videomage_core.data.lora_file import Concept, load_lora
 from videomage_core.presets import EMOJI
 
 SUBJECT = dataclasses.asdict(
@@ -25,6 +27,11 @@ FUSION = dataclasses.asdict(
 
 def load_base(nodes: dict[str, Any]) -> Any:
     return nodes["VideoMage_LoadBase"].execute("emoji base (built in)", "fp32", "auto").result[0]
+
+
+def with_quick_samples(base: Any) -> Any:
+    sampling = dataclasses.replace(base.preset.sampling, steps=1)
+    return dataclasses.replace(base, preset=dataclasses.replace(base.preset, sampling=sampling))
 
 
 def train_subject(nodes: dict[str, Any], base: Any, name: str = "dog", **more: Any) -> Any:
@@ -63,7 +70,7 @@ def test_a_subject_is_trained_shared_and_not_trained_again(nodes: dict[str, Any]
 
 
 def test_fewer_steps_and_the_earlier_ones_again_train_once_each(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
-    base, loras = load_base(nodes), host.home / "models" / "loras" / "videomage"
+    base, loras = with_quick_samples(load_base(nodes)), host.home / "models" / "loras" / "videomage"
 
     def train(steps: int) -> Any:
         return train_subject(nodes, base, schedule="constant", steps=steps).result[0]
@@ -246,3 +253,47 @@ def test_motion_fusion_and_collaborative_sampling(nodes: dict[str, Any], host: c
 
 def video_of(frames: torch.Tensor) -> comfy_stub.Video:
     return comfy_stub.Video(comfy_stub.VideoComponents(frames, 8))
+
+
+def bytes_alive() -> int:
+    """Of all tensors that anything still holds."""
+    gc.collect()
+    return sum(o.numel() * o.element_size() for o in gc.get_objects() if issubclass(type(o), torch.Tensor))
+
+
+@pytest.mark.parametrize("stage", ["SCSSampler", "FuseSubjects", "TrainMotion"])
+def test_every_stage_stops_within_a_step_and_leaves_base_and_memory_as_they_were(
+    nodes: dict[str, Any], host: comfy_stub.Host, make_concept: Callable[..., Concept], stage: str
+) -> None:
+    base = load_base(nodes)
+    dog, cat = (make_concept(base.backbone, i, f"<{name}>", name) for i, name in enumerate(("dog", "cat")))
+    motion = make_concept(base.backbone, 3, None)
+    clip, pig, cat_mask, prompt, subjects = nodes["VideoMage_ExampleMotion"].execute().result
+    collaborative = dataclasses.asdict(dataclasses.replace(EMOJI.collaborative, steps=4, tau=2, inversion_steps=2))
+
+    def run() -> None:
+        node = nodes[f"VideoMage_{stage}"]
+        if stage == "SCSSampler":
+            node.execute(base, dog, motion, "a <dog> is jumping", 0, **collaborative)
+        elif stage == "FuseSubjects":
+            node.execute(base, "both", "", "", lora_1=dog, lora_2=cat, **FUSION)
+        else:
+            node.execute(base, clip, prompt, subjects, "riding", mask_1=pig, mask_2=cat_mask, **MOTION)
+
+    before, modules, left = weights_of(base), list(base.backbone.unet.modules()), []
+    for asked in (1, 3):  # the first leaves behind what is kept on purpose
+        host.progress.clear()
+        host.interrupt_at = asked
+        try:
+            run()
+        except comfy_stub.Interrupted:
+            pass
+        else:
+            pytest.fail("it was not cancelled")
+        assert len(host.progress) == asked  # no step more
+        left.append(bytes_alive())
+        assert list(base.backbone.unet.modules()) == modules  # no adapter
+        assert all(torch.equal(a, b) for a, b in zip(before, weights_of(base), strict=True))
+        assert not any(m._forward_hooks or m._forward_pre_hooks or m.training for m in modules)
+        assert not any(p.requires_grad for p in base.backbone.unet.parameters())
+    assert left[1] <= left[0]

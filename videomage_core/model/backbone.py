@@ -21,6 +21,7 @@ from .text import SpecialToken, TokenSpan
 
 Prediction = Literal["epsilon", "v", "flow"]
 Role = Literal["spatial", "temporal"]
+Gradients = Literal["none", "recomputed", "kept"]
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,16 @@ class Backbone(Protocol):
 
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """(C, F, H, W) of a video of that many frames and pixels; ValueError if it cannot make that size."""
+
+    def activation_memory(self, frames: int, height: int, width: int, gradients: Gradients = "none") -> int:
+        """About how many bytes a pass through the network takes beside its weights.
+
+        Args:
+            frames: of all videos that are in memory at once, together.
+            height: in pixels.
+            width: in pixels.
+            gradients: "none" are taken, or activations are "kept" for them, or "recomputed" (``checkpointing``).
+        """
 
     def encode_video(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels [B, 3, F, h, w] -> clean latents [B, C, F, H, W], without sampling noise."""

@@ -22,7 +22,7 @@ from torch.utils.checkpoint import checkpoint
 
 from . import attention_maps
 from .attention_maps import ForwardEnded, Maps, Site
-from .backbone import Level, Prediction, Role, Target
+from .backbone import Gradients, Level, Prediction, Role, Target
 from .text import PromptEncoder, SpecialToken, TokenSpan
 
 EMOJI_BASE = Path(__file__).parents[1] / "assets" / "emoji_base"
@@ -31,6 +31,12 @@ _PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 _WEIGHTS = ("*.safetensors", "*.bin")
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 _PREDICTIONS: dict[str, Prediction] = {"epsilon": "epsilon", "v_prediction": "v"}
+
+
+# Values alive at once for each latent position of each frame in ZeroScope's U-Net, whose first blocks are
+# _WIDTH wide; counted over a forward pass, and over one with its way back.  They grow with the width alone.
+_ALIVE: dict[Gradients, int] = {"none": 10_600, "recomputed": 67_100, "kept": 162_100}
+_WIDTH = 320
 
 
 class UNet3DBackbone:
@@ -74,6 +80,12 @@ class UNet3DBackbone:
         factor = self.spatial_factor
         _require_multiples(factor, height, width)
         return self.unet.config.in_channels, frames, height // factor, width // factor
+
+    def activation_memory(self, frames: int, height: int, width: int, gradients: Gradients = "none") -> int:
+        """See ``Backbone``; frames * H * W * ``_ALIVE`` values of the base's precision."""
+        _, _, h, w = self.latent_shape(1, height, width)
+        share = self.unet.config.block_out_channels[0] / _WIDTH
+        return int(frames * h * w * _ALIVE[gradients] * share * self.dtype.itemsize)
 
     @torch.no_grad()
     def encode_video(self, pixels: torch.Tensor) -> torch.Tensor:
