@@ -1,5 +1,7 @@
 // A button that fills in the settings that suit the wired base: a node's own defaults are the paper's, for ZeroScope.
-import { ask, baseOf, button, feature, follow } from "./page.js";
+import { alike, ask, button, feature, follow } from "./page.js";
+import { say } from "./texts.js";
+import { UNKNOWN, baseOf, isWired, places } from "./wires.js";
 
 const STAGES = {
   VideoMage_TrainSubject: "subject",
@@ -10,22 +12,28 @@ const STAGES = {
 };
 
 feature("BaseSettings", Object.keys(STAGES), (node) => {
-  const fill = button(node, "settings that suit the base", async () => {
-    for (const [widget, value] of (await differing(node)) ?? []) widget.value = value;
+  const fill = button(node, "base_settings", async () => {
+    const found = await alike(differing)(places(node));
+    if (!Array.isArray(found)) return;
+    for (const [name, value] of found) node.widgets.find((widget) => widget.name === name).value = value;
     node.setDirtyCanvas?.(true, true);
   });
-  follow(node, async () => (await differing(node))?.length ?? null, (count) => {
-    if (count === null) fill.label = "wire a Load Video Base to see which settings suit it";
-    else fill.label = count ? `use the settings that suit the base (${count} differ)` : "all settings suit the base";
+  follow(node, alike(differing), (found) => {
+    if (found === UNKNOWN) fill.label = say("base_unknown");
+    else if (!found) fill.label = say("wire_base");
+    else fill.label = found.length ? say("use_settings", { count: found.length }) : say("all_suit");
     node.setDirtyCanvas?.(true, true);
   });
 });
 
-/** [widget, value] of the settings whose value is not the one that suits the wired base; null if none is known. */
-async function differing(node) {
-  const base = baseOf(node);
-  const fit = base ? (await ask("presets", { base }))?.[STAGES[node.comfyClass]] : null;
-  if (!fit) return null;
-  const known = (node.widgets ?? []).filter((widget) => widget.name in fit && widget.name !== "seed");
-  return known.filter((widget) => widget.value !== fit[widget.name]).map((widget) => [widget, fit[widget.name]]);
+/** [name, value] of the settings whose value is not the one that suits the wired base; null if none is wired. */
+async function differing(place) {
+  const base = baseOf(place);
+  if (!base || base === UNKNOWN) return base || null;
+  const fit = (await ask("presets", { base }))?.[STAGES[place.node.comfyClass]];
+  if (!fit) return UNKNOWN;
+  return place.node.widgets
+    .filter(({ name }) => name in fit && name !== "seed" && !isWired(place, name))
+    .filter(({ name, value }) => value !== fit[name])
+    .map(({ name }) => [name, fit[name]]);
 }

@@ -1,43 +1,52 @@
 // On the loader: thumbnail, kind, tokens with classes and base of the chosen file; a warning if it does not fit.
-import { WARNING, ask, baseOf, feature, follow, line, panel, valueOf } from "./page.js";
+import { WARNING, alike, ask, feature, follow, line, panel } from "./page.js";
+import { say } from "./texts.js";
+import { UNKNOWN, baseOf, takers, valueOf } from "./wires.js";
 
 const USERS = ["VideoMage_SCSSampler", "VideoMage_SampleVideo", "VideoMage_FuseSubjects"];
+const LORA = "VIDEOMAGE_LORA";
 
 feature("LoraCard", ["VideoMage_LoadLora"], (node) => {
   const element = panel(node, "card", 110);
-  follow(node, facts, ({ about, base }) => {
+  follow(node, alike(facts), (found) => {
     element.replaceChildren();
-    if (!about) return line(element, "Choose a LoRA. Trained ones appear after a refresh (R).");
+    if (found === UNKNOWN) return line(element, say("places_differ"));
+    const { name, about, unfit, untold } = found;
+    if (name === UNKNOWN) return line(element, say("lora_wired"));
+    if (!about) return line(element, say("choose_lora"));
     if (about.error) return line(element, about.error, WARNING);
-    if (about.thumbnail) {
-      const picture = document.createElement("img");
-      picture.src = about.thumbnail;
-      Object.assign(picture.style, { float: "left", width: "72px", marginRight: "8px", imageRendering: "pixelated" });
-      element.append(picture);
-    }
-    line(element, `${about.kind} LoRA, rank ${about.rank}`);
-    for (const { name, superclass } of about.tokens) line(element, `${name}: a ${superclass}`);
-    line(element, `for ${about.base}`);
-    if (about.fits === false) line(element, `Does not fit the wired base, ${base}: it was trained on another.`, WARNING);
+    if (about.thumbnail) element.append(thumbnail(about.thumbnail));
+    line(element, say("lora_is", { kind: say(`kind_${about.kind}`), rank: about.rank }));
+    for (const { name, superclass } of about.tokens) line(element, say("token_means", { name, superclass }));
+    line(element, say("for_base", { base: about.base }));
+    for (const base of unfit) line(element, say("unfit", { base }), WARNING);
+    if (untold) line(element, say("fit_unknown"));
   });
 });
 
-async function facts(node) {
-  const base = neighbour(node);
-  const name = valueOf(node, "lora_name");
-  return { base, about: name ? await ask("lora", { name, base }) : null };
+function thumbnail(address) {
+  const picture = document.createElement("img");
+  picture.src = address;
+  Object.assign(picture.style, { float: "left", width: "72px", marginRight: "8px", imageRendering: "pixelated" });
+  return picture;
 }
 
-/** The base of the first node that uses this LoRA, however far down the wires. */
-function neighbour(node, depth = 0) {
-  if (depth > 16) return "";
-  for (const output of node.outputs ?? []) {
-    for (const id of output.links ?? []) {
-      const target = node.graph?.getNodeById(node.graph.getLink(id)?.target_id);
-      if (!target) continue;
-      const base = USERS.includes(target.comfyClass) ? baseOf(target) : neighbour(target, depth + 1);
-      if (base) return base;
-    }
-  }
-  return "";
+async function facts(place) {
+  const name = valueOf(place, "lora_name");
+  if (!name || name === UNKNOWN) return { name };
+  const bases = [...new Set(basesOf(place))];
+  const fits = bases.filter((base) => base && base !== UNKNOWN);
+  const asked = await Promise.all(fits.map((base) => ask("lora", { name, base })));
+  const unfit = fits.filter((_, at) => asked[at]?.fits === false);
+  return { name, about: await ask("lora", { name }), unfit, untold: bases.includes(UNKNOWN) };
+}
+
+/** The bases that a LoRA is used with, however far down the wires. */
+function basesOf(place, far = 0) {
+  if (far > 16) return [UNKNOWN];
+  return takers(place, 0).flatMap((taker) => {
+    if (USERS.includes(taker.node.comfyClass)) return [baseOf(taker)];
+    if (taker.node.comfyClass === "VideoMage_SaveLora") return basesOf(taker, far + 1);
+    return (taker.node.outputs ?? []).some(({ type }) => type === LORA || type === "*") ? [UNKNOWN] : [];
+  });
 }

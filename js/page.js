@@ -1,46 +1,8 @@
-// What the features share: finding what is wired to a node, asking the server, panels on nodes.
+// What the features share: asking the server, panels on nodes, looking again and again.
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
-
-export const TRAINERS = {
-  VideoMage_TrainSubject: "subject",
-  VideoMage_TrainMotion: "motion",
-  VideoMage_FuseSubjects: "fusion",
-};
-
-/** The value of a node's widget, or undefined. */
-export function valueOf(node, name) {
-  return node?.widgets?.find((widget) => widget.name === name)?.value;
-}
-
-/** The node wired to an input, reroutes passed through; undefined if there is none. */
-export function source(node, input) {
-  const at = node.inputs?.findIndex((slot) => slot.name === input) ?? -1;
-  return at < 0 ? undefined : through(node, at);
-}
-
-/** The nodes wired to inputs whose names begin so, in order. */
-export function sources(node, prefix) {
-  return (node.inputs ?? [])
-    .map((slot, at) => (slot.name.startsWith(prefix) ? through(node, at) : undefined))
-    .filter(Boolean);
-}
-
-function through(node, at) {
-  for (let hops = 0; hops < 32; hops++) {
-    const link = node.isInputConnected?.(at) ? node.getInputLink(at) : null;
-    const from = link && node.graph?.getNodeById(link.origin_id);
-    if (!from || from.type !== "Reroute") return from ?? undefined;
-    [node, at] = [from, 0];
-  }
-  return undefined;
-}
-
-/** The name of the base that a node is wired to, or "". */
-export function baseOf(node) {
-  const from = source(node, "base");
-  return (from?.type === "VideoMage_LoadBase" && valueOf(from, "base")) || "";
-}
+import { language } from "./texts.js";
+import { UNKNOWN, nodesOf, places } from "./wires.js";
 
 const answers = new Map(); // by address; a promise each
 
@@ -114,28 +76,41 @@ export function line(parent, text, color) {
 export const WARNING = "#e8a33d";
 
 /**
- * Call show(node) with what facts(node) says, now and whenever that changes. What a node shows may depend on
- * nodes far up its wires, of whose changes the page tells it nothing: so it looks twice a second.
+ * Call show(found) with what facts(places of the node) says, once the node is in the workflow and whenever that
+ * changes. What a node shows may depend on nodes far up its wires, of whose changes the page tells it nothing: so all
+ * nodes of the workflow are looked at twice a second. A node that is not in it, or no longer, costs nothing.
  */
 export function follow(node, facts, show) {
   let shown;
   let busy = false;
-  const timer = setInterval(async () => {
-    if (!node.graph || document.hidden || busy) return;
+  const look = async () => {
+    if (busy) return;
     busy = true;
     try {
-      const found = await facts(node);
-      const text = JSON.stringify(found);
+      const found = await facts(places(node));
+      const text = JSON.stringify([language(), found ?? null]);
       if (text !== shown) show(found);
       shown = text;
     } finally {
       busy = false;
     }
-  }, 500);
-  const removed = node.onRemoved;
-  node.onRemoved = function (...given) {
-    clearInterval(timer);
-    return removed?.apply(this, given);
+  };
+  followed.set(node, [...(followed.get(node) ?? []), look]);
+  ticker ??= setInterval(lookAtAll, 500);
+}
+const followed = new WeakMap(); // the looks of a node
+let ticker;
+
+function lookAtAll() {
+  if (document.hidden) return;
+  for (const node of nodesOf()) for (const look of followed.get(node) ?? []) look();
+}
+
+/** The facts of one place, of all that a node has; UNKNOWN where they are not alike. */
+export function alike(facts) {
+  return async (all) => {
+    const found = await Promise.all(all.map(facts));
+    return new Set(found.map((one) => JSON.stringify(one))).size === 1 ? found[0] : UNKNOWN;
   };
 }
 

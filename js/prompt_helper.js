@@ -1,41 +1,53 @@
 // Under the prompt: the tokens of the wired LoRAs, those the prompt lacks or misspells, the superclass prompt.
-import { WARNING, feature, follow, line, panel, source, sources, valueOf } from "./page.js";
-import { tokensOf } from "./tokens.js";
+import { WARNING, alike, feature, follow, line, panel } from "./page.js";
+import { say } from "./texts.js";
+import { TOKEN, tokensOfAll } from "./tokens.js";
+import { UNKNOWN, source, sources, valueOf } from "./wires.js";
 
 feature("PromptHelper", ["VideoMage_SCSSampler", "VideoMage_SampleVideo"], (node) => {
-  const element = panel(node, "tokens in the prompt", 74);
-  follow(node, facts, ({ prompt, tokens }) => {
+  const element = panel(node, "tokens", 74);
+  follow(node, alike(facts), (found) => {
     element.replaceChildren();
-    for (const { text, warn } of advice(prompt, tokens)) line(element, text, warn ? WARNING : undefined);
+    if (found === UNKNOWN) line(element, say("places_differ"));
+    else for (const { text, warn } of advice(found)) line(element, text, warn ? WARNING : undefined);
   });
 });
 
-async function facts(node) {
-  const loras = node.comfyClass === "VideoMage_SCSSampler" ? [source(node, "subject")] : sources(node, "lora_");
-  const tokens = (await Promise.all(loras.filter(Boolean).map((lora) => tokensOf(lora)))).flat();
-  return { prompt: String(valueOf(node, "prompt") ?? ""), tokens };
+async function facts(place) {
+  const subject = place.node.comfyClass === "VideoMage_SCSSampler";
+  const loras = subject ? [source(place, "subject")] : sources(place, "lora_");
+  return { prompt: valueOf(place, "prompt"), ...(await tokensOfAll(loras)) };
 }
 
-/** Lines to show for a prompt and the tokens [{name, superclass}] it can use. */
-export function advice(prompt, tokens) {
-  if (!tokens.length) return [{ text: "Wire a subject LoRA to see its tokens." }];
-  const lines = [{ text: `Tokens: ${tokens.map(({ name, superclass }) => `${name} (${superclass})`).join(", ")}` }];
-  const known = tokens.map(({ name }) => name.toLowerCase());
-  const written = prompt.match(/<[^<>\s]*>/g) ?? [];
-  const unknown = written.filter((word) => !known.includes(word.toLowerCase()));
-  const missing = tokens.filter(({ name }) => !prompt.toLowerCase().includes(name.toLowerCase()));
-  for (const word of unknown) {
-    const near = tokens.map(({ name }) => name).sort((a, b) => distance(a, word) - distance(b, word))[0];
-    lines.push({ text: `${word} is no token of these LoRAs; did you mean ${near}?`, warn: true });
-  }
-  if (missing.length) lines.push({ text: `The prompt lacks ${missing.map(({ name }) => name).join(", ")}`, warn: true });
-  const plain = tokens.reduce((text, { name, superclass }) => text.replace(anyCase(name), superclass), prompt);
-  lines.push({ text: `Superclass prompt: ${plain}` });
-  return lines;
+/** Lines to show for a prompt and the tokens [{name, superclass}] it can use; not complete: there may be others. */
+export function advice({ prompt, tokens, complete }) {
+  const untold = complete ? [] : [{ text: say("tokens_unknown") }];
+  if (!tokens.length) return complete ? [{ text: say("wire_subject") }] : untold;
+  const shown = tokens.map(({ name, superclass }) => say("token_is", { name, superclass }));
+  const lines = [{ text: say("tokens", { tokens: list(shown) }) }, ...untold];
+  if (prompt === UNKNOWN) return [...lines, { text: say("prompt_wired") }];
+  return [...lines, ...spelling(String(prompt ?? ""), tokens, complete)];
 }
 
-function anyCase(name) {
-  return new RegExp(name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"), "gi");
+function spelling(prompt, tokens, complete) {
+  const known = new Map(tokens.map((token) => [token.name.toLowerCase(), token]));
+  const written = prompt.match(TOKEN) ?? [];
+  const wrong = complete ? written.filter((word) => !known.has(word.toLowerCase())) : [];
+  const lines = wrong.map((word) => ({ text: say("no_token", { word, near: nearest(word, tokens) }), warn: true }));
+  const there = new Set(written.map((word) => word.toLowerCase()));
+  const missing = [...known].filter(([name]) => !there.has(name)).map(([, token]) => token.name);
+  if (missing.length) lines.push({ text: say("lacks", { tokens: list(missing) }), warn: true });
+  const plain = prompt.replace(TOKEN, (word) => known.get(word.toLowerCase())?.superclass ?? word);
+  return [...lines, { text: say("superclass_prompt", { prompt: plain }) }];
+}
+
+function list(words) {
+  return words.join(say("comma"));
+}
+
+function nearest(word, tokens) {
+  const far = (name) => distance(name.toLowerCase(), word.toLowerCase());
+  return tokens.map(({ name }) => name).sort((a, b) => far(a) - far(b))[0];
 }
 
 /** Letters to change, add or take away between two words. */

@@ -1,6 +1,7 @@
 // Rare settings are folded away: Nodes 2.0 does it by itself, on a canvas there is a button.
 import { app } from "../../scripts/app.js";
-import { button, tidy } from "./page.js";
+import { button, follow, tidy } from "./page.js";
+import { say } from "./texts.js";
 
 app.registerExtension({
   name: "VideoMage.RareSettings",
@@ -9,15 +10,19 @@ app.registerExtension({
     const rare = (node.widgets ?? []).filter((widget) => widget.options?.advanced);
     if (!rare.length) return;
     let hidden = false;
-    const fold = button(node, "rare settings", () => turn());
+    const fold = button(node, "rare_settings", () => turn());
+    const name = () => {
+      fold.label = say(hidden ? "show_rare" : "hide_rare", { count: rare.length });
+    };
     const turn = () => {
       hidden = !hidden;
       for (const widget of rare) hide(widget, hidden);
-      fold.label = `${hidden ? "show" : "hide"} ${rare.length} rare settings`;
+      name();
       node.setSize([node.size[0], node.computeSize()[1]]);
       node.setDirtyCanvas?.(true, true);
     };
     turn();
+    follow(node, () => null, name); // in the page's language, which may change
     tidy(node);
   },
 });

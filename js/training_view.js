@@ -1,64 +1,81 @@
 // While a training runs: loss curve, time left and the latest sample on the node; also after a reload.
 import { api } from "../../scripts/api.js";
-import { TRAINERS, askNow, feature, line, panel, valueOf } from "./page.js";
+import { WARNING, askNow, feature, follow, line, panel } from "./page.js";
+import { say, sayWhat } from "./texts.js";
+import { UNKNOWN, nodesOf, runId, valueOf } from "./wires.js";
 
+const KINDS = {
+  VideoMage_TrainSubject: "subject",
+  VideoMage_TrainMotion: "motion",
+  VideoMage_FuseSubjects: "fusion",
+};
 const WIDTH = 300;
 const HEIGHT = 90;
 const COLOURS = ["#4fa3e0", "#e8803d", "#5fc05f", "#b98ae0"];
-const views = new Set();
+const views = new WeakMap(); // by node
 
 api.addEventListener("videomage.training", ({ detail }) => {
-  for (const view of views) view.tell(detail);
+  for (const node of nodesOf()) views.get(node)?.(detail);
 });
 
-feature("TrainingView", Object.keys(TRAINERS), (node) => {
-  const element = panel(node, "training", 190);
-  const kind = TRAINERS[node.comfyClass];
-  let asked;
+feature("TrainingView", Object.keys(KINDS), (node) => {
+  const show = view(panel(node, "training", 190));
+  const kind = KINDS[node.comfyClass];
+  let trainings = []; // {name, node} of those this node does: several in a subgraph that is used several times
   let state = null;
-  const view = {
-    tell(news) {
-      if (news.kind === kind && news.name === valueOf(node, "file_name")) show((state = news));
-    },
+  const tell = (news) => {
+    if (news.kind !== kind || !trainings.some((one) => isOf(news, one))) return;
+    if (!state || news.time >= state.time) show((state = news));
   };
-  const show = (now) => {
-    element.replaceChildren();
-    line(element, now ? headline(now) : "No training of this file name yet.");
-    if (!now) return;
-    element.append(curve(now.losses));
-    if (now.sample) element.append(sample(now));
-  };
-  // The file name may be typed, loaded with a workflow or set by an undo: look which training it means.
-  const look = async () => {
-    const name = valueOf(node, "file_name");
-    if (name === asked || typeof name !== "string") return;
-    asked = name;
-    const found = await askNow("training", { kind, name });
-    if (name === asked) show((state = found));
-  };
-  const timer = setInterval(look, 500);
-  views.add(view);
-  show(state);
-  const removed = node.onRemoved;
-  node.onRemoved = function (...given) {
-    clearInterval(timer);
-    views.delete(view);
-    return removed?.apply(this, given);
-  };
+  views.set(node, tell);
+  // The file name may be typed, loaded with a workflow or set by an undo: see which trainings are meant.
+  const own = (places) => places.map((place) => ({ name: valueOf(place, "file_name"), node: runId(place) }));
+  follow(node, own, async (found) => {
+    trainings = found;
+    state = null;
+    show(null, found.every(({ name }) => name === UNKNOWN) ? "name_wired" : "no_training");
+    const named = found.filter(({ name }) => name !== UNKNOWN);
+    for (const one of await Promise.all(named.map((training) => askNow("training", { kind, ...training })))) {
+      if (one) tell(one);
+    }
+  });
 });
+
+function isOf(news, { name, node }) {
+  return news.node === node && (name === UNKNOWN || news.name === name);
+}
+
+/** Fills a panel; gives a function that shows a state, or a text by its key where there is none. */
+function view(element) {
+  const head = line(element, "");
+  const drawing = element.appendChild(document.createElement("div"));
+  const picture = element.appendChild(document.createElement("img"));
+  Object.assign(picture.style, { maxWidth: "100%", maxHeight: "64px", imageRendering: "pixelated" });
+  return (state, otherwise) => {
+    head.textContent = state ? headline(state) : say(otherwise);
+    head.style.color = state?.error ? WARNING : "";
+    drawing.replaceChildren(...(state ? [curve(state.losses)] : []));
+    picture.style.display = state?.sample ? "" : "none";
+    picture.alt = say("latest_sample");
+    const address = state?.sample ? sampleAddress(state) : "";
+    if (picture.dataset.address !== address) picture.src = picture.dataset.address = address;
+  };
+}
 
 function headline(state) {
-  const { what, done, total, steps, live, seconds_left: left } = state;
-  const finished = what.startsWith("finished");
-  if (!live && !finished) return `Stopped: ${what}, ${done} of ${total}. Queue it again and it goes on (${steps} steps kept).`;
-  if (finished) return `${what[0].toUpperCase()}${what.slice(1)}, ${total} steps`;
-  const time = left == null ? "" : `, ${spoken(left)} left`;
-  return `${what[0].toUpperCase()}${what.slice(1)}: ${done} of ${total}${time}`;
+  const { file, error, done, total, steps, live, seconds_left: left } = state;
+  const what = sayWhat(state.what);
+  if (error) return say("failed", { error });
+  if (file) return say("finished", { file, total });
+  if (!live) return say("stopped", { what, done, total, steps });
+  const text = left == null ? say("runs", { what, done, total }) : say("runs_left", { what, done, total, time: spoken(left) });
+  return text[0].toUpperCase() + text.slice(1);
 }
 
 function spoken(seconds) {
-  if (seconds < 90) return `${Math.round(seconds)} s`;
-  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+  if (seconds < 90) return say("seconds", { count: Math.round(seconds) });
+  if (seconds < 5400) return say("minutes", { count: Math.round(seconds / 60) });
+  return say("hours", { count: (seconds / 3600).toFixed(1) });
 }
 
 function curve(losses) {
@@ -98,12 +115,9 @@ function smooth(values) {
   });
 }
 
-function sample({ kind, name, steps }) {
-  const picture = document.createElement("img");
-  picture.src = api.apiURL(`/videomage/sample?${new URLSearchParams({ kind, name, at: steps })}`);
-  picture.alt = "latest sample";
-  Object.assign(picture.style, { maxWidth: "100%", maxHeight: "64px", imageRendering: "pixelated" });
-  return picture;
+/** Another one for each sample that is made: its time tells them apart. */
+function sampleAddress({ kind, name, node, sample }) {
+  return api.apiURL(`/videomage/sample?${new URLSearchParams({ kind, name, node, at: sample })}`);
 }
 
 function svg(tag, attributes) {

@@ -15,7 +15,7 @@ from ..videomage_core.stages.motion_start import invert_clip
 from . import comfy_host as host
 from .pictures import CLIP_TYPES, clip_pixels, image, video
 from .progress import run_of
-from .schema import Base, Lora, read_settings, schema, settings_inputs
+from .schema import Base, Lora, read_settings, schema, settings_inputs, validate_inputs
 
 TO_LOWER = "frames, width and height"
 
@@ -84,6 +84,23 @@ class SCSSampler(io.ComfyNode):
                 made,
             ],
         )
+
+    @classmethod
+    def validate_inputs(
+        cls,
+        frames: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        tau: int | None = None,
+        alpha: float | None = None,
+        beta_subject: float | None = None,
+        beta_motion: float | None = None,
+    ) -> Any:
+        settings = {
+            "frames": frames, "height": height, "width": width, "tau": tau, "alpha": alpha,
+            "beta_subject": beta_subject, "beta_motion": beta_motion,
+        }  # fmt: skip
+        return validate_inputs(CollaborativeConfig(), settings)
 
     @classmethod
     def execute(

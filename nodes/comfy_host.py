@@ -228,6 +228,13 @@ def stop_if_asked() -> None:
     management.throw_exception_if_processing_interrupted()
 
 
+def was_cancelled(error: BaseException) -> bool:
+    """Whether an exception is that of ``stop_if_asked``."""
+    import comfy.model_management as management
+
+    return isinstance(error, management.InterruptProcessingException)
+
+
 def send(event: str, data: dict[str, Any]) -> None:
     """Tell all open pages."""
     from server import PromptServer

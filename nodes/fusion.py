@@ -11,14 +11,23 @@ from comfy_api.latest import io
 from ..videomage_core.config import FusionConfig
 from ..videomage_core.data.frames import side_by_side
 from ..videomage_core.data.overlay import overlay
-from ..videomage_core.finished import Finished, require_file_name
+from ..videomage_core.finished import Finished
 from ..videomage_core.run import Run
 from ..videomage_core.stages.fusion import check_subjects, fuse_subjects
-from .comfy_host import HostedBase, computing
-from .lora_files import accepted
+from ..videomage_core.stages.teachers import FusionPrompts
+from .comfy_host import HostedBase
 from .pictures import image, lines_of
-from .schema import Base, Lora, advanced, grown, read_settings, schema, settings_inputs, wired
-from .training import TO_LOWER, file_name_input, looks, samples_of, trained, training_outputs, training_result
+from .schema import Base, Lora, advanced, grown, read_settings, schema, settings_inputs, validate_inputs, wired
+from .training import (
+    check_file_name,
+    computing_for,
+    file_name_input,
+    looks,
+    samples_of,
+    trained,
+    training_outputs,
+    training_result,
+)
 
 MOST = 8
 
@@ -68,18 +77,31 @@ class FuseSubjects(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file_name: str | None) -> Any:
-        return accepted(lambda: file_name is None or require_file_name(file_name))
+    def validate_inputs(
+        cls,
+        file_name: str | None = None,
+        steps: int | None = None,
+        warmup_steps: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        teacher_prompts: str | None = None,
+        cutmix_prompt: str | None = None,
+    ) -> Any:
+        settings = {"steps": steps, "warmup_steps": warmup_steps, "height": height, "width": width}
+        return validate_inputs(
+            FusionConfig(),
+            settings,
+            lambda: check_file_name(file_name),
+            lambda: asked(FusionPrompts(), teacher_prompts or "", cutmix_prompt or ""),
+        )
 
     @classmethod
     def execute(cls, base: HostedBase, file_name: str, teacher_prompts: str, cutmix_prompt: str, **inputs: Any) -> Any:
         config = base.with_memory(read_settings(FusionConfig(), inputs))
         subjects = wired("lora", MOST, inputs)
         check_subjects(subjects)
-        prompts = base.preset.prompts
-        lines = tuple(lines_of(teacher_prompts))
-        prompts = replace(prompts, teacher=lines or prompts.teacher, cutmix=cutmix_prompt.strip() or prompts.cutmix)
-        with computing(base, TO_LOWER) as backbone:
+        prompts = asked(base.preset.prompts, teacher_prompts, cutmix_prompt)
+        with computing_for(base, "fusion", file_name, cls.hidden.unique_id) as backbone:
             parts = [prompts, *(part for concept in subjects for part in concept.parts())]
 
             def train(at: Path, run: Run) -> Finished:
@@ -92,3 +114,8 @@ class FuseSubjects(io.ComfyNode):
             made = trained(base, "fusion", file_name, config, parts, cls.hidden.unique_id, train)
         sample = samples_of(made)
         return training_result(made, sample, image(made.videos["pair"]) if "pair" in made.videos else sample)
+
+
+def asked(usual: FusionPrompts, teacher: str, cutmix: str) -> FusionPrompts:
+    """What the teacher videos show: what is typed, else what suits the base; ValueError for one without {subject}."""
+    return replace(usual, teacher=tuple(lines_of(teacher)) or usual.teacher, cutmix=cutmix.strip() or usual.cutmix)

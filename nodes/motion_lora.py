@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from comfy_api.latest import io
 
 from ..videomage_core.config import MotionConfig
-from ..videomage_core.data.examples import clip_of
-from ..videomage_core.finished import Finished, require_file_name
+from ..videomage_core.data.examples import MotionClip, clip_of
+from ..videomage_core.finished import Finished
 from ..videomage_core.run import Run
-from ..videomage_core.stages.motion_lora import train_motion
-from .comfy_host import HostedBase, computing
-from .lora_files import accepted
+from ..videomage_core.stages.motion_lora import require_subjects, train_motion
+from .comfy_host import HostedBase
 from .pictures import CLIP_TYPES, clip_pixels, masks
-from .schema import Base, grown, read_settings, schema, settings_inputs, wired
-from .training import TO_LOWER, file_name_input, looks, samples_of, trained, training_outputs, training_result
+from .schema import Base, grown, read_settings, schema, settings_inputs, validate_inputs, wired
+from .training import (
+    check_file_name,
+    computing_for,
+    file_name_input,
+    looks,
+    samples_of,
+    trained,
+    training_outputs,
+    training_result,
+)
 
 SUBJECTS = 4
 
@@ -59,16 +69,37 @@ class TrainMotion(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, file_name: str | None) -> Any:
-        return accepted(lambda: file_name is None or require_file_name(file_name))
+    def validate_inputs(
+        cls,
+        subjects: str | None = None,
+        file_name: str | None = None,
+        steps: int | None = None,
+        warmup_steps: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        objective: str | None = None,
+        omega: float | None = None,
+        appearance_prompt: str | None = None,
+    ) -> Any:
+        settings = {
+            "steps": steps, "warmup_steps": warmup_steps, "height": height, "width": width, "objective": objective,
+            "omega": omega, "appearance_prompt": appearance_prompt,
+        }  # fmt: skip
+
+        def check_subjects() -> None:
+            if subjects is not None and objective is not None and omega is not None:
+                clip = MotionClip(torch.empty(0), words_of(subjects))
+                require_subjects([clip], replace(MotionConfig(), objective=objective, omega=omega))
+
+        return validate_inputs(MotionConfig(), settings, lambda: check_file_name(file_name), check_subjects)
 
     @classmethod
     def execute(cls, base: HostedBase, clip: Any, prompt: str, subjects: str, file_name: str, **inputs: Any) -> Any:
         config = base.with_memory(read_settings(MotionConfig(), inputs))
-        with computing(base, TO_LOWER) as backbone:
-            words = [word.strip() for word in subjects.split(",") if word.strip()]
+        with computing_for(base, "motion", file_name, cls.hidden.unique_id) as backbone:
+            words = words_of(subjects)
             performed = clip_of(clip_pixels(clip), words, masks(wired("mask", SUBJECTS, inputs)), config.frames)
-            parts = [prompt, performed.pixels, performed.masks, performed.subjects]
+            parts = [prompt, *performed.parts()]
 
             def train(at: Path, run: Run) -> Finished:
                 made = train_motion(backbone, [performed], prompt, config, at, looks(base, config), run=run)
@@ -77,3 +108,8 @@ class TrainMotion(io.ComfyNode):
 
             made = trained(base, "motion", file_name, config, parts, cls.hidden.unique_id, train)
         return training_result(made, samples_of(made))
+
+
+def words_of(subjects: str) -> tuple[str, ...]:
+    """ "person, horse" -> ("person", "horse")."""
+    return tuple(word.strip() for word in subjects.split(",") if word.strip())

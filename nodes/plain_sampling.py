@@ -12,7 +12,7 @@ from . import comfy_host as host
 from .collaborative_sampling import TO_LOWER, clip_input, prompt_input, seed_input, start_of, video_outputs
 from .pictures import image, video
 from .progress import run_of
-from .schema import Base, Lora, advanced, grown, read_settings, schema, settings_inputs, wired
+from .schema import Base, Lora, advanced, grown, read_settings, schema, settings_inputs, validate_inputs, wired
 
 MOST = 4
 MERGED, ALONE, AVERAGED = "all LoRAs in one model", "the base alone", "averaged subject outputs"
@@ -59,6 +59,10 @@ class SampleVideo(io.ComfyNode):
             ],
             outputs=video_outputs(),
         )
+
+    @classmethod
+    def validate_inputs(cls, height: int | None = None, width: int | None = None) -> Any:
+        return validate_inputs(SamplingConfig(), {"height": height, "width": width})
 
     @classmethod
     def execute(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +27,6 @@ from . import comfy_host as host
 class _Shown:
     """What the page is told of a job that runs."""
 
-    node: str
     preview: Any = None
     history: Any = None
     told: float = 0.0
@@ -35,15 +36,42 @@ class _Shown:
     what: str = ""
 
 
-def run_of(node: str | None, kind: str = "", name: str = "") -> Run:
+@dataclass(frozen=True)
+class Training:
+    """A training as the page knows it; what it is told is kept on disk, where a reloaded page finds it.
+
+    Attributes:
+        kind: "subject", "motion" or "fusion".
+        name: of its LoRA file.
+        node: the id of the node that trains, as it runs: "5", or "2:5" in a subgraph.
+    """
+
+    kind: str
+    name: str
+    node: str
+
+    def file(self, ending: str) -> Path:
+        """Its file of that ending; two nodes may train under one name, so the node is in the file's name too."""
+        node = re.sub(r"[^\w-]", "_", self.node)[:64]
+        return host.training_folder() / f"{self.name}.{self.kind}.{node}.{ending}"
+
+    @property
+    def state_file(self) -> Path:
+        return self.file("json")
+
+    @property
+    def sample_file(self) -> Path:
+        return self.file("jpg")
+
+
+def run_of(node: str | None, training: Training | None = None) -> Run:
     """A ``Run`` that reports to ComfyUI: progress and previews on the node, cancel within one step.
 
     Args:
         node: the running node's id.
-        kind: of a training whose state the page shows: "subject", "motion" or "fusion"; "" of none.
-        name: of its LoRA file.
+        training: whose state the page shows; None of no training.
     """
-    shown = _Shown(node or "")
+    shown = _Shown()
 
     def progress(done: int, total: int, what: str) -> None:
         host.stop_if_asked()
@@ -53,16 +81,16 @@ def run_of(node: str | None, kind: str = "", name: str = "") -> Run:
         if node is not None:
             host.show_progress(node, done, total, shown.preview)
             shown.preview = None  # the page keeps what it was sent
-        if kind and (time.monotonic() - shown.told > 0.5 or done == total):
+        if training is not None and (time.monotonic() - shown.told > 0.5 or done == total):
             shown.told = time.monotonic()
             rate = (done - shown.first) / max(1e-9, shown.told - shown.began)
             left = (total - done) / rate if done > shown.first else None
-            tell_training(kind, name, shown.node, what, done, total, left, shown.history)
+            tell_training(training, what, done, total, left, shown.history)
 
     def preview(video: torch.Tensor) -> None:
         shown.preview = middle_picture(video)
-        if kind and video.shape[1] > 1:
-            keep_sample(kind, name, video)
+        if training is not None and video.shape[1] > 1:
+            keep_sample(training, video)
 
     def watch(history: Any) -> None:
         shown.history = history
@@ -74,71 +102,92 @@ def run_of(node: str | None, kind: str = "", name: str = "") -> Run:
     return Run(progress=progress, preview=preview, watch=watch, cancelled=cancelled)
 
 
-_live: set[tuple[str, str]] = set()  # (kind, name) of the training that runs
+_live: set[Training] = set()  # the one that runs
 
 
 @contextlib.contextmanager
-def live_training(kind: str, name: str) -> Iterator[None]:
+def live_training(training: Training) -> Iterator[None]:
     """Inside, the page is told that this training runs; whatever ends it, the page is told that too."""
-    _live.add((kind, name))
-    sample_file(kind, name).unlink(missing_ok=True)  # another training's of that name
+    _live.add(training)
+    training.sample_file.unlink(missing_ok=True)  # an earlier one's
     try:
-        tell_training(kind, name, "", "preparing", 0, 1, None, None)
+        tell_training(training, "preparing", 0, 1, None, None)
         yield
     finally:
-        _live.discard((kind, name))
-        state = training_state(kind, name)
+        _live.discard(training)
+        state = training_state(training)
         if state is not None:
             host.send("videomage.training", state)
 
 
-def training_state(kind: str, name: str) -> dict[str, Any] | None:
-    """The state of the latest training of that file name, also of one before a restart; None if there was none."""
-    path = state_file(kind, name)
-    if not path.is_file():
-        return None
-    return {**json.loads(path.read_text(encoding="utf-8")), "live": (kind, name) in _live}
+@contextlib.contextmanager
+def telling_errors(training: Training) -> Iterator[None]:
+    """Inside, an error is kept with the training's state, its first line, and the page is told; a cancel is none."""
+    try:
+        yield
+    except Exception as error:
+        if not host.was_cancelled(error):
+            said = str(error).strip().partition("\n")[0] or type(error).__name__
+            _tell(training, {**(_kept(training) or _state("preparing", 0, 1, None, None)), "error": said, "file": ""})
+        raise
 
 
-def state_file(kind: str, name: str) -> Path:
-    return host.training_folder() / f"{name}.{kind}.json"
-
-
-def sample_file(kind: str, name: str) -> Path:
-    return host.training_folder() / f"{name}.{kind}.jpg"
+def training_state(training: Training) -> dict[str, Any] | None:
+    """The state of the latest such training, also of one before a restart; None if there was none."""
+    state = _kept(training)
+    return None if state is None else _to_show(training, state)
 
 
 def tell_training(
-    kind: str, name: str, node: str, what: str, done: int, total: int, left: float | None, history: Any
+    training: Training, what: str, done: int, total: int, left: float | None, history: Any, file: str = ""
 ) -> None:
-    """Keep a training's state on disk, where a reloaded page finds it, and send it to the pages that are open."""
-    state = {
-        "kind": kind,
-        "name": name,
-        "node": node,
+    """Keep a training's state and send it to the pages that are open; ``file`` is that of a finished one."""
+    _tell(training, {**_state(what, done, total, left, history), "file": file})
+
+
+def _state(what: str, done: int, total: int, left: float | None, history: Any) -> dict[str, Any]:
+    return {
         "what": what,
         "done": done,
         "total": total,
         "seconds_left": left,
         "losses": {} if history is None else {term: thinned(values) for term, values in history.losses.items()},
         "steps": 0 if history is None else len(history.seconds),
-        "sample": sample_file(kind, name).is_file(),
+        "error": "",
     }
+
+
+def _tell(training: Training, state: dict[str, Any]) -> None:
+    state = {**state, "time": time.time()}
     with _showing():
         host.training_folder().mkdir(parents=True, exist_ok=True)
-        write_atomically(state_file(kind, name), json.dumps(state))
-    host.send("videomage.training", {**state, "live": (kind, name) in _live})
+        write_atomically(training.state_file, json.dumps(state))
+    host.send("videomage.training", _to_show(training, state))
 
 
-def keep_sample(kind: str, name: str, video: torch.Tensor) -> None:
+def _kept(training: Training) -> dict[str, Any] | None:
+    if not training.state_file.is_file():
+        return None
+    return dict(json.loads(training.state_file.read_text(encoding="utf-8")))
+
+
+def _to_show(training: Training, state: dict[str, Any]) -> dict[str, Any]:
+    """With which training it is, whether it runs, and when its sample was made (0: there is none)."""
+    sample = 0
+    with contextlib.suppress(OSError):
+        sample = training.sample_file.stat().st_mtime_ns // 1_000_000
+    return {**dataclasses.asdict(training), **state, "live": training in _live, "sample": sample}
+
+
+def keep_sample(training: Training, video: torch.Tensor) -> None:
     """The frames of a training's last sample, side by side, for the page."""
     picture = strip(video, 1)
     picture.thumbnail((2048, host.PREVIEW_SIDE))
     with _showing():
         host.training_folder().mkdir(parents=True, exist_ok=True)
-        partial = sample_file(kind, name).with_suffix(".partial")
+        partial = training.file("partial")
         picture.save(partial, "JPEG", quality=90)
-        partial.replace(sample_file(kind, name))
+        partial.replace(training.sample_file)
 
 
 @contextlib.contextmanager

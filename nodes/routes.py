@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import dataclasses
+import functools
 import io
+import re
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
-from ..videomage_core.data.lora_file import load_lora
+from ..videomage_core.data.lora_file import LoraCard, read_card
 from ..videomage_core.finished import require_file_name
 from ..videomage_core.model.fingerprint import Fingerprint, fingerprint_of_file
 from . import comfy_host as host
@@ -27,25 +30,27 @@ def add_routes() -> None:
     host.add_route("/videomage/presets", presets)
 
 
-def _asked(request: Any) -> tuple[str, str]:
-    kind, name = request.query.get("kind", ""), request.query.get("name", "")
+def _asked(request: Any) -> progress.Training:
+    kind, name, node = (request.query.get(key, "") for key in ("kind", "name", "node"))
     try:
         require_file_name(name)
     except ValueError as error:
         raise web.HTTPBadRequest(text=str(error)) from error
     if kind not in KINDS:
         raise web.HTTPBadRequest(text=f"kind: got {kind!r}, allowed: {', '.join(KINDS)}")
-    return kind, name
+    if not re.fullmatch(r"[\w:.-]{1,64}", node):
+        raise web.HTTPBadRequest(text=f"node: got {node!r}, write a node's id, e.g. 5, or 2:5 in a subgraph")
+    return progress.Training(kind, name, node)
 
 
 async def training(request: Any) -> web.Response:
-    """GET ?kind=&name= -> the state of the latest training with that file name, or null."""
-    return web.json_response(progress.training_state(*_asked(request)))
+    """GET ?kind=&name=&node= -> the state of a node's latest training with that file name, or null."""
+    return web.json_response(progress.training_state(_asked(request)))
 
 
 async def sample(request: Any) -> web.StreamResponse:
-    """GET ?kind=&name= -> its last sample, a JPEG."""
-    path = progress.sample_file(*_asked(request))
+    """GET ?kind=&name=&node= -> its last sample, a JPEG."""
+    path = _asked(request).sample_file
     if not path.is_file():
         raise web.HTTPNotFound(text="no sample yet")
     return web.Response(body=path.read_bytes(), content_type="image/jpeg", headers={"Cache-Control": "no-store"})
@@ -55,7 +60,9 @@ async def lora(request: Any) -> web.Response:
     """GET ?name=&base= -> what a LoRA file of the list holds; whether it fits a base of the list (null: unknown)."""
     name = request.query.get("name", "")
     try:
-        concept = await asyncio.to_thread(load_lora, host.lora_file(name))
+        path = host.lora_file(name)
+        about = path.stat()
+        card = await asyncio.to_thread(_card, path, about.st_mtime_ns, about.st_size)
     except (
         OSError,
         ValueError,
@@ -67,14 +74,20 @@ async def lora(request: Any) -> web.Response:
     mark = _fingerprint(request.query.get("base", ""))
     return web.json_response(
         {
-            "kind": concept.kind,
-            "base": concept.base,
-            "tokens": [{"name": t.name, "superclass": t.superclass} for t in concept.tokens],
-            "rank": concept.weights.rank,
-            "fits": None if mark is None else concept.fingerprint.matches(mark),
-            "thumbnail": _data_url(concept.thumbnail),
+            "kind": card.kind,
+            "base": card.base,
+            "tokens": [{"name": name, "superclass": superclass} for name, superclass in card.tokens],
+            "rank": card.rank,
+            "fits": None if mark is None else card.fingerprint.matches(mark),
+            "thumbnail": _data_url(card.thumbnail),
         }
     )
+
+
+@functools.lru_cache(maxsize=128)  # thumbnails of 128 pixels a side: a few megabytes at most
+def _card(path: Path, changed: int, size: int) -> LoraCard:
+    """A file's card, read again only after the file was written again."""
+    return read_card(path)
 
 
 def _fingerprint(base: str) -> Fingerprint | None:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 from comfy_api.latest import io
 
+from ..videomage_core.config import out_of_range
+
 CATEGORY = "VideoMage"
 Base = io.Custom("VIDEOMAGE_BASE")
 Lora = io.Custom("VIDEOMAGE_LORA")
+SIDE = 8  # pixels: a multiple of it suits the autoencoder of every base
 # Set by the base's memory mode, for all nodes at once.
 HOSTED = ("gradient_checkpointing",)
 # Settings that most users never touch; shown folded away where ComfyUI can.
@@ -62,7 +65,7 @@ def _widget(field: dataclasses.Field, default: Any) -> io.Input:
     if field.metadata["choices"] is not None:
         return io.Combo.Input(field.name, list(field.metadata["choices"]), **about)
     if isinstance(default, int):
-        step = 8 if field.name in ("height", "width") else 1
+        step = SIDE if field.name in ("height", "width") else 1
         # False, or the page draws a new "seed" after every run, and everything would be trained again.
         return io.Int.Input(field.name, min=int(low), max=int(high), step=step, control_after_generate=False, **about)
     if isinstance(default, float):
@@ -86,6 +89,39 @@ def read_settings(config: C, widgets: Mapping[str, Any]) -> C:
     """``config`` with the widgets' values; ValueError with all that is out of range or contradicts."""
     names = {field.name for field in dataclasses.fields(config)} - set(HOSTED)  # type: ignore[arg-type]
     return dataclasses.replace(config, **{name: value for name, value in widgets.items() if name in names})
+
+
+def validate_inputs(config: Any, inputs: Mapping[str, Any], *checks: Callable[[], Any]) -> bool | str:
+    """What ComfyUI asks of a node with settings before it queues a prompt: True, or all that is wrong.
+
+    ComfyUI hands over the inputs that a node's own ``validate_inputs`` names, leaves their ranges to it, and
+    repeats what it says for each of them.  So a node names those alone that can contradict each other; all others keep
+    ComfyUI's own checks.  A linked input comes as None, or not at all: any value may come of it, so
+    contradictions are then left to the run, and only what is typed is checked, each value for itself.
+
+    Args:
+        config: the node's, with its defaults.
+        inputs: those that are named, the node's other ones too.
+        checks: the node's own, each raising ValueError.
+    """
+    fields = {field.name: field for field in dataclasses.fields(config)}
+    settings = {name: value for name, value in inputs.items() if name in fields}
+    typed = {name: value for name, value in settings.items() if value is not None}
+    problems = [problem for name, value in typed.items() for problem in out_of_range(fields[name], value)]
+    problems += [_not_whole(name, typed[name]) for name in ("height", "width") if typed.get(name, 0) % SIDE]
+    if not problems and len(typed) == len(settings):
+        checks = (lambda: read_settings(config, typed), *checks)
+    for check in checks:
+        try:
+            check()
+        except ValueError as error:
+            problems.append(str(error))
+    return "; ".join(dict.fromkeys(problems)) or True
+
+
+def _not_whole(name: str, side: int) -> str:
+    nearest = max(SIDE, round(side / SIDE) * SIDE)
+    return f"{name}: got {side}, allowed are multiples of {SIDE}; nearest: {nearest}"
 
 
 def grown(kind: Any, prefix: str, count: int, needed: int, tooltip: str) -> list[io.Input]:

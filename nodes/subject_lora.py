@@ -12,15 +12,23 @@ from comfy_api.latest import io
 from ..videomage_core.config import SubjectConfig
 from ..videomage_core.data.examples import SubjectImage, load_captioned_clips, load_subject_images
 from ..videomage_core.data.frames import pixels_of
-from ..videomage_core.finished import Finished, require_file_name
+from ..videomage_core.finished import Finished
 from ..videomage_core.model.text import check_token
 from ..videomage_core.run import Run
 from ..videomage_core.stages.subject_lora import require_token, train_subject
-from .comfy_host import HostedBase, computing
-from .lora_files import accepted
+from .comfy_host import HostedBase
 from .pictures import folder, lines_of, typed_path
-from .schema import Base, advanced, read_settings, schema, settings_inputs
-from .training import TO_LOWER, file_name_input, looks, samples_of, trained, training_outputs, training_result
+from .schema import Base, advanced, read_settings, schema, settings_inputs, validate_inputs
+from .training import (
+    check_file_name,
+    computing_for,
+    file_name_input,
+    looks,
+    samples_of,
+    trained,
+    training_outputs,
+    training_result,
+)
 
 
 class TrainSubject(io.ComfyNode):
@@ -82,17 +90,24 @@ class TrainSubject(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, token: str | None, superclass: str | None, prompt: str | None, file_name: str | None
+        cls,
+        token: str | None = None,
+        superclass: str | None = None,
+        prompt: str | None = None,
+        file_name: str | None = None,
+        steps: int | None = None,
+        warmup_steps: int | None = None,
+        height: int | None = None,
+        width: int | None = None,
     ) -> Any:
-        def check() -> None:
-            if file_name is not None:
-                require_file_name(file_name)
+        def check_words() -> None:
             if token is not None and superclass is not None:
                 check_token(token, superclass)
                 for line in lines_of(prompt or ""):
                     require_token(line, token)
 
-        return accepted(check)
+        settings = {"steps": steps, "warmup_steps": warmup_steps, "height": height, "width": width}
+        return validate_inputs(SubjectConfig(), settings, lambda: check_file_name(file_name), check_words)
 
     @classmethod
     def fingerprint_inputs(cls, images_folder: str | None, auxiliary_folder: str | None, **_: Any) -> Any:
@@ -116,15 +131,14 @@ class TrainSubject(io.ComfyNode):
         **widgets: Any,
     ) -> Any:
         config = base.with_memory(read_settings(SubjectConfig(), widgets))
-        with computing(base, TO_LOWER) as backbone:
+        with computing_for(base, "subject", file_name, cls.hidden.unique_id) as backbone:
             pictures = _pictures(images, masks, folder(images_folder, "images_folder"), lines_of(prompt))
             clips_folder = folder(auxiliary_folder, "auxiliary_folder")
             auxiliary = []
             if clips_folder is not None:
                 auxiliary = load_captioned_clips(clips_folder, config.auxiliary_frames, config.height, config.width)
-            parts = [token.lower(), superclass]
-            parts += [part for p in pictures for part in (p.pixels, p.mask, p.prompt)]
-            parts += [part for clip in auxiliary for part in (clip.pixels, clip.caption)]
+            parts: list[object] = [token.lower(), superclass]
+            parts += [part for given in (*pictures, *auxiliary) for part in given.parts()]
 
             def train(at: Path, run: Run) -> Finished:
                 made = train_subject(

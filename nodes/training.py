@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ from comfy_api.latest import io
 from ..videomage_core.config import TrainingConfig
 from ..videomage_core.data.frames import frames_of_picture
 from ..videomage_core.data.loss_plot import loss_plot
-from ..videomage_core.finished import Finished, finished, folder_of, keep, publish
+from ..videomage_core.finished import Finished, finished, folder_of, keep, publish, require_file_name
 from ..videomage_core.model.fingerprint import fingerprint
+from ..videomage_core.model.unet3d import UNet3DBackbone
 from ..videomage_core.run import Run
 from . import comfy_host as host
 from . import progress
@@ -32,12 +34,26 @@ def file_name_input(default: str) -> io.Input:
     )
 
 
+def check_file_name(name: str | None) -> None:
+    """ValueError unless a LoRA file can have this name; None is one that is linked."""
+    if name is not None:
+        require_file_name(name)
+
+
 def training_outputs() -> list[io.Output]:
     return [
         Lora.Output("lora", display_name="LoRA", tooltip="To sample with, to fuse, to describe."),
         io.Image.Output("loss_plot", display_name="loss plot", tooltip="Loss over the steps, logarithmic."),
         io.Image.Output("samples", display_name="samples", tooltip="Frames of a video made with the LoRA at the end."),
     ]
+
+
+@contextlib.contextmanager
+def computing_for(base: host.HostedBase, kind: str, file_name: str, node: str | None) -> Iterator[UNet3DBackbone]:
+    """As ``host.computing``, for a training; if an error ends it, the page keeps what it says."""
+    told = progress.telling_errors(progress.Training(kind, file_name, node or ""))
+    with told, host.computing(base, TO_LOWER) as backbone:
+        yield backbone
 
 
 def trained(
@@ -60,19 +76,20 @@ def trained(
         node: the running node's id.
         train: (folder, run) -> what was made.
     """
-    run = progress.run_of(node, kind, file_name)
+    training = progress.Training(kind, file_name, node or "")
+    run = progress.run_of(node, training)
     mark = fingerprint(base.backbone.network)
-    folder = folder_of(host.training_folder(), file_name, config, kind, mark, *parts)
+    folder = folder_of(host.training_folder(), file_name, config, kind, base.name, mark.architecture, *parts)
     made = finished(folder, config.steps)
-    if made is None:
-        with progress.live_training(kind, file_name):
+    if made is None or not made.concept.fingerprint.matches(mark):
+        with progress.live_training(training):
             made = train(folder, run)
             keep(folder, made)
     if "sample" in made.videos:
-        progress.keep_sample(kind, file_name, made.videos["sample"])
+        progress.keep_sample(training, made.videos["sample"])
     saved = publish(made.concept, host.loras_folder(), file_name)
-    what = f"finished: videomage/{saved.name}"
-    progress.tell_training(kind, file_name, node or "", what, config.steps, config.steps, 0, made.history)
+    file = f"videomage/{saved.name}"
+    progress.tell_training(training, "finished", config.steps, config.steps, 0, made.history, file)
     return made
 
 

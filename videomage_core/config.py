@@ -40,17 +40,19 @@ class Settings:
         return []
 
     def _out_of_range(self) -> list[str]:
-        problems = []
-        for field in dataclasses.fields(self):  # type: ignore[arg-type]
-            value, low, high = getattr(self, field.name), field.metadata["minimum"], field.metadata["maximum"]
-            inside = (low is None or value >= low) and (high is None or value <= high)
-            if not inside:
-                limits = [f"at least {low}"] * (low is not None) + [f"at most {high}"] * (high is not None)
-                problems.append(f"{field.name}: got {value}, allowed is {' and '.join(limits)}")
-            choices = field.metadata["choices"]
-            if choices is not None and value not in choices:
-                problems.append(f"{field.name}: got {value!r}, allowed: {', '.join(map(repr, choices))}")
-        return problems
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        return [problem for field in fields for problem in out_of_range(field, getattr(self, field.name))]
+
+
+def out_of_range(field: Any, value: Any) -> list[str]:
+    """What is wrong with the value of one field of a config by itself: no sentence, or one."""
+    low, high, choices = (field.metadata[name] for name in ("minimum", "maximum", "choices"))
+    if choices is not None and value not in choices:
+        return [f"{field.name}: got {value!r}, allowed: {', '.join(map(repr, choices))}"]
+    if (low is None or value >= low) and (high is None or value <= high):
+        return []
+    limits = [f"at least {low}"] * (low is not None) + [f"at most {high}"] * (high is not None)
+    return [f"{field.name}: got {value}, allowed is {' and '.join(limits)}"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,12 @@ class CollaborativeConfig(SamplingConfig):
         "linear",
         "of alpha over all steps; linear: to a half; attend-and-excite: to 0.707, as its code; none (ours)",
         choices=("linear", "attend-and-excite", "none"),
+    )
+    step_from: str = setting(
+        "moved",
+        "where a guided step starts: moved: at the mix of the two moved copies, as Attend-and-Excite, so that guidance "
+        "adds up; unmoved: at x_t itself, which turns most of it round (ours: Algorithm 1 does not say)",
+        choices=("moved", "unmoved"),
     )
     beta_subject: float = setting(0.5, "share of the subject branch's noise in a step (paper, Eq. 11)", 0, 1)
     beta_motion: float = setting(0.5, "share of the motion branch's noise in a step (paper, Eq. 11)", 0, 1)

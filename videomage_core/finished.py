@@ -2,6 +2,10 @@
 
 So a training is idempotent: with the same inputs the finished LoRA is read again, and a stopped
 training goes on from its checkpoint, also after the program was restarted.
+
+Under a constant schedule the steps do not count: trainings of more and of fewer steps share a folder and
+its checkpoints (``training.py`` says which goes on from which), and what each made is kept in a sub-folder named
+after its steps.  So whoever lowers the steps and raises them again gets what they had.
 """
 
 from __future__ import annotations
@@ -55,8 +59,8 @@ def folder_of(root: Path, name: str, config: TrainingConfig, *parts: object) -> 
         root: where such folders are.
         name: of the LoRA file.
         config: its settings; how often it is saved or sampled does not count, nor its steps under a
-            constant schedule: a finished training may be trained on.
-        parts: texts, numbers and tensors: the base's fingerprint, pictures, prompts.
+            constant schedule: what was trained already is a beginning.
+        parts: texts, numbers and tensors, as the user gave them: the base's name, pictures, prompts.
     """
     require_file_name(name)
     return root / f"{name}-{digest(settings_that_count(config), *parts)}"
@@ -64,24 +68,28 @@ def folder_of(root: Path, name: str, config: TrainingConfig, *parts: object) -> 
 
 def finished(folder: Path, steps: int) -> Finished | None:
     """What was made in ``folder``, if a training of as many steps was finished there."""
+    folder = _made_in(folder, steps)
     if not all((folder / name).is_file() for name in (_LORA, _VIDEOS, _HISTORY)):
         return None
     try:
         history = History(**json.loads((folder / _HISTORY).read_text(encoding="utf-8")))
-        if len(history.seconds) != steps:
-            return None
         return Finished(load_lora(folder / _LORA), history, load_file(folder / _VIDEOS))
     except (ValueError, TypeError, SafetensorError):  # damaged: the checkpoint makes it anew
         return None
 
 
 def keep(folder: Path, made: Finished) -> None:
-    """Write what was made to its folder, so that ``finished`` finds it."""
+    """Write what was made to its training's folder, so that ``finished`` finds it."""
+    folder = _made_in(folder, len(made.history.seconds))
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _LORA).unlink(missing_ok=True)  # of fewer steps: it must not be taken for what is written now
+    (folder / _LORA).unlink(missing_ok=True)  # beside damaged files: it must not be taken for what is written now
     save_file({name: video.cpu().contiguous() for name, video in made.videos.items()}, folder / _VIDEOS)
     write_atomically(folder / _HISTORY, json.dumps(dataclasses.asdict(made.history)))
     save_lora(folder / _LORA, made.concept)  # last: with it the training counts as finished
+
+
+def _made_in(folder: Path, steps: int) -> Path:
+    return folder / f"{steps}_steps"
 
 
 def publish(concept: Concept, folder: Path, name: str) -> Path:

@@ -6,6 +6,11 @@ equal five, a restart and five more, bit for bit.
 
 Checkpoints are written beside the old one and renamed over it: a kill, a full disk or a power
 cut in between leaves the old one whole.
+
+Under a constant schedule a training may be asked for another number of steps.  More: it goes on.  Fewer
+than its checkpoint has: that one is set aside as ``checkpoint-<steps>.pt`` and the training goes on from the
+furthest one that is not beyond what is asked, or begins anew.  Each gives, bit for bit, what a training of so
+many steps gives by itself, and a checkpoint set aside is taken up again when as many steps are asked for.
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ import torch
 
 from .config import TrainingConfig
 from .history import History
+from .model.fingerprint import Fingerprint
 from .run import Run
 
 CHECKPOINT = "checkpoint.pt"
@@ -63,6 +69,7 @@ def fit(
     run: Run | None = None,
     sample_at: Callable[[int], torch.Tensor] | None = None,
     loss_scale: float = 1.0,
+    base: Fingerprint | None = None,
 ) -> History:
     """Train the groups' parameters in place, or go on where an earlier run stopped.
 
@@ -72,12 +79,14 @@ def fit(
             from the generator it is given.  Whatever adapters it needs are active around ``fit``.
         config: the loop's settings.
         folder: keeps the checkpoint.
-        identity: names what is trained on what with which settings; a checkpoint with another
-            identity is refused.
+        identity: names what is trained on what: a mark of what the user gave (pictures, prompts, LoRAs), never of
+            what a network made of it, which another device or precision rounds otherwise.  A checkpoint of
+            another identity, or of other settings that count, is refused.
         run: progress and cancel.
         sample_at: a video [3, F, H, W] to look at, made every ``config.sample_every`` steps.
         loss_scale: the loss is this many times larger on the way back, so that small gradients
             survive half precision; a power of two changes nothing else.
+        base: the mark of the base; a checkpoint of another base, not of another precision, is refused.
 
     Raises:
         Cancelled: the host stopped the run; a checkpoint was written first.
@@ -89,7 +98,8 @@ def fit(
     checkpoint = folder / CHECKPOINT
     optimizer = _optimizer(groups, config)
     identity = f"{identity} {json.dumps(settings_that_count(config), sort_keys=True)}"
-    history = _resume(checkpoint, groups, optimizer, identity, config.steps)
+    owner = {"identity": identity, "base": None if base is None else [base.architecture, *base.weights]}
+    history = _resume(checkpoint, groups, optimizer, owner, config.steps)
     run.watch(history)
     done = saved = history.resumed_at
     if done:
@@ -111,7 +121,7 @@ def fit(
             done, moving = done + 1, False
             run.progress(done, config.steps, "training")
             if done % config.save_every == 0 or done == config.steps:
-                save_checkpoint(checkpoint, groups, optimizer, history, done, identity)
+                save_checkpoint(checkpoint, groups, optimizer, history, done, owner)
                 saved = done
             if sample_at is not None and config.sample_every and done % config.sample_every == 0:
                 run.preview(sample_at(done))
@@ -119,7 +129,7 @@ def fit(
         raise
     except BaseException:  # a cancel may be one; what was learned since the last checkpoint is kept
         if not moving and done > saved:
-            save_checkpoint(checkpoint, groups, optimizer, history, done, identity)
+            save_checkpoint(checkpoint, groups, optimizer, history, done, owner)
         raise
     return history
 
@@ -181,8 +191,9 @@ def digest(*parts: object) -> str:
     mark = hashlib.sha256()
     for part in parts:
         if isinstance(part, torch.Tensor):
+            values = part.detach().cpu().contiguous()
             mark.update(f"{tuple(part.shape)}".encode())
-            mark.update(part.detach().float().cpu().contiguous().numpy().tobytes())
+            mark.update((values.float() if values.is_floating_point() else values).numpy().tobytes())
         else:
             mark.update(repr(part).encode())
         mark.update(b"|")
@@ -237,7 +248,12 @@ def _diverged(what: str, step: int) -> str:
 
 
 def save_checkpoint(
-    path: Path, groups: Sequence[ParameterGroup], optimizer: Any, history: History, done: int, identity: str
+    path: Path,
+    groups: Sequence[ParameterGroup],
+    optimizer: Any,
+    history: History,
+    done: int,
+    owner: Mapping[str, Any],
 ) -> None:
     """Write a checkpoint beside ``path``, then rename it over; on any error the old one stays.
 
@@ -245,7 +261,7 @@ def save_checkpoint(
         OSError: the disk is full or the folder cannot be written; says which checkpoint is kept.
     """
     state = {
-        "identity": identity,
+        **owner,
         "step": done,
         "parameters": {g.name: {n: p.detach().cpu() for n, p in g.parameters.items()} for g in groups},
         "optimizer": optimizer.state_dict(),
@@ -273,17 +289,12 @@ def settings_that_count(config: TrainingConfig) -> dict[str, Any]:
     return kept
 
 
-def _resume(path: Path, groups: Sequence[ParameterGroup], optimizer: Any, identity: str, steps: int) -> History:
-    if not path.is_file():
+def _resume(
+    path: Path, groups: Sequence[ParameterGroup], optimizer: Any, owner: Mapping[str, Any], steps: int
+) -> History:
+    state = _furthest(path, owner, steps)
+    if state is None:
         return History()
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    if state["identity"] != identity:
-        raise ValueError(
-            f"folder: {path.parent} holds the checkpoint of another training (other data or settings); "
-            "choose another folder, or delete it to begin anew"
-        )
-    if state["step"] > steps:
-        raise ValueError(f"steps: got {steps}, but {path.parent} has trained {state['step']}; ask for as many or more")
     with torch.no_grad():
         for group in groups:
             for name, parameter in group.parameters.items():
@@ -291,3 +302,36 @@ def _resume(path: Path, groups: Sequence[ParameterGroup], optimizer: Any, identi
     optimizer.load_state_dict(state["optimizer"])
     kept = state["history"]
     return History(kept["losses"], kept["seconds"], resumed_at=state["step"])
+
+
+def _belongs(state: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint is of this training: of the same inputs and settings, on the same base."""
+    if state["identity"] != owner["identity"] or (state["base"] is None) != (owner["base"] is None):
+        return False
+    if owner["base"] is None:
+        return True
+    theirs, ours = (Fingerprint(mark[0], tuple(mark[1:])) for mark in (state["base"], owner["base"]))
+    return theirs.matches(ours)
+
+
+def _furthest(path: Path, owner: Mapping[str, Any], steps: int) -> dict[str, Any] | None:
+    """The checkpoint with most steps, but no more than ``steps``; one at ``path`` that has more is set aside."""
+    found = None
+    if path.is_file():
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        if not _belongs(found, owner):
+            raise ValueError(
+                f"folder: {path.parent} holds the checkpoint of another training (other data, settings or base); "
+                "choose another folder, or delete it to begin anew"
+            )
+        if found["step"] > steps:
+            os.replace(path, path.with_stem(f"{path.stem}-{found['step']}"))
+            found = None
+    aside = {int(p.stem.rpartition("-")[2]): p for p in path.parent.glob(f"{path.stem}-*{path.suffix}")}
+    for step in sorted((step for step in aside if step <= steps), reverse=True):
+        if found is not None and found["step"] >= step:
+            break
+        state = torch.load(aside[step], map_location="cpu", weights_only=True)
+        if _belongs(state, owner):  # else left behind by a training whose own checkpoint was deleted
+            return dict(state)
+    return found

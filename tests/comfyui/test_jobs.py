@@ -19,7 +19,7 @@ def wait_for_steps(server: Server, name: str, steps: int, seconds: float = 120) 
     """The steps done in a training, as its state says, once there are so many."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        state = server.get(f"/videomage/training?kind=subject&name={name}")
+        state = server.get(f"/videomage/training?kind=subject&name={name}&node=3")
         if state and state["live"] and state["steps"] >= steps:
             return int(state["steps"])
         time.sleep(0.1)
@@ -35,7 +35,7 @@ def test_a_cancelled_training_ends_within_a_step_and_the_next_prompt_runs(server
     took = time.monotonic() - asked
     assert entry["status"]["status_str"] == "error"
     assert "execution_interrupted" in [message[0] for message in entry["status"]["messages"]]
-    state = server.get("/videomage/training?kind=subject&name=cancelled")
+    state = server.get("/videomage/training?kind=subject&name=cancelled&node=3")
     assert state["live"] is False and 3 <= state["steps"] < 500
     assert took < 10  # a step takes under a second; writing the checkpoint comes on top
     server.run(subject_prompt(2, "after_cancel"))
@@ -43,11 +43,11 @@ def test_a_cancelled_training_ends_within_a_step_and_the_next_prompt_runs(server
 
 def test_a_finished_training_is_not_trained_again(server: Server) -> None:
     server.run(subject_prompt(3, "once"))
-    before = server.get("/videomage/training?kind=subject&name=once")
+    before = server.get("/videomage/training?kind=subject&name=once&node=3")
     began = time.monotonic()
     server.run({**subject_prompt(3, "once"), "9": {"class_type": "VideoMage_LoraInfo", "inputs": {"lora": ["3", 0]}}})
     assert time.monotonic() - began < 10
-    assert server.get("/videomage/training?kind=subject&name=once")["losses"] == before["losses"]
+    assert server.get("/videomage/training?kind=subject&name=once&node=3")["losses"] == before["losses"]
     assert len(list((server.home / "models" / "loras" / "videomage").glob("once*.safetensors"))) == 1
 
 
@@ -90,11 +90,11 @@ def test_a_training_goes_on_after_the_server_was_killed(tmp_path: Path) -> None:
         done = wait_for_steps(server, "killed", 7)
         server.kill()
         server.start()
-        state = server.get("/videomage/training?kind=subject&name=killed")
+        state = server.get("/videomage/training?kind=subject&name=killed&node=3")
         assert state["live"] is False and state["steps"] >= 7
         server.run(subject_prompt(done + 5, "killed"))
         assert re.search(r"resumed at step (\d+)", server.tail(20_000)) is not None
-        assert server.get("/videomage/training?kind=subject&name=killed")["steps"] == done + 5
+        assert server.get("/videomage/training?kind=subject&name=killed&node=3")["steps"] == done + 5
     finally:
         server.stop()
 

@@ -39,7 +39,7 @@ def test_a_seed_of_a_training_is_not_drawn_anew_by_the_page(info: dict[str, Any]
 
 
 def test_routes_refuse_what_is_not_a_name(server: Server) -> None:
-    assert server.read("/videomage/training?kind=subject&name=..%2Fdog")[0] == 400
+    assert server.read("/videomage/training?kind=subject&name=..%2Fdog&node=3")[0] == 400
     assert server.read("/videomage/sample?kind=secret&name=dog")[0] == 400
     assert server.read("/videomage/presets?base=nothing")[0] == 404
     assert "error" in server.get("/videomage/lora?name=..%2F..%2Fsecret.safetensors")

@@ -51,12 +51,23 @@ def test_what_is_kept_is_found_again(tmp_path, made):
     assert finished(folder, 3) is None  # to be trained on
 
 
+def test_what_was_made_with_other_steps_stays(tmp_path, made):
+    folder = tmp_path / "dog-1a2b"
+    longer = dataclasses.replace(made, history=History({"loss": [0.3, 0.2, 0.1]}, [0.1] * 3))
+    for one in (made, longer, made):
+        keep(folder, one)
+    assert finished(folder, 2).history == made.history
+    assert finished(folder, 3).history == longer.history
+    assert finished(folder, 1) is None
+
+
 @pytest.mark.parametrize("name", ["lora.safetensors", "videos.safetensors", "history.json"])
 def test_what_is_damaged_or_half_written_does_not_count(tmp_path, made, name):
     keep(tmp_path / "dog-1", made)
-    (tmp_path / "dog-1" / name).write_bytes(b"x" * 5)
+    (file,) = (tmp_path / "dog-1").rglob(name)
+    file.write_bytes(b"x" * 5)
     assert finished(tmp_path / "dog-1", 2) is None
-    (tmp_path / "dog-1" / name).unlink()
+    file.unlink()
     assert finished(tmp_path / "dog-1", 2) is None
 
 

@@ -15,6 +15,7 @@ import torch
 
 from videomage_core import training
 from videomage_core.config import TrainingConfig
+from videomage_core.model.fingerprint import Fingerprint
 from videomage_core.run import Cancelled, Run
 from videomage_core.training import CHECKPOINT, ParameterGroup, TrainingDiverged, fit, schedule
 
@@ -169,6 +170,19 @@ def test_another_trainings_checkpoint_is_refused(tmp_path):
         train(tmp_path, identity="y")
 
 
+def test_a_checkpoint_of_another_base_is_refused_but_not_of_another_precision(tmp_path):
+    def resumed(base: Fingerprint | None) -> int:
+        groups = make_groups()
+        return fit(groups, make_loss(groups), CONFIG, tmp_path, "x", base=base).resumed_at
+
+    base = Fingerprint("unet", (0.5, -1.2))
+    assert resumed(base) == 0
+    assert resumed(Fingerprint("unet", (0.502, -1.199))) == 10  # rounded to bf16
+    for other in (Fingerprint("unet", (0.5, 1.2)), Fingerprint("another", base.weights), None):
+        with pytest.raises(ValueError, match="another training"):
+            resumed(other)
+
+
 def test_samples_come_on_time_also_after_a_resume(tmp_path):
     config = dataclasses.replace(CONFIG, sample_every=3)
     sampled: list[int] = []
@@ -267,8 +281,34 @@ def test_other_settings_are_another_training_but_a_constant_one_may_go_on(tmp_pa
     longer = dataclasses.replace(constant, steps=8)
     resumed, history = train(tmp_path, longer)
     assert history.resumed_at == 6 and same(resumed, train(tmp_path / "whole", longer)[0])
-    with pytest.raises(ValueError, match=r"steps: got 6, but .* has trained 8"):
-        train(tmp_path, constant)
+
+
+def test_fewer_steps_and_more_again_give_each_time_what_was_asked_and_lose_nothing(tmp_path):
+    """Stopped at 7 of 9, then 3 steps, then 5, then 9 again: the 7 are not trained anew."""
+
+    def steps(count: int) -> TrainingConfig:
+        return dataclasses.replace(CONFIG, schedule="constant", steps=count)
+
+    def whole(count: int) -> list[ParameterGroup]:
+        return train(tmp_path / f"whole_{count}", steps(count))[0]
+
+    done: list[int] = []
+    stop = Run(progress=lambda step, *_: done.append(step), cancelled=lambda: len(done) == 7)
+    with pytest.raises(Cancelled):
+        train(tmp_path, steps(9), stop)
+    for count, expected in [(3, 0), (5, 3), (9, 7), (5, 0), (9, 9)]:
+        groups, history = train(tmp_path, steps(count))
+        assert history.resumed_at == expected, count
+        assert len(history.seconds) == count and same(groups, whole(count))
+
+
+def test_checkpoints_that_another_training_left_behind_are_passed_over(tmp_path):
+    constant = dataclasses.replace(CONFIG, schedule="constant", steps=6)
+    train(tmp_path, constant)
+    train(tmp_path, dataclasses.replace(constant, steps=3))
+    (tmp_path / CHECKPOINT).unlink()
+    groups, history = train(tmp_path, constant, identity="y")
+    assert history.resumed_at == 0 and same(groups, train(tmp_path / "whole", constant, identity="y")[0])
 
 
 @pytest.mark.parametrize("scale", [0.125, 1024.0])

@@ -158,6 +158,7 @@ def modules(host: Host) -> dict[str, ModuleType]:
             soft_empty_cache=lambda: None,
             throw_exception_if_processing_interrupted=host.check,
             OOM_EXCEPTION=OutOfMemory,
+            InterruptProcessingException=Interrupted,
         ),
         "comfy.model_patcher": _module("comfy.model_patcher", ModelPatcher=ModelPatcher),
         "comfy_execution": _module("comfy_execution"),

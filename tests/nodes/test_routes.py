@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,17 +22,24 @@ def ask(host: comfy_stub.Host, path: str, **query: str) -> Any:
 
 
 def test_a_training_that_never_was(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
-    assert ask(host, "training", kind="subject", name="dog") is None
+    assert ask(host, "training", kind="subject", name="dog", node="7") is None
     with pytest.raises(web.HTTPNotFound):
-        ask(host, "sample", kind="subject", name="dog")
+        ask(host, "sample", kind="subject", name="dog", node="7")
 
 
 @pytest.mark.parametrize("name", ["", "../dog", "a/b", ".hidden", "dog."])
 def test_names_with_folders_are_refused(nodes: dict[str, Any], host: comfy_stub.Host, name: str) -> None:
     with pytest.raises(web.HTTPBadRequest):
-        ask(host, "training", kind="subject", name=name)
+        ask(host, "training", kind="subject", name=name, node="7")
     with pytest.raises(web.HTTPBadRequest):
-        ask(host, "sample", kind="subject", name=name)
+        ask(host, "sample", kind="subject", name=name, node="7")
+
+
+@pytest.mark.parametrize("node", ["", "7/8", "..\\7", "7" * 65])
+def test_ids_that_no_node_has_are_refused(nodes: dict[str, Any], host: comfy_stub.Host, node: str) -> None:
+    with pytest.raises(web.HTTPBadRequest) as refused:
+        ask(host, "training", kind="subject", name="dog", node=node)
+    assert "write a node's id" in refused.value.text
 
 
 def test_a_lora_card(
@@ -42,6 +51,49 @@ def test_a_lora_card(
     assert [token["name"] for token in card["tokens"]] == ["<toy>"]
     assert ask(host, "lora", name="toy.safetensors", base="")["fits"] is None
     assert "not in models/loras" in ask(host, "lora", name="../toy.safetensors")["error"]
+
+
+def test_a_card_needs_the_header_alone_and_is_read_once(
+    nodes: dict[str, Any],
+    host: comfy_stub.Host,
+    shared_emoji_base: Any,
+    make_concept: Callable[..., Concept],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lora_file = next(
+        module for name, module in sys.modules.items() if name.endswith("-videomage.videomage_core.data.lora_file")
+    )
+    opened: list[Any] = []
+    stock = lora_file.safe_open
+
+    class HeaderAlone:
+        def __init__(self, path: Path, framework: str) -> None:
+            opened.append(path)
+            self.inner = stock(path, framework=framework)
+
+        def __enter__(self) -> HeaderAlone:
+            self.file = self.inner.__enter__()
+            return self
+
+        def __exit__(self, *error: Any) -> None:
+            self.inner.__exit__(*error)
+
+        def metadata(self) -> Any:
+            return self.file.metadata()
+
+        def keys(self) -> Any:
+            return self.file.keys()
+
+    path = host.home / "models" / "loras" / "toy.safetensors"
+    save_lora(path, make_concept(shared_emoji_base, 1))
+    monkeypatch.setattr(lora_file, "safe_open", HeaderAlone)
+    cards = [ask(host, "lora", name=path.name, base="") for _ in range(3)]
+    assert len(opened) == 1 and cards[0] == cards[2] and cards[0]["rank"] == 2
+    save_lora(path, make_concept(shared_emoji_base, 1, "<bear>", rank=3))
+    card = ask(host, "lora", name=path.name, base="")
+    assert len(opened) == 2 and (card["rank"], card["tokens"][0]["name"]) == (3, "<bear>")
+    path.write_bytes(path.read_bytes()[:-9])
+    assert "not a whole safetensors file" in ask(host, "lora", name=path.name)["error"]
 
 
 def test_settings_that_suit_a_base(nodes: dict[str, Any], host: comfy_stub.Host) -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +62,74 @@ def test_a_subject_is_trained_shared_and_not_trained_again(nodes: dict[str, Any]
     assert sorted(path.name for path in file.parent.iterdir()) == ["dog.safetensors", "dog_2.safetensors"]
 
 
+def test_fewer_steps_and_the_earlier_ones_again_train_once_each(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
+    base, loras = load_base(nodes), host.home / "models" / "loras" / "videomage"
+
+    def train(steps: int) -> Any:
+        return train_subject(nodes, base, schedule="constant", steps=steps).result[0]
+
+    two, one = train(2), train(1)
+    assert (two.details["settings"]["steps"], one.details["settings"]["steps"]) == (2, 1)
+    host.progress.clear()
+    again = [train(2), train(1)]
+    assert host.progress == []  # nothing was computed
+    for before, after in zip([two, one], again, strict=True):
+        assert all(torch.equal(before.weights.layers[n][1], after.weights.layers[n][1]) for n in before.weights.layers)
+    assert sorted(path.name for path in loras.iterdir()) == ["dog.safetensors", "dog_2.safetensors"]
+
+
 def test_the_page_is_told_and_a_reloaded_page_can_ask(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
     train_subject(nodes, load_base(nodes))
     told = [state for event, state in host.events if event == "videomage.training"]
     assert any(state["live"] for state in told) and not told[-1]["live"]
-    assert told[-1]["what"] == "finished: videomage/dog.safetensors"
-    kept = json.loads((host.home / "output" / "videomage" / "dog.subject.json").read_text())
-    assert kept["steps"] == 2 and len(kept["losses"]["loss"]) == 2 and kept["sample"]
-    assert (host.home / "output" / "videomage" / "dog.subject.jpg").is_file()
+    assert told[-1]["what"] == "finished" and told[-1]["file"] == "videomage/dog.safetensors"
+    assert told[-1]["sample"] > 0 and {state["node"] for state in told} == {"7"}
+    kept = json.loads((host.home / "output" / "videomage" / "dog.subject.7.json").read_text())
+    assert kept["steps"] == 2 and len(kept["losses"]["loss"]) == 2
+    assert (host.home / "output" / "videomage" / "dog.subject.7.jpg").is_file()
+
+
+def test_trainings_of_one_name_on_two_nodes_are_kept_apart(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
+    progress = sys.modules[nodes["VideoMage_TrainSubject"].__module__.rpartition(".")[0] + ".progress"]
+    one, other = (progress.Training("subject", "dog", node) for node in ("7", "2:7"))
+    progress.tell_training(one, "training", 1, 4, None, None)
+    progress.tell_training(other, "training", 3, 4, None, None)
+    assert [progress.training_state(training)["done"] for training in (one, other)] == [1, 3]
+    assert progress.training_state(progress.Training("subject", "dog", "8")) is None
+
+
+def test_a_new_sample_has_another_time(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
+    progress = sys.modules[nodes["VideoMage_TrainSubject"].__module__.rpartition(".")[0] + ".progress"]
+    training = progress.Training("subject", "dog", "7")
+    times = []
+    for _ in range(2):
+        progress.keep_sample(training, torch.zeros(3, 8, 48, 48))
+        progress.tell_training(training, "training", 1, 4, None, None)
+        times.append(progress.training_state(training)["sample"])
+        progress.tell_training(training, "training", 2, 4, None, None)
+        assert progress.training_state(training)["sample"] == times[-1]
+        time.sleep(0.02)
+    assert 0 < times[0] < times[1]
+
+
+def test_the_first_line_of_an_error_is_kept_until_the_next_run(
+    nodes: dict[str, Any], host: comfy_stub.Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = load_base(nodes)
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise ValueError("the cable is out\nand more")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(base.backbone), "predict", broken)
+        with pytest.raises(ValueError, match="the cable is out"):
+            train_subject(nodes, base)
+    states = [state for event, state in host.events if event == "videomage.training"]
+    assert states[-1]["error"] == "the cable is out" and not states[-1]["live"]
+    kept = host.home / "output" / "videomage" / "dog.subject.7.json"
+    assert json.loads(kept.read_text())["error"] == "the cable is out"
+    train_subject(nodes, base)
+    assert json.loads(kept.read_text())["error"] == ""
 
 
 def test_cancel_leaves_the_base_as_it_was_and_the_next_run_goes_on(
@@ -81,7 +143,7 @@ def test_cancel_leaves_the_base_as_it_was_and_the_next_run_goes_on(
     assert all(torch.equal(a, b) for a, b in zip(before, weights_of(base), strict=True))
     assert not any(p.requires_grad for p in base.backbone.unet.parameters())
     state = [state for event, state in host.events if event == "videomage.training"][-1]
-    assert not state["live"] and state["done"] < 4
+    assert not state["live"] and state["done"] < 4 and not state["error"]
     assert train_subject(nodes, base, steps=4).result[2].shape == (8, 48, 48, 3)
 
 
@@ -106,7 +168,6 @@ def test_out_of_memory_frees_everything_and_says_what_to_lower(
         ({"prompt": "A <dog>\nA <dog> on grass"}, "2 lines for 4 pictures"),
         ({"masks": torch.ones(1, 64, 64)}, "masks: got 1 of 64x64 for 4 images of 48x48"),
         ({"images_folder": "nowhere"}, "images_folder: nowhere is not a folder"),
-        ({"warmup_steps": 9}, "warmup_steps: got 9"),
         ({"file_name": "a/b"}, "no folder"),
     ],
 )

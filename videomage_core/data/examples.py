@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
+from .frames import eight_bits
 from .images import list_images, load_picture
-from .masks import FULL, Segmenter
+from .masks import FULL, Segmenter, segmenter_parts
 from .media import count_frames, load_clip, load_frames
 
 CLIP_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
@@ -32,6 +33,10 @@ class SubjectImage:
     mask: torch.Tensor | None = None
     prompt: str | None = None
 
+    def parts(self) -> list[object]:
+        """All that a result depends on, for ``training.digest``."""
+        return [eight_bits(self.pixels, -1), None if self.mask is None else eight_bits(self.mask, 0), self.prompt]
+
 
 @dataclass(frozen=True)
 class CaptionedClip:
@@ -44,6 +49,10 @@ class CaptionedClip:
 
     pixels: torch.Tensor
     caption: str
+
+    def parts(self) -> list[object]:
+        """All that a result depends on, for ``training.digest``."""
+        return [eight_bits(self.pixels, -1), self.caption]
 
 
 @dataclass(frozen=True)
@@ -63,6 +72,11 @@ class MotionClip:
     masks: torch.Tensor | None = None
     segmenter: Segmenter | None = None
     prompt: str | None = None
+
+    def parts(self) -> list[object]:
+        """All that a result depends on, for ``training.digest``."""
+        masks = None if self.masks is None else eight_bits(self.masks, 0)
+        return [eight_bits(self.pixels, -1), self.subjects, masks, *segmenter_parts(self.segmenter), self.prompt]
 
 
 def load_subject_images(source: Path | Sequence[Path], masks: Path | None = None) -> list[SubjectImage]:

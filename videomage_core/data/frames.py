@@ -41,3 +41,8 @@ def middle_picture(pixels: torch.Tensor) -> Image.Image:
 def side_by_side(videos: Sequence[torch.Tensor]) -> torch.Tensor:
     """Videos [3, F, H, W] of one size as one, [3, F, H, N*W]."""
     return torch.cat(list(videos), dim=-1)
+
+
+def eight_bits(values: torch.Tensor, lowest: float) -> torch.Tensor:
+    """Values in ``lowest``..1 as uint8, as files hold them: the same whatever device or library read them."""
+    return ((values.detach().float().cpu() - lowest) * (255 / (1 - lowest))).round().clamp(0, 255).to(torch.uint8)

@@ -36,7 +36,7 @@ from ..model.text import SpecialToken
 Kind = Literal["subject", "motion", "fusion"]
 FORMAT = 1
 THUMBNAIL = 128  # pixels a side, at most
-_PREFIX, _EMBEDDING = "unet.", "lora_emb."
+_PREFIX, _ENDS, _EMBEDDING = "unet.", ".lora_A.weight", "lora_emb."
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,27 @@ class Concept:
         factors = [factor for name in layers for factor in self.weights.layers[name]]
         tokens = [part for token in self.tokens for part in (token.name, token.superclass, token.vectors)]
         return [self.kind, self.fingerprint, self.weights.scale, *layers, *factors, *tokens]
+
+
+@dataclass(frozen=True)
+class LoraCard:
+    """What a LoRA file tells of itself in its header.
+
+    Attributes:
+        kind: "subject", "motion" or "fusion".
+        base: the name of the base it was trained on.
+        fingerprint: the base's mark.
+        tokens: its special tokens' names, each with its superclass.
+        rank: of the LoRA.
+        thumbnail: a generated sample.
+    """
+
+    kind: Kind
+    base: str
+    fingerprint: Fingerprint
+    tokens: tuple[tuple[str, str], ...]
+    rank: int
+    thumbnail: Image.Image | None
 
 
 def save_lora(path: Path, concept: Concept) -> None:
@@ -109,17 +130,11 @@ def load_lora(path: Path) -> Concept:
         FileNotFoundError: no such file.
         ValueError: not a whole safetensors file, or not one of ours.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"LoRA: {path} is not there; give a .safetensors file made by VideoMage")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-    except SafetensorError as error:
-        raise ValueError(f"LoRA: {path.name} is not a whole safetensors file ({error}); copy it again") from error
+    with _opened(path) as file:
+        metadata = file.metadata() or {}
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     about = _about(metadata, path.name)
     try:
-        kept = about["fingerprint"]
         return Concept(
             about["kind"],
             _weights(tensors),
@@ -128,12 +143,49 @@ def load_lora(path: Path) -> Concept:
                 for t in about["tokens"]
             ),
             about["base"],
-            Fingerprint(kept["architecture"], tuple(kept["weights"])),
+            _fingerprint(about),
             about["details"],
             _text_to_picture(about["thumbnail"]),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"LoRA: {path.name} lacks {error}; it was changed after it was written") from error
+
+
+def read_card(path: Path) -> LoraCard:
+    """Read a file's header alone, however large its weights are; errors as ``load_lora``."""
+    with _opened(path) as file:
+        metadata, keys = file.metadata() or {}, list(file.keys())
+    about = _about(metadata, path.name)
+    try:
+        if not any(key.startswith(_PREFIX) and key.endswith(_ENDS) for key in keys):
+            raise KeyError("LoRA layers")
+        return LoraCard(
+            about["kind"],
+            about["base"],
+            _fingerprint(about),
+            tuple((t["name"], t["superclass"]) for t in about["tokens"]),
+            about["rank"],
+            _text_to_picture(about["thumbnail"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"LoRA: {path.name} lacks {error}; it was changed after it was written") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A safetensors file whose header was read; what is damaged is said."""
+    if not path.is_file():
+        raise FileNotFoundError(f"LoRA: {path} is not there; give a .safetensors file made by VideoMage")
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise ValueError(f"LoRA: {path.name} is not a whole safetensors file ({error}); copy it again") from error
+
+
+def _fingerprint(about: dict[str, Any]) -> Fingerprint:
+    kept = about["fingerprint"]
+    return Fingerprint(kept["architecture"], tuple(kept["weights"]))
 
 
 def _about(metadata: dict[str, str], name: str) -> dict[str, Any]:
@@ -153,8 +205,7 @@ def _about(metadata: dict[str, str], name: str) -> dict[str, Any]:
 
 
 def _weights(tensors: dict[str, torch.Tensor]) -> LoraWeights:
-    ends = ".lora_A.weight"
-    modules = [key[len(_PREFIX) : -len(ends)] for key in tensors if key.startswith(_PREFIX) and key.endswith(ends)]
+    modules = [key[len(_PREFIX) : -len(_ENDS)] for key in tensors if key.startswith(_PREFIX) and key.endswith(_ENDS)]
     layers = {
         m: (tensors[f"{_PREFIX}{m}.lora_A.weight"].float(), tensors[f"{_PREFIX}{m}.lora_B.weight"].float())
         for m in modules

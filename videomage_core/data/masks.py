@@ -7,11 +7,13 @@ tell a user's own masks from a model's.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
+
+from .frames import eight_bits
 
 EMPTY, FULL = 0.002, 0.98  # shares of the picture under and over which a mask says nothing
 
@@ -32,6 +34,15 @@ class Segmenter(Protocol):
         Raises:
             ValueError: a subject cannot be found.
         """
+
+
+def segmenter_parts(segmenter: object) -> list[object]:
+    """What masks depend on, for ``training.digest``: the segmenter's kind and, of a dataclass, its fields."""
+    values: list[object] = []
+    if is_dataclass(segmenter):
+        values = [getattr(segmenter, field.name) for field in fields(segmenter)]
+    bits = [eight_bits(value, 0) if isinstance(value, torch.Tensor) else value for value in values]
+    return [type(segmenter).__qualname__, *bits]
 
 
 @dataclass(frozen=True)

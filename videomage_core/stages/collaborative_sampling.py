@@ -11,7 +11,7 @@ branch how things move (its temporal self-attention maps M_TSA); the one that is
 
     eps_t = beta_s * eps_theta_hat_s(x_sub, c_tgt) + beta_m * eps_theta_m(x_mot, c~_tgt)    (Eq. 11)
 
-and one step from x_t.  c_tgt names special tokens, c~_tgt their superclass words in the same places.
+and one step.  c_tgt names special tokens, c~_tgt their superclass words in the same places.
 
 Where the paper is silent (ours):
 
@@ -24,7 +24,10 @@ Where the paper is silent (ours):
 * alpha_t "decays by half by the end of denoising": linearly, from alpha to alpha / 2 over *all* steps;
   Attend-and-Excite's own code, which the paper follows, ends at 0.707: a setting.
 * Maps are of the conditional half alone, as in Attend-and-Excite; both branches are under guidance.
-* The step starts from the x_t that was not moved: the algorithm moves the copies.
+* Where the step starts: Algorithm 1 moves the copies and says only "obtain x_t-1".  Ours: at their mix,
+  beta_s * x_sub + beta_m * x_mot, which is each branch's own step, mixed.  From the x_t that was not moved the
+  network's answer to a moved copy, which takes the move for noise, would turn it round: measured on the embedded
+  base, L_s->m then *grows* from step to step, while from the mix it stays 40 % lower (``step_from``).
 * For v and flow prediction each branch's output becomes eps at its own latents before the mix.
 * Maps, losses and latents are float32.
 """
@@ -187,7 +190,8 @@ def _denoise(
         run.check()
         level, following = levels[index], levels[index + 1]
         x_sub, x_mot = x, x
-        if index < config.tau and config.alpha > 0:
+        guided = index < config.tau and config.alpha > 0
+        if guided:
             alpha = alpha_at(index, config) * x.numel() / PAPER_VALUES
             maps, (to_sub, to_mot) = guidance(
                 backbone, x, level, branches, cross, temporal, config.gradient_checkpointing
@@ -204,6 +208,8 @@ def _denoise(
             with lora.active(backbone, {branch.adapter: branch.strength}):
                 output = predict_guided(backbone, at, level, branch.text, negative, config.guidance_scale)
             eps = eps + branch.share * split_output(output, at, level, backbone.prediction)[1]  # Eq. 11
+        if guided and config.step_from == "moved":
+            x = config.beta_subject * x_sub + config.beta_motion * x_mot
         preview(backbone, split_output(eps, x, level, "epsilon")[0], index, config.steps, run)
         x = step(eps, x, level, following, "epsilon")
         run.progress(index + 1, config.steps, "collaborative sampling")

@@ -26,7 +26,7 @@ import torch
 from ..config import FusionConfig, SamplingConfig
 from ..data.cutmix import CutMix
 from ..data.lora_file import Concept, require_fit, tokens_of
-from ..data.masks import Segmenter, resize_mask
+from ..data.masks import Segmenter, resize_mask, segmenter_parts
 from ..history import History
 from ..model import lora
 from ..model.attention_maps import Site, chosen_sites, mean_map, scaled
@@ -111,10 +111,8 @@ def fuse_subjects(
     with lora.leaving_no_trace(backbone):
         teachers, pieces = prepare(backbone, subjects, config, prompts, segmenter, folder, mark, run)
         identity = digest(
-            "fusion", mark, *(factor for pair in start.layers.values() for factor in pair),
-            *start.layers, *(t for teacher in teachers for t in (teacher.latents, teacher.texts)), prompts,
-            *(pieces.tensors() if pieces is not None else ()),
-        )  # fmt: skip
+            "fusion", prompts, *segmenter_parts(segmenter), *(part for concept in subjects for part in concept.parts())
+        )
         with lora.in_training(backbone, "fused", [], config, start) as parameters:
             scale = loss_scale_for(backbone.dtype)
 
@@ -136,7 +134,7 @@ def fuse_subjects(
 
             groups = [ParameterGroup("lora", parameters, config.learning_rate)]
             look_at = sample_at if sampling is not None else None
-            history = fit(groups, loss_at, config, folder, identity, run, look_at, scale)
+            history = fit(groups, loss_at, config, folder, identity, run, look_at, scale, mark)
             sample = sample_at(config.steps) if sampling is not None else None
             pair, maps = None, None
             if pieces is not None:

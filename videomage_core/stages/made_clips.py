@@ -37,7 +37,7 @@ def made_clips(
         folder: keeps them, in a file whose name says what they were made of.
         name: "auxiliary", "teacher", ...: for the file and the log.
         made_by: marks the base and its LoRAs.
-        run: progress and cancel.
+        run: progress and cancel, both after each denoising step of each clip.
         tokens: the special tokens the prompts name.
 
     Returns:
@@ -49,11 +49,15 @@ def made_clips(
 
     def make() -> torch.Tensor:
         run.log(f"making {len(prompts)} {name} clips, of which none were given or kept")
+        total = len(prompts) * sampling.steps
         clips = []
         for index, prompt in enumerate(prompts):
-            run.check()
-            clips.append(sample_prompt(backbone, prompt, seed + index, sampling, Run(cancelled=run.cancelled), tokens))
-            run.progress(index + 1, len(prompts), f"making {name} clips")
+
+            def progress(done: int, steps: int, _: str, before: int = index * sampling.steps) -> None:
+                run.progress(before + done, total, f"making {name} clips")
+
+            its_run = Run(progress=progress, cancelled=run.cancelled)
+            clips.append(sample_prompt(backbone, prompt, seed + index, sampling, its_run, tokens))
         return torch.cat(clips)
 
     return kept(path, make, run.log)

@@ -25,6 +25,7 @@ import torch
 
 from ..config import MotionConfig, SamplingConfig, TrainingConfig
 from ..data.examples import MotionClip
+from ..data.frames import eight_bits
 from ..data.lora_file import Concept
 from ..data.masks import GivenMasks, PlainBackground
 from ..data.views import fit_clip, fit_to
@@ -88,7 +89,7 @@ def train_motion(
         looks = [_appearance(backbone, clip, config, folder / f"inversion_{i}", run) for i, clip in enumerate(clips)]
     examples = [_Example(x, text, c_ap) for x, text, c_ap in zip(latents, texts, looks, strict=True)]
     kind = "motion of both paths" if config.objective == "debiased" else "motion"
-    identity = digest(kind, mark, *latents, *texts, *(c_ap for c_ap in looks if c_ap is not None), prompt)
+    identity = digest(kind, prompt, *(part for clip in clips for part in clip.parts()))
 
     targets = backbone.targets("temporal", config.layers == "attention", config.input_transformer)
     with lora.in_training(backbone, MOTION, targets, config) as parameters, ExitStack() as stack:
@@ -114,7 +115,7 @@ def train_motion(
                 return look(backbone, sample_prompt or prompt, config.seed, sampling, run)
 
         look_at = sample_at if sampling is not None else None
-        history = fit(groups, loss_at, config, folder, identity, run, look_at, scale)
+        history = fit(groups, loss_at, config, folder, identity, run, look_at, scale, mark)
         sample = sample_at(config.steps) if sampling is not None else None
         weights = lora.weights(backbone, MOTION)
     about = details(config, clips=len(clips))
@@ -181,10 +182,14 @@ def needs_teacher(config: MotionConfig) -> bool:
 
 def _appearance(backbone: Backbone, clip: MotionClip, config: MotionConfig, folder: Path, run: Run) -> torch.Tensor:
     """c_ap, encoded [1, T, D]: the clip's subjects as learned tokens, standing still."""
+    cut = (config.frames, config.height, config.width, config.inversion_frame, config.inversion_background)
     tokens = [
-        invert_subject(backbone, picture, f"<sub{i + 1}>", clip.subjects[i], config, folder / f"subject_{i + 1}", run)
+        invert_subject(
+            backbone, picture, f"<sub{i + 1}>", clip.subjects[i], config, folder / f"subject_{i + 1}", run,
+            digest(i, *clip.parts(), *cut),
+        )
         for i, picture in enumerate(cut_out(clip, config))
-    ]
+    ]  # fmt: skip
     names = [token.name for token in tokens]
     subjects = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
     with torch.no_grad():
@@ -233,8 +238,12 @@ def invert_subject(
     config: MotionConfig,
     folder: Path,
     run: Run,
+    source: str | None = None,
 ) -> SpecialToken:
-    """Textual inversion (Sec. 7.1): a token for one picture [3, H, W]; the base is frozen, no LoRA."""
+    """Textual inversion (Sec. 7.1): a token for one picture [3, H, W]; the base is frozen, no LoRA.
+
+    ``source`` marks what the picture was cut out of, and how; None: the picture itself is what was given.
+    """
     start = SpecialToken(name, backbone.initial_vectors(superclass, config.inversion_vectors), superclass)
     vectors = torch.nn.Parameter(start.vectors.to(backbone.device))
     learned = dataclasses.replace(start, vectors=vectors)
@@ -252,8 +261,9 @@ def invert_subject(
     )  # fmt: skip
     groups = [ParameterGroup("token", {"vectors": vectors}, config.inversion_learning_rate)]
     identity = digest(
-        "inversion", fingerprint(backbone.network), x0, superclass, config.batch_size, config.inversion_learning_rate,
+        "inversion", source or eight_bits(picture, -1), superclass, config.batch_size, config.inversion_learning_rate,
         config.inversion_vectors,
     )  # fmt: skip
-    fit(groups, loss_at, loop, folder, identity, run, loss_scale=loss_scale_for(backbone.dtype))
+    mark, scale = fingerprint(backbone.network), loss_scale_for(backbone.dtype)
+    fit(groups, loss_at, loop, folder, identity, run, loss_scale=scale, base=mark)
     return dataclasses.replace(start, vectors=vectors.detach())

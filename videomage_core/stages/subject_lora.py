@@ -106,11 +106,11 @@ def train_subject(
     _check(backbone, images, start, prompt, config)
     mark = fingerprint(backbone.network)
     with torch.no_grad():
-        views = _views(backbone, images, prompt, config)
+        views = _views(backbone, images, prompt, config, run)
         clips = _auxiliary(backbone, auxiliary, captions, superclass, config, cache or folder, mark, run)
     identity = digest(
-        "subject", mark, token.lower(), superclass, *(x for v in views for x in (v.latents, v.mask, v.prompt)),
-        *(x for clip in clips for x in (clip.latents, clip.text)),
+        "subject", token.lower(), superclass, prompt, *(part for image in images for part in image.parts()),
+        *_auxiliary_parts(auxiliary, captions, superclass, config),
     )  # fmt: skip
 
     vectors = torch.nn.Parameter(start.vectors.to(backbone.device))
@@ -137,7 +137,7 @@ def train_subject(
 
         look_at = sample_at if sampling is not None else None
         scale = loss_scale_for(backbone.dtype)
-        history = fit(groups, loss_at, config, folder, identity, run, look_at, scale)
+        history = fit(groups, loss_at, config, folder, identity, run, look_at, scale, mark)
         sample = sample_at(config.steps) if sampling is not None else None
         weights = lora.weights(backbone, "subject")
     kept = SpecialToken(token, vectors.detach().float().cpu(), superclass)
@@ -198,13 +198,16 @@ def require_token(prompt: str, token: str) -> None:
         raise ValueError(f"prompt: got {prompt!r}, which does not hold {token}; write e.g. 'A {token}'")
 
 
-def _views(backbone: Backbone, images: Sequence[SubjectImage], prompt: str, config: SubjectConfig) -> list[_View]:
+def _views(
+    backbone: Backbone, images: Sequence[SubjectImage], prompt: str, config: SubjectConfig, run: Run
+) -> list[_View]:
     """The pictures cut to size, their latents, and their masks at the latents' size."""
     generator = torch.Generator().manual_seed(config.seed)
     _, _, height, width = backbone.latent_shape(1, config.height, config.width)
     views = []
     for image in images:
         for pixels, mask in draw_views(image.pixels, image.mask, config, generator):
+            run.check()
             latents = backbone.encode_video(pixels[None, :, None])  # [3,H,W] -> [1,3,1,H,W] -> [1,C,1,h,w]
             small = resize_mask(mask, height, width)[None, None, None].to(latents.device)
             if float(small.sum()) > 0:  # a cut may miss the subject
@@ -229,7 +232,10 @@ def _auxiliary(
         return []
     if given:
         texts = [clip.caption for clip in given]
-        latents = [backbone.encode_video(clip.pixels[None]) for clip in given]
+        latents = []
+        for clip in given:
+            run.check()
+            latents.append(backbone.encode_video(clip.pixels[None]))
     else:
         texts = general_captions(captions, superclass, config.auxiliary_clips)
         sampling = SamplingConfig(
@@ -241,6 +247,17 @@ def _auxiliary(
         )
         latents = list(made_clips(backbone, texts, config.seed, sampling, folder, "auxiliary", mark, run).split(1))
     return [_Auxiliary(x.to(backbone.device), backbone.encode_prompt([t])) for x, t in zip(latents, texts, strict=True)]
+
+
+def _auxiliary_parts(
+    given: Sequence[CaptionedClip], captions: Sequence[str], superclass: str, config: SubjectConfig
+) -> list[object]:
+    """What the clips of L_reg are, or are made of."""
+    if config.lambda1 == 0:
+        return []
+    if given:
+        return [part for clip in given for part in clip.parts()]
+    return list(general_captions(captions, superclass, config.auxiliary_clips))
 
 
 def general_captions(captions: Sequence[str], superclass: str, count: int) -> list[str]:

@@ -69,10 +69,6 @@ class Pieces:
     background: torch.Tensor  # [3, F, H, W]
     names: list[str]  # each subject's token
 
-    def tensors(self) -> list[torch.Tensor]:
-        """All that the pairs are made of, to tell one fusion from another."""
-        return [t for cut in self.cutouts for c in cut for t in (c.pixels, c.mask)] + [self.background]
-
 
 def prepare(
     backbone: Backbone,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 
-from videomage_core.data.frames import frames_of, frames_of_picture, middle_picture, pixels_of, side_by_side
+from videomage_core.data.frames import eight_bits, frames_of, frames_of_picture, middle_picture, pixels_of, side_by_side
 
 
 def test_frames_to_pixels_and_back():
@@ -39,3 +39,12 @@ def test_pictures():
     assert middle_picture(red).getpixel((0, 0)) == (255, 0, 0)
     assert torch.equal(frames_of_picture(Image.new("L", (4, 3), 255)), torch.ones(1, 3, 4, 3))
     assert side_by_side([red, red]).shape == (3, 3, 2, 4)
+
+
+def test_eight_bits_are_those_of_the_file_however_it_was_read():
+    written = torch.arange(256).to(torch.uint8)
+    as_pixels = written.double() / 255 * 2 - 1
+    for read in (as_pixels.float(), as_pixels.float() * (1 - 1e-6), as_pixels.float() + 1e-5):
+        assert torch.equal(eight_bits(read, -1), written)
+    assert torch.equal(eight_bits(written.float() / 255, 0), written)
+    assert eight_bits(torch.tensor([-3.0, 3.0]), -1).tolist() == [0, 255]

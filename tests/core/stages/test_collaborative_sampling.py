@@ -187,9 +187,10 @@ def test_checkpointing_changes_nothing_but_memory(emoji_base, both, motion):
     assert one.moved_motion == pytest.approx(two.moved_motion, rel=1e-3)
 
 
-def test_one_step_by_hand(emoji_base, both, motion, branches, sites):
-    """Both copies are moved, the mix of their noise moves the x_t that was not."""
-    config = dataclasses.replace(CONFIG, steps=1, tau=1, beta_subject=0.6, beta_motion=0.4)
+@pytest.mark.parametrize("step_from", ["moved", "unmoved"])
+def test_one_step_by_hand(emoji_base, both, motion, branches, sites, step_from):
+    """Both copies are moved; the mix of their noise acts on the mix of them, or on the x_t that was not moved."""
+    config = dataclasses.replace(CONFIG, steps=1, tau=1, beta_subject=0.6, beta_motion=0.4, step_from=step_from)
     level, following = emoji_base.levels(1)
     x, empty = start_for(emoji_base, 5, config, INVERTED), emoji_base.encode_prompt([""])
     gradients = plain_guidance(emoji_base, x, level, branches, *sites)
@@ -200,7 +201,9 @@ def test_one_step_by_hand(emoji_base, both, motion, branches, sites):
             at = x - alpha * gradient
             unconditional, conditional = (emoji_base.predict(at, level, text) for text in (empty, branch.text))
         eps = eps + share * guide(unconditional, conditional, 3.0)
-    wanted = emoji_base.decode_video(step(eps, x, level, following, "epsilon"))[0]
+    mix = x - alpha * (0.6 * gradients[0] + 0.4 * gradients[1])
+    start = mix if step_from == "moved" else x
+    wanted = emoji_base.decode_video(step(eps, start, level, following, "epsilon"))[0]
     moved = [alpha * float((g.square().mean() / x.square().mean()).sqrt()) for g in gradients]
     lora.remove(emoji_base, SUBJECT)
     lora.remove(emoji_base, MOTION)

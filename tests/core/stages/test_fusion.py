@@ -363,11 +363,12 @@ def test_a_stop_and_a_second_call_give_what_one_call_gives(emoji_base, subjects,
 
 def test_a_stop_while_teachers_are_made_and_a_damaged_file_change_nothing(emoji_base, subjects, tmp_path):
     wanted = fuse(emoji_base, subjects, tmp_path / "whole")
-    told: list[str] = []
-    run = Run(progress=lambda *step: told.append(step[2]), cancelled=lambda: len(told) == 3)
+    told: list[tuple[int, int, str]] = []
+    first = CONFIG.teacher_steps * (CONFIG.teacher_videos + CONFIG.cutmix_videos)  # steps of the first subject's clips
+    run = Run(progress=lambda *step: told.append(step), cancelled=lambda: len(told) > first)
     with pytest.raises(Cancelled):
         fuse(emoji_base, subjects, tmp_path / "two", run=run)
-    assert told == ["making teacher clips"] * 3 and not lora.names(emoji_base)
+    assert told[-1] == (1, first, "making teacher clips") and not lora.names(emoji_base)
     (kept,) = (tmp_path / "two").iterdir()
     kept.write_bytes(kept.read_bytes()[:100])
     said: list[str] = []
@@ -411,6 +412,16 @@ def test_what_is_fused_of_something_else_does_not_go_on_with_this_ones_checkpoin
     ):
         with pytest.raises(ValueError, match="holds the checkpoint of another training"):
             fuse(emoji_base, given, tmp_path, **more)
+
+
+def test_a_checkpoint_is_known_by_what_was_given_not_by_what_networks_made_of_it(
+    emoji_base, subjects, tmp_path, monkeypatch
+):
+    fuse(emoji_base, subjects, tmp_path)
+    for name in ("decode_video", "encode_prompt"):
+        stock = getattr(type(emoji_base), name)
+        monkeypatch.setattr(type(emoji_base), name, lambda *given, _stock=stock: _stock(*given) * (1 + 1e-6))
+    assert fuse(emoji_base, subjects, tmp_path).history.resumed_at == 3
 
 
 def test_other_loras_on_the_base_do_not_count(emoji_base, subjects, make_concept, tmp_path):

@@ -167,3 +167,20 @@ def test_a_subject_inverted_with_other_settings_is_not_taken_for_this_one(emoji_
     assert torch.equal(inverted(CONFIG), inverted(CONFIG))
     with pytest.raises(ValueError, match="holds the checkpoint of another training"):
         inverted(dataclasses.replace(CONFIG, **change))
+
+
+def test_a_checkpoint_is_known_by_what_was_given_not_by_what_networks_made_of_it(emoji_base, tmp_path, monkeypatch):
+    train(emoji_base, tmp_path)
+    for name in ("encode_video", "encode_prompt"):
+        stock = getattr(type(emoji_base), name)
+        monkeypatch.setattr(type(emoji_base), name, lambda *given, _stock=stock: _stock(*given) * (1 + 1e-6))
+    assert train(emoji_base, tmp_path).history.resumed_at == CONFIG.steps
+    others = [
+        dataclasses.replace(clip(), prompt="a cat is passing a dog"),
+        dataclasses.replace(clip(), pixels=-clip().pixels),
+        dataclasses.replace(clip(), subjects=("fox", "cat")),
+        dataclasses.replace(clip(), masks=clip().masks.flip(-1)),
+    ]
+    for other in others:
+        with pytest.raises(ValueError, match="holds the checkpoint of another training"):
+            train(emoji_base, tmp_path, clips=[other])

@@ -11,6 +11,7 @@ import torch
 from videomage_core.config import SubjectConfig
 from videomage_core.model import lora
 from videomage_core.model.text import SpecialToken
+from videomage_core.model.unet3d import load_unet3d
 from videomage_core.run import Cancelled, Run
 from videomage_core.sampling import add_noise
 from videomage_core.stages import subject_lora
@@ -98,14 +99,10 @@ def test_the_loss_is_the_mean_error_under_the_mask(emoji_base, latents):
 
 def test_a_stop_and_a_second_call_give_what_one_call_gives(emoji_base, tmp_path):
     wanted = flat(train(emoji_base, tmp_path / "whole"))
-    calls = []
-
-    def stop_after_one() -> bool:
-        calls.append(1)
-        return len(calls) > 1
-
+    trained: list[int] = []
+    run = Run(progress=lambda done, *_: trained.append(done), cancelled=lambda: bool(trained))
     with pytest.raises(Cancelled):
-        train(emoji_base, tmp_path / "two", run=Run(cancelled=stop_after_one))
+        train(emoji_base, tmp_path / "two", run=run)
     assert not lora.names(emoji_base)
     resumed = train(emoji_base, tmp_path / "two")
     assert resumed.history.resumed_at == 1
@@ -175,3 +172,40 @@ def test_other_captions_of_the_auxiliary_clips_are_another_training(emoji_base, 
     train(emoji_base, tmp_path)
     with pytest.raises(ValueError, match="another training"):
         train(emoji_base, tmp_path, auxiliary=[dataclasses.replace(clip(), caption="a dog")])
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 2])  # before each picture, and before each given clip
+def test_a_stop_while_pictures_are_encoded_comes_before_the_next_one(emoji_base, tmp_path, monkeypatch, allowed):
+    encoded: list[int] = []
+    stock = type(emoji_base).encode_video
+    monkeypatch.setattr(
+        type(emoji_base), "encode_video", lambda self, pixels: (encoded.append(1), stock(self, pixels))[1]
+    )
+    with pytest.raises(Cancelled):
+        train(emoji_base, tmp_path, run=Run(cancelled=lambda: len(encoded) >= allowed))
+    assert len(encoded) == allowed
+
+
+def test_a_checkpoint_is_known_by_what_was_given_not_by_what_networks_made_of_it(emoji_base, tmp_path, monkeypatch):
+    """Another device or driver rounds latents and text otherwise; another precision of the base, its weights too."""
+    train(emoji_base, tmp_path)
+    with monkeypatch.context() as changed:
+        for name in ("encode_video", "encode_prompt"):
+            stock = getattr(type(emoji_base), name)
+            changed.setattr(type(emoji_base), name, lambda *given, _stock=stock: _stock(*given) * (1 + 1e-6))
+        assert train(emoji_base, tmp_path).history.resumed_at == 3
+    assert train(load_unet3d(dtype="bf16", device="cpu"), tmp_path).history.resumed_at == 3
+
+
+def test_whatever_else_is_given_is_another_training(emoji_base, tmp_path):
+    config, (first, second) = dataclasses.replace(CONFIG, steps=1), pictures()
+    train(emoji_base, tmp_path, config)
+    for change in (
+        {"prompt": "A small <toy>"},
+        {"images": [dataclasses.replace(first, mask=torch.eye(40, 60)), second]},
+        {"images": [first, dataclasses.replace(second, prompt="A <toy> on grass")]},
+        {"auxiliary": [dataclasses.replace(clip(), pixels=clip().pixels.flip(-1))]},
+        {"config": dataclasses.replace(config, learning_rate=2e-2)},
+    ):
+        with pytest.raises(ValueError, match="another training"):
+            train(emoji_base, tmp_path, **{"config": config, **change})
