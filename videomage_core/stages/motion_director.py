@@ -7,9 +7,10 @@ Two paths, each with a gradient of its own; eps and t are the same in both:
                L_mot      = || eps_theta_s,t(x_t, c, t) - eps ||^2
                L_debiased = || phi(eps_theta_s,t(x_t, c, t)) - phi(eps) ||^2    phi against a random anchor frame
 
-In a fifth of the steps the spatial LoRA is off and its path is left out.  Only the temporal LoRA is kept: what
-is sampled with it has looks of its own.  All this is as in the authors' code.  Ours: one spatial LoRA for all
-clips (theirs can have one for each), no mirrored frames, and both gradients are clipped together.
+In a fifth of the steps the spatial LoRA is off and its path is left out.  Only the temporal LoRA is kept.  All
+this is as in the authors' code.  Ours: rank, learning rates and steps are those of every motion LoRA here, one
+spatial LoRA serves all clips (theirs can have one for each), no frame is mirrored, both gradients are clipped
+together, and both LoRAs take their steps at once (theirs: the spatial one first).
 """
 
 from __future__ import annotations
