@@ -25,7 +25,7 @@ RARE = (
     "smallest_crop", "views", "fit", "input_transformer", "inversion_learning_rate", "inversion_vectors",
     "inversion_frame", "inversion_background", "inversion_steps", "appearance_prompt", "objective", "teacher_videos",
     "teacher_steps", "teacher_guidance", "cutmix_videos", "cutmix_overlap", "cross_layers", "temporal_layers",
-    "alpha_decay", "beta_subject", "beta_motion",
+    "alpha_decay", "step_from", "beta_subject", "beta_motion",
 )  # fmt: skip
 
 C = TypeVar("C")
