@@ -24,7 +24,7 @@ from .scene import draw, random_scene
 
 SEGMENTERS = Path(__file__).parent / "segmenters"
 SIZES = {
-    "image_size": 128, "hidden": 64, "memory": 32, "memory_layers": 1, "feed_forward": 128, "embed_dim": 24,
+    "image_size": 128, "hidden": 128, "memory": 64, "memory_layers": 1, "feed_forward": 128, "embed_dim": 24,
     "num_heads": 1, "stages": [1, 1, 2, 1], "global_att_blocks": [3], "window_pos_embed_bkg_spatial_size": [4, 4],
     "window_spec": [8, 4, 8, 4],
 }  # fmt: skip

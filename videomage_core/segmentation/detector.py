@@ -13,10 +13,15 @@ from typing import Any, Protocol
 import torch
 
 from .bert import give_back_masks
-from .weights import DINO, WANTED, asset, beside, folder_kind, known_sizes, load_into, read_weights, require_source
+from .weights import DINO, WANTED, asset, beside, folder_kind, known_sizes, load_folder, load_into, read_weights, require_source
 
 CONFIGS = {96: "groundingdino_swint_ogc.json", 128: "groundingdino_swinb_cogcoor.json"}  # by the backbone's width
 INSTALL = "pip install -r requirements.txt in the pack's folder (it names rf-groundingdino and rf-sam-2)"
+# What the package asks for and uses in training alone.
+_NOT_TRAINED = {
+    "dropout": 0.0, "text_dropout": 0.0, "fusion_dropout": 0.0, "fusion_droppath": 0.0, "use_checkpoint": False,
+    "use_transformer_ckpt": False, "position_embedding": "sine",
+}  # fmt: skip
 _building = threading.Lock()
 
 
@@ -114,28 +119,32 @@ def load_detector(path: Path, bert: Path | None, device: torch.device) -> Detect
         return _from_folder(path, device)
     assert bert is not None
     weights = read_weights(path, DINO)
-    sizes = asset(CONFIGS[_width(weights, path)])
-    sizes |= known_sizes(path.with_suffix(".json").name, beside(path), sizes)
-    model = build_package_model(sizes, bert)
+    model = build_package_model(_sizes(weights, path), bert)
     load_into(model, weights, path, DINO)
     return PackageDetector(model.eval().requires_grad_(False).to(device))
 
 
-def _width(weights: dict[str, torch.Tensor], path: Path) -> int:
+def _sizes(weights: dict[str, torch.Tensor], path: Path) -> dict[str, Any]:
+    """Of the published model whose backbone is as wide, or of one's own: those in the JSON beside the file."""
     width = len(weights["backbone.0.patch_embed.proj.weight"])
-    if width not in CONFIGS:
-        raise ValueError(f"{DINO}: {path.name} has a backbone of width {width}; known are 96 (Swin-T), 128 (Swin-B)")
-    return width
+    given = beside(path)
+    if width not in CONFIGS and "swin" not in given:
+        raise ValueError(
+            f"{DINO}: {path.name} has a backbone of width {width}; known are 96 (Swin-T) and 128 (Swin-B); sizes of "
+            f"your own belong in {path.with_suffix('.json').name} beside it"
+        )
+    published = asset(CONFIGS.get(width, CONFIGS[96]))
+    return published | known_sizes(path.with_suffix(".json").name, given, published)
 
 
 def _from_folder(folder: Path, device: torch.device) -> TransformersDetector:
     from transformers import AutoTokenizer, GroundingDinoForObjectDetection
 
+    model = load_folder(GroundingDinoForObjectDetection, folder, DINO)
     try:
-        model = GroundingDinoForObjectDetection.from_pretrained(folder, local_files_only=True)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{DINO}: the folder {folder.name} cannot be loaded ({error}); wanted is {WANTED[DINO]}") from error
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{DINO}: the folder {folder.name} has no vocabulary ({error}); wanted is {WANTED[DINO]}") from error
     return TransformersDetector(model.eval().requires_grad_(False).to(device), tokenizer)
 
 
@@ -147,9 +156,41 @@ def build_package_model(sizes: dict[str, Any], bert: Path) -> Any:
         bert: folder of BERT's configuration and vocabulary; its weights are among GroundingDINO's own.
     """
     from groundingdino.models.GroundingDINO import groundingdino as package
+    from groundingdino.models.GroundingDINO.transformer import build_transformer
 
+    told = SimpleNamespace(**{**_NOT_TRAINED, **sizes})
     with _text_encoder_from(package, bert):
-        return package.build_groundingdino(SimpleNamespace(**sizes, text_encoder_type=str(bert)))
+        return package.GroundingDINO(
+            _backbone(told),
+            build_transformer(told),
+            num_queries=told.num_queries,
+            aux_loss=True,
+            iter_update=True,
+            query_dim=told.query_dim,
+            num_feature_levels=told.num_feature_levels,
+            nheads=told.nheads,
+            dec_pred_bbox_embed_share=told.dec_pred_bbox_embed_share,
+            two_stage_type=told.two_stage_type,
+            two_stage_bbox_embed_share=told.two_stage_bbox_embed_share,
+            two_stage_class_embed_share=told.two_stage_class_embed_share,
+            num_patterns=told.num_patterns,
+            dn_number=0,
+            text_encoder_type=str(bert),
+            sub_sentence_present=told.sub_sentence_present,
+            max_text_len=told.max_text_len,
+        )
+
+
+def _backbone(told: SimpleNamespace) -> Any:
+    """The Swin transformer with the position embedding beside it, as the package joins them."""
+    from groundingdino.models.GroundingDINO.backbone.backbone import Joiner
+    from groundingdino.models.GroundingDINO.backbone.position_encoding import build_position_encoding
+    from groundingdino.models.GroundingDINO.backbone.swin_transformer import SwinTransformer
+
+    swin = SwinTransformer(out_indices=(1, 2, 3), drop_path_rate=0.0, **told.swin)
+    joined = Joiner(swin, build_position_encoding(told))
+    joined.num_channels = swin.num_features[1:]
+    return joined
 
 
 @contextlib.contextmanager

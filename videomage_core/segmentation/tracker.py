@@ -19,7 +19,7 @@ from PIL import Image
 from .boxes import normalised, resize
 from .detector import require_package
 from .sam2_package import build_package_model, sizes_of
-from .weights import SAM2, WANTED, folder_kind, load_into, read_weights, require_source
+from .weights import SAM2, folder_kind, load_folder, load_into, read_weights, require_source
 
 _KEPT = 20  # past frames: SAM 2 looks at 6 masks and 15 pointers
 
@@ -194,9 +194,6 @@ def _from_folder(folder: Path, device: torch.device) -> Tracker:
 
     pictures = folder_kind(folder) == "sam2"
     kind = Sam2Model if pictures else Sam2VideoModel
-    try:
-        model = kind.from_pretrained(folder, local_files_only=True).eval().requires_grad_(False).to(device)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ValueError(f"{SAM2}: the folder {folder.name} cannot be loaded ({error}); wanted is {WANTED[SAM2]}") from error
+    model = load_folder(kind, folder, SAM2).eval().requires_grad_(False).to(device)
     return TransformersPictures(model) if pictures else TransformersTracker(model)
 

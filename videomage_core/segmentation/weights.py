@@ -110,6 +110,30 @@ def load_into(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], path:
     model.load_state_dict({name: weights[name] for name in own if name in weights}, strict=False)
 
 
+def load_folder(kind: Any, folder: Path, what: str) -> Any:
+    """A model of transformers from a folder, in float32; transformers itself would draw at random what is missing.
+
+    Args:
+        kind: its class.
+        folder: in the Hugging Face layout.
+        what: for messages, one of ``WANTED``.
+
+    Raises:
+        ValueError: damaged, or weights are missing.
+    """
+    try:
+        model, told = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise ValueError(f"{what}: the folder {folder.name} cannot be loaded ({error}); wanted is {WANTED[what]}") from error
+    missing = sorted(name for name in told["missing_keys"] if not _is_counter(name))
+    if missing or told["mismatched_keys"]:
+        raise ValueError(
+            f"{what}: the weights in {folder.name} do not fit its config.json: {len(missing)} are missing, "
+            f"{len(told['mismatched_keys'])} are of another size; wanted is {WANTED[what]}"
+        )
+    return model.float()
+
+
 def _is_counter(name: str) -> bool:
     """Tables that a model makes itself, and that not all versions save."""
     return name.endswith(("position_ids", "token_type_ids", "relative_position_index"))
