@@ -65,12 +65,13 @@ _DINO: Rules = (
     (r"attention\.self\.(query|key|value)\.", r"attn.\1."),
     (r"(blocks\.\d+\.)output\.dense\.", r"\1mlp.fc2."),
 )
+_HEAD = r"(iou_prediction_head|pred_obj_score_head|output_hypernetworks_mlps\.\d|^obj_ptr_proj)"
 # SAM 2: the package's name -> transformers'.
 _SAM: Rules = (
     (r"^image_encoder\.trunk\.patch_embed\.proj\.", "vision_encoder.backbone.patch_embed.projection."),
     (r"^image_encoder\.trunk\.", "vision_encoder.backbone."),
     (r"^image_encoder\.neck\.convs\.(\d+)\.conv\.", r"vision_encoder.neck.convs.\1."),
-    (r"^sam_prompt_encoder\.pe_layer\.positional_encoding_gaussian_matrix", "prompt_encoder.shared_embedding.positional_embedding"),
+    (r"^sam_prompt_encoder\.pe_layer\.\w+", "prompt_encoder.shared_embedding.positional_embedding"),
     (r"^sam_prompt_encoder\.mask_downscaling\.0\.", "prompt_encoder.mask_embed.conv1."),
     (r"^sam_prompt_encoder\.mask_downscaling\.1\.", "prompt_encoder.mask_embed.layer_norm1."),
     (r"^sam_prompt_encoder\.mask_downscaling\.3\.", "prompt_encoder.mask_embed.conv2."),
@@ -82,10 +83,10 @@ _SAM: Rules = (
     (r"^sam_mask_decoder\.output_upscaling\.3\.", "mask_decoder.upscale_conv2."),
     (r"^sam_mask_decoder\.", "mask_decoder."),
     (r"norm_final_attn\.", "layer_norm_final_attn."),
-    (r"(mlp|iou_prediction_head|pred_obj_score_head|output_hypernetworks_mlps\.\d|^obj_ptr_proj)\.layers\.0\.", r"\1.proj_in."),
+    (_HEAD.replace("(", "(mlp|") + r"\.layers\.0\.", r"\1.proj_in."),
     (r"(mlp)\.layers\.1\.", r"\1.proj_out."),
-    (r"(iou_prediction_head|pred_obj_score_head|output_hypernetworks_mlps\.\d|^obj_ptr_proj)\.layers\.1\.", r"\1.layers.0."),
-    (r"(iou_prediction_head|pred_obj_score_head|output_hypernetworks_mlps\.\d|^obj_ptr_proj)\.layers\.2\.", r"\1.proj_out."),
+    (_HEAD + r"\.layers\.1\.", r"\1.layers.0."),
+    (_HEAD + r"\.layers\.2\.", r"\1.proj_out."),
     (r"^obj_ptr_proj\.", "object_pointer_proj."),
     (r"^obj_ptr_tpos_proj\.", "temporal_positional_encoding_projection_layer."),
     (r"^memory_encoder\.mask_downsampler\.encoder\.12\.", "memory_encoder.mask_downsampler.final_conv."),
@@ -193,6 +194,36 @@ def sam2_config(sizes: Mapping[str, Any]) -> dict[str, Any]:
         "memory_encoder_output_channels": sizes["memory"], "mask_downsampler_embed_dim": hidden,
         "memory_fuser_embed_dim": hidden, "memory_fuser_intermediate_dim": 4 * hidden,
     }  # fmt: skip
+
+
+def random_sam2(file: Path) -> Path:
+    """Write a tiny SAM 2's file with random weights of a fixed seed; its masks are neither empty nor full.
+
+    The names and shapes are those of ``fit_sam2``'s, read off its shipped file: it needs no package.
+    """
+    from .fit_sam2 import SEGMENTERS, SIZES
+
+    generator = torch.Generator().manual_seed(1)
+    made = {}
+    for name, tensor in sorted(load_file(SEGMENTERS / "sam2_emoji.safetensors").items()):
+        made[name] = tensor.float() + 0.05 * torch.randn(tensor.shape, generator=generator)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file(made, file)
+    file.with_suffix(".json").write_text(json.dumps(SIZES), encoding="utf-8")
+    return file
+
+
+def without_memory(video: Path, folder: Path) -> Path:
+    """Write ``Sam2Model``'s folder, for pictures alone, from a ``Sam2VideoModel``'s."""
+    about = json.loads((video / "config.json").read_text(encoding="utf-8"))
+    parts = ("vision_config", "prompt_encoder_config", "mask_decoder_config")
+    folder.mkdir(parents=True)
+    told = {"model_type": "sam2", "architectures": ["Sam2Model"], **{part: about[part] for part in parts}}
+    (folder / "config.json").write_text(json.dumps(told), encoding="utf-8")
+    kept = ("vision_encoder.", "prompt_encoder.", "mask_decoder.", "shared_image_embedding.", "no_memory_embedding")
+    weights = {k: v for k, v in load_file(video / "model.safetensors").items() if k.startswith(kept)}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
 
 
 def sam2_folder(file: Path, folder: Path) -> Path:

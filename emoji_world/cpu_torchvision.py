@@ -17,7 +17,7 @@ def make_importable() -> None:
     if importlib.util.find_spec("torchvision") is None:
         return
     try:
-        import torchvision  # noqa: F401
+        import torchvision
     except RuntimeError as error:
         if "torchvision::nms" not in str(error) or torch.version.cuda is not None:
             raise

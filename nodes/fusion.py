@@ -18,6 +18,7 @@ from .comfy_host import HostedBase, computing
 from .lora_files import accepted
 from .pictures import image, lines_of
 from .schema import Base, Lora, advanced, grown, read_settings, schema, settings_inputs, wired
+from .segmentation import segmenter_input
 from .training import TO_LOWER, file_name_input, looks, samples_of, trained, training_outputs, training_result
 
 MOST = 8
@@ -36,6 +37,10 @@ class FuseSubjects(io.ComfyNode):
             inputs=[
                 Base.Input("base", tooltip="The base on which all of them were trained."),
                 *grown(Lora, "lora", MOST, 2, "The LoRA of subject {i}; each with a token of its own."),
+                segmenter_input(
+                    "Cuts each subject out of the videos its LoRA makes, by its kind of thing. From Load Segmenter. "
+                    "Without it, their background must be plain."
+                ),
                 file_name_input("my_subjects"),
                 *settings_inputs(FusionConfig()),
                 advanced(
@@ -80,10 +85,14 @@ class FuseSubjects(io.ComfyNode):
         lines = tuple(lines_of(teacher_prompts))
         prompts = replace(prompts, teacher=lines or prompts.teacher, cutmix=cutmix_prompt.strip() or prompts.cutmix)
         with computing(base, TO_LOWER) as backbone:
+            segmenter = inputs.get("segmenter")
             parts = [prompts, *(part for concept in subjects for part in concept.parts())]
+            parts += segmenter.parts() if segmenter is not None else ()
 
             def train(at: Path, run: Run) -> Finished:
-                made = fuse_subjects(backbone, subjects, config, at, prompts, sampling=looks(base, config), run=run)
+                made = fuse_subjects(
+                    backbone, subjects, config, at, prompts, segmenter, sampling=looks(base, config), run=run
+                )
                 videos = {} if made.sample is None else {"sample": made.sample}
                 if made.pair is not None and made.maps is not None:
                     videos["pair"] = side_by_side([made.pair.pixels, *overlay(made.pair.pixels, made.maps)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from .comfy_host import HostedBase, computing
 from .lora_files import accepted
 from .pictures import CLIP_TYPES, clip_pixels, masks
 from .schema import Base, grown, read_settings, schema, settings_inputs, wired
+from .segmentation import segmenter_input
 from .training import TO_LOWER, file_name_input, looks, samples_of, trained, training_outputs, training_result
 
 SUBJECTS = 4
@@ -40,6 +42,9 @@ class TrainMotion(io.ComfyNode):
                     io.Mask, "mask", SUBJECTS, 0,
                     "Where subject {i} is: white on it, one mask for each frame of the clip, or a single one for the "
                     "frame that is cut out. Without masks a single subject on a plain background is found by itself.",
+                ),
+                segmenter_input(
+                    "Cuts the subjects out of one frame by their words, where no masks are wired. From Load Segmenter."
                 ),
                 io.String.Input(
                     "prompt",
@@ -67,8 +72,11 @@ class TrainMotion(io.ComfyNode):
         config = base.with_memory(read_settings(MotionConfig(), inputs))
         with computing(base, TO_LOWER) as backbone:
             words = [word.strip() for word in subjects.split(",") if word.strip()]
-            performed = clip_of(clip_pixels(clip), words, masks(wired("mask", SUBJECTS, inputs)), config.frames)
+            given = masks(wired("mask", SUBJECTS, inputs))
+            segmenter = inputs.get("segmenter") if given is None else None
+            performed = replace(clip_of(clip_pixels(clip), words, given, config.frames), segmenter=segmenter)
             parts = [prompt, performed.pixels, performed.masks, performed.subjects]
+            parts += segmenter.parts() if segmenter is not None else ()
 
             def train(at: Path, run: Run) -> Finished:
                 made = train_motion(backbone, [performed], prompt, config, at, looks(base, config), run=run)

@@ -13,6 +13,7 @@ from comfy_api.latest import io
 CATEGORY = "VideoMage"
 Base = io.Custom("VIDEOMAGE_BASE")
 Lora = io.Custom("VIDEOMAGE_LORA")
+Segmenter = io.Custom("VIDEOMAGE_SEGMENTER")
 # Set by the base's memory mode, for all nodes at once.
 HOSTED = ("gradient_checkpointing",)
 # Settings that most users never touch; shown folded away where ComfyUI can.
@@ -22,7 +23,7 @@ RARE = (
     "smallest_crop", "views", "fit", "input_transformer", "inversion_learning_rate", "inversion_vectors",
     "inversion_frame", "inversion_background", "inversion_steps", "appearance_prompt", "objective", "teacher_videos",
     "teacher_steps", "teacher_guidance", "cutmix_videos", "cutmix_overlap", "cross_layers", "temporal_layers",
-    "alpha_decay", "beta_subject", "beta_motion",
+    "alpha_decay", "beta_subject", "beta_motion", "boxes", "detector_side", "precision",
 )  # fmt: skip
 
 C = TypeVar("C")

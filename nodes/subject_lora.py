@@ -10,8 +10,9 @@ import torch
 from comfy_api.latest import io
 
 from ..videomage_core.config import SubjectConfig
-from ..videomage_core.data.examples import SubjectImage, load_captioned_clips, load_subject_images
+from ..videomage_core.data.examples import SubjectImage, load_captioned_clips, load_subject_images, masked
 from ..videomage_core.data.frames import pixels_of
+from ..videomage_core.data.grounded_sam2 import GroundedSam2
 from ..videomage_core.finished import Finished, require_file_name
 from ..videomage_core.model.text import check_token
 from ..videomage_core.run import Run
@@ -20,6 +21,7 @@ from .comfy_host import HostedBase, computing
 from .lora_files import accepted
 from .pictures import folder, lines_of, typed_path
 from .schema import Base, advanced, read_settings, schema, settings_inputs
+from .segmentation import segmenter_input
 from .training import TO_LOWER, file_name_input, looks, samples_of, trained, training_outputs, training_result
 
 
@@ -42,6 +44,10 @@ class TrainSubject(io.ComfyNode):
                     tooltip="White on the subject, one for each picture of the batch and of its size: what is around "
                     "it is not learned. Load Image's mask is white where a picture is transparent: put Invert Mask "
                     "between.",
+                ),
+                segmenter_input(
+                    "Finds the subject by its superclass in each picture that has no mask, so that the loss stays on "
+                    "it. From Load Segmenter."
                 ),
                 io.String.Input(
                     "token",
@@ -113,6 +119,7 @@ class TrainSubject(io.ComfyNode):
         auxiliary_folder: str,
         images: torch.Tensor | None = None,
         masks: torch.Tensor | None = None,
+        segmenter: GroundedSam2 | None = None,
         **widgets: Any,
     ) -> Any:
         config = base.with_memory(read_settings(SubjectConfig(), widgets))
@@ -125,10 +132,12 @@ class TrainSubject(io.ComfyNode):
             parts = [token.lower(), superclass]
             parts += [part for p in pictures for part in (p.pixels, p.mask, p.prompt)]
             parts += [part for clip in auxiliary for part in (clip.pixels, clip.caption)]
+            parts += segmenter.parts() if segmenter is not None else ()
 
             def train(at: Path, run: Run) -> Finished:
+                shown = masked(pictures, superclass, segmenter, run)
                 made = train_subject(
-                    backbone, pictures, token, superclass, config, at, auxiliary=auxiliary,
+                    backbone, shown, token, superclass, config, at, auxiliary=auxiliary,
                     captions=base.preset.captions, sampling=looks(base, config), run=run, cache=at.parent,
                 )  # fmt: skip
                 assert made.sample is not None

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from .commands.sampling import add_sample
+from .commands.segmenting import add_segment
 from .commands.showing import add_demo, add_inspect, add_rename
 from .commands.training import add_fuse, add_train_motion, add_train_subject
 from .run import Cancelled
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_train_motion(commands)
     add_fuse(commands)
     add_sample(commands)
+    add_segment(commands)
     add_inspect(commands)
     add_rename(commands)
     options = parser.parse_args(arguments)
@@ -38,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     except ModuleNotFoundError as error:
         print(f"error: {error.name} is not installed; pip install -r requirements.txt", file=sys.stderr)
+        return BAD_INPUT
+    except ImportError as error:  # of a package that only some commands need
+        print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
     except Cancelled:
         return STOPPED

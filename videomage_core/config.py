@@ -260,11 +260,12 @@ class SegmentationConfig(Settings):
     text_threshold: float = setting(
         0.25, "how well all of a subject's words must fit a box, 0 to 1 (ours, GroundingDINO's own)", 0, 1
     )
-    boxes: str = setting(
-        "best", "of each word: the best box, or all, as one mask (ours)", choices=("best", "all")
-    )
+    boxes: str = setting("best", "of each word: the best box, or all, as one mask (ours)", choices=("best", "all"))
     detect_every: int = setting(
-        8, "frames from one look for words to the next, for those who come later; 0: the first frame only (ours)", 0, 1024
+        8,
+        "frames from one look for words to the next, for those who come later; 0: the first frame only (ours)",
+        0,
+        1024,
     )
     detector_side: int = setting(
         800, "shorter side of the detector's picture in pixels; less is faster (ours, GroundingDINO's own)", 64, 2048

@@ -102,6 +102,7 @@ class Host:
         self.routes: dict[str, Any] = {}
         self.loaded: list[Any] = []
         self.freed = False
+        self.room: list[int] = []
 
     def folders(self, kind: str) -> list[str]:
         return [str(self.home / "models" / kind)]
@@ -155,6 +156,7 @@ def modules(host: Host) -> dict[str, ModuleType]:
             should_use_fp16=lambda device: False,
             load_models_gpu=lambda patchers, **_: host.loaded.extend(patchers),
             unload_all_models=host.free,
+            free_memory=lambda need, device: host.room.append(need),
             soft_empty_cache=lambda: None,
             throw_exception_if_processing_interrupted=host.check,
             OOM_EXCEPTION=OutOfMemory,
@@ -166,6 +168,7 @@ def modules(host: Host) -> dict[str, ModuleType]:
         ),
         "folder_paths": _module(
             "folder_paths",
+            models_dir=str(host.home / "models"),
             get_folder_paths=host.folders,
             get_filename_list=host.files,
             get_full_path=lambda kind, name: str(host.home / "models" / kind / name),

@@ -53,9 +53,13 @@ class GroundedSam2:
         check_detector(self.detector, self.bert)
         check_tracker(self.tracker)
 
-    def with_settings(self, config: SegmentationConfig, run: Run | None = None) -> GroundedSam2:
-        """The same models with other settings, and another host."""
-        return replace(self, config=config, run=run or self.run)
+    def with_settings(self, config: SegmentationConfig) -> GroundedSam2:
+        """The same models with other settings."""
+        return replace(self, config=config)
+
+    def with_run(self, run: Run) -> GroundedSam2:
+        """The same, which tells another host of its progress."""
+        return replace(self, run=run)
 
     def parts(self) -> tuple[object, ...]:
         """What its masks depend on, to tell one training from another: names, sizes and settings."""

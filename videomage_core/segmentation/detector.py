@@ -13,7 +13,18 @@ from typing import Any, Protocol
 import torch
 
 from .bert import give_back_masks
-from .weights import DINO, WANTED, asset, beside, folder_kind, known_sizes, load_folder, load_into, read_weights, require_source
+from .weights import (
+    DINO,
+    WANTED,
+    asset,
+    beside,
+    folder_kind,
+    known_sizes,
+    load_folder,
+    load_into,
+    read_weights,
+    require_source,
+)
 
 CONFIGS = {96: "groundingdino_swint_ogc.json", 128: "groundingdino_swinb_cogcoor.json"}  # by the backbone's width
 INSTALL = "pip install -r requirements.txt in the pack's folder (it names rf-groundingdino and rf-sam-2)"
@@ -144,7 +155,9 @@ def _from_folder(folder: Path, device: torch.device) -> TransformersDetector:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{DINO}: the folder {folder.name} has no vocabulary ({error}); wanted is {WANTED[DINO]}") from error
+        raise ValueError(
+            f"{DINO}: the folder {folder.name} has no vocabulary ({error}); wanted is {WANTED[DINO]}"
+        ) from error
     return TransformersDetector(model.eval().requires_grad_(False).to(device), tokenizer)
 
 

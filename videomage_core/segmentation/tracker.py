@@ -41,9 +41,7 @@ class Frames:
 class Tracker(Protocol):
     """Follows subjects through a clip."""
 
-    def follow(
-        self, pixels: torch.Tensor, start: int, boxes: torch.Tensor, seen: Callable[[], None]
-    ) -> torch.Tensor:
+    def follow(self, pixels: torch.Tensor, start: int, boxes: torch.Tensor, seen: Callable[[], None]) -> torch.Tensor:
         """Masks of N subjects in all frames, [N, F, H, W] bool, on the CPU.
 
         Args:
@@ -60,9 +58,7 @@ class PackageTracker:
     def __init__(self, model: Any) -> None:
         self.model = model
 
-    def follow(
-        self, pixels: torch.Tensor, start: int, boxes: torch.Tensor, seen: Callable[[], None]
-    ) -> torch.Tensor:
+    def follow(self, pixels: torch.Tensor, start: int, boxes: torch.Tensor, seen: Callable[[], None]) -> torch.Tensor:
         state = self._state(pixels)
         for n, box in enumerate(boxes):
             self.model.add_new_points_or_box(state, frame_idx=start, obj_id=n, box=box.cpu().numpy())
@@ -92,9 +88,7 @@ class TransformersTracker:
     def __init__(self, model: Any) -> None:
         self.model = model
 
-    def follow(
-        self, pixels: torch.Tensor, start: int, boxes: torch.Tensor, seen: Callable[[], None]
-    ) -> torch.Tensor:
+    def follow(self, pixels: torch.Tensor, start: int, boxes: torch.Tensor, seen: Callable[[], None]) -> torch.Tensor:
         session = self._session(pixels, start, boxes)
         length = pixels.shape[1]
         masks = torch.zeros(len(boxes), *pixels.shape[1:], dtype=torch.bool)
@@ -129,9 +123,7 @@ class TransformersPictures:
     def __init__(self, model: Any) -> None:
         self.model = model
 
-    def follow(
-        self, pixels: torch.Tensor, start: int, boxes: torch.Tensor, seen: Callable[[], None]
-    ) -> torch.Tensor:
+    def follow(self, pixels: torch.Tensor, start: int, boxes: torch.Tensor, seen: Callable[[], None]) -> torch.Tensor:
         if pixels.shape[1] > 1:
             raise ValueError(
                 f"{SAM2}: this folder holds the model for pictures (sam2), the clip has {pixels.shape[1]} frames; take "
@@ -196,4 +188,3 @@ def _from_folder(folder: Path, device: torch.device) -> Tracker:
     kind = Sam2Model if pictures else Sam2VideoModel
     model = load_folder(kind, folder, SAM2).eval().requires_grad_(False).to(device)
     return TransformersPictures(model) if pictures else TransformersTracker(model)
-

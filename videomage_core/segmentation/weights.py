@@ -55,7 +55,9 @@ def require_source(path: Path, kind: str) -> None:
     if path.is_dir():
         there = folder_kind(path)
         if there is None:
-            raise FileNotFoundError(f"{kind}: {path.name} has no config.json that names a model; wanted is {WANTED[kind]}")
+            raise FileNotFoundError(
+                f"{kind}: {path.name} has no config.json that names a model; wanted is {WANTED[kind]}"
+            )
         if _MODEL_TYPES.get(there) != kind:
             raise ValueError(f"{kind}: the folder {path.name} holds {there!r}; wanted is {WANTED[kind]}")
         if kind != "BERT" and not any(path.glob("*.safetensors")) and not any(path.glob("pytorch_model*.bin")):
@@ -124,7 +126,9 @@ def load_folder(kind: Any, folder: Path, what: str) -> Any:
     try:
         model, told = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise ValueError(f"{what}: the folder {folder.name} cannot be loaded ({error}); wanted is {WANTED[what]}") from error
+        raise ValueError(
+            f"{what}: the folder {folder.name} cannot be loaded ({error}); wanted is {WANTED[what]}"
+        ) from error
     missing = sorted(name for name in told["missing_keys"] if not _is_counter(name))
     if missing or told["mismatched_keys"]:
         raise ValueError(
