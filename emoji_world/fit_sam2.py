@@ -19,7 +19,6 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from .cpu_torchvision import make_importable
 from .scene import draw, random_scene
 
 SEGMENTERS = Path(__file__).parent / "segmenters"
@@ -147,7 +146,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--output", type=Path, default=SEGMENTERS / "sam2_emoji.safetensors")
     options = parser.parse_args()
-    make_importable()
     model = build()
     fit(model, options.steps)
     save(model, options.output)

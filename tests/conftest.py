@@ -8,14 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from emoji_world.cpu_torchvision import make_importable
 from videomage_core.data.lora_file import Concept
 from videomage_core.model.fingerprint import fingerprint
 from videomage_core.model.lora import LoraWeights
 from videomage_core.model.text import SpecialToken
 from videomage_core.model.unet3d import UNet3DBackbone, load_unet3d
-
-make_importable()  # before anything of transformers looks whether torchvision is there
 
 
 def weights_of(backbone: UNet3DBackbone) -> dict[str, torch.Tensor]:
@@ -138,9 +135,9 @@ def sam2_for_pictures(sam2_both_ways: tuple[Path, Path], tmp_path_factory: pytes
 
 @pytest.fixture(scope="session")
 def detector_both_ways(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
-    """One small GroundingDINO with random weights: a file of the package, BERT's folder for it, a Hugging Face folder."""
+    """One small GroundingDINO with random weights: the package's file, BERT's folder for it, a Hugging Face folder."""
     from emoji_world.both_ways import detector_file
-    from emoji_world.fit_detector import random_detector
+    from emoji_world.tiny_detector import random_detector
 
     folder = tmp_path_factory.mktemp("detector")
     made = random_detector(folder / "grounding-dino-small")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from page import Page, find_chromium, read_workflow
@@ -35,7 +36,20 @@ def new_home(folder: Path) -> Path:
     target = folder / "models" / "diffusers" / "zeroscope_v2_576w"
     if not target.exists():
         shutil.copytree(EMOJI_BASE, target)
+    add_segmenters(folder / "models")
     return folder
+
+
+def add_segmenters(models: Path) -> None:
+    """The emoji world's tiny GroundingDINO and SAM 2, at the names that the shipped workflow has."""
+    from safetensors.torch import load_file
+
+    source = PACK / "emoji_world" / "segmenters"
+    if not (models / "grounding-dino").exists():
+        shutil.copytree(source / "detector_emoji", models / "grounding-dino" / "grounding-dino-tiny")
+        (models / "sam2").mkdir()
+        torch.save({"model": load_file(source / "sam2_emoji.safetensors")}, models / "sam2" / "sam2.1_hiera_tiny.pt")
+        shutil.copy(source / "sam2_emoji.json", models / "sam2" / "sam2.1_hiera_tiny.json")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from videomage_core.config import CollaborativeConfig, FusionConfig, MotionConfig, SamplingConfig, SubjectConfig
+from videomage_core.config import (
+    CollaborativeConfig,
+    FusionConfig,
+    MotionConfig,
+    SamplingConfig,
+    SegmentationConfig,
+    SubjectConfig,
+)
 
 STAGES = {
     "VideoMage_TrainSubject": SubjectConfig(),
@@ -13,6 +20,7 @@ STAGES = {
     "VideoMage_FuseSubjects": FusionConfig(),
     "VideoMage_SCSSampler": CollaborativeConfig(),
     "VideoMage_SampleVideo": SamplingConfig(),
+    "VideoMage_SegmentByWords": SegmentationConfig(),
 }
 
 

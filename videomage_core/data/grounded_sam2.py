@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -126,7 +127,7 @@ class GroundedSam2:
             new = [n for n in range(len(words)) if len(of_frame[n].boxes) and not _shown(masks[n, start])]
             if not new:
                 continue
-            steps = iter(range(1, pixels.shape[1] + 2))
+            steps = itertools.count(1)
 
             def seen(steps: Iterator[int] = steps) -> None:
                 self.run.check()

@@ -182,7 +182,12 @@ def load_tracker(path: Path, device: torch.device) -> Tracker:
 
 
 def _from_folder(folder: Path, device: torch.device) -> Tracker:
-    from transformers import Sam2Model, Sam2VideoModel
+    try:
+        from transformers import Sam2Model, Sam2VideoModel
+    except ImportError as error:
+        raise ImportError(
+            f"{SAM2}: a folder of it needs transformers 4.56 or newer; a file of its weights does not"
+        ) from error
 
     pictures = folder_kind(folder) == "sam2"
     kind = Sam2Model if pictures else Sam2VideoModel

@@ -32,7 +32,9 @@ def test_all_forms_of_a_file_hold_the_same(tmp_path, name):
 
 
 def test_names_lose_the_wrapper_of_training(tmp_path):
-    assert set(w.read_weights(saved(tmp_path / "d.pth", {"model": DINO}), w.DINO)) == {"backbone.0.patch_embed.proj.weight"}
+    assert set(w.read_weights(saved(tmp_path / "d.pth", {"model": DINO}), w.DINO)) == {
+        "backbone.0.patch_embed.proj.weight"
+    }
 
 
 class Harmful:
@@ -45,7 +47,9 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, monkeypatch):
     torch.save({"model": Harmful()}, tmp_path / "sam2.pt")
     (tmp_path / "plain.pth").write_bytes(pickle.dumps(Harmful()))
     for name in ("sam2.pt", "plain.pth"):
-        with pytest.raises(ValueError, match=r"holds more than weights, which is never executed; wanted is sam2\.1_hiera"):
+        with pytest.raises(
+            ValueError, match=r"holds more than weights, which is never executed; wanted is sam2\.1_hiera"
+        ):
             w.read_weights(tmp_path / name, w.SAM2)
     assert not (tmp_path / "harmed.txt").exists()
 
@@ -60,7 +64,9 @@ def test_a_damaged_file_is_told(tmp_path, name):
 
 def test_another_models_file_is_named_and_the_right_one_too(tmp_path):
     path = saved(tmp_path / "sam2.1_hiera_tiny.pt", {"model": SAM})
-    with pytest.raises(ValueError, match=r"GroundingDINO: sam2\.1_hiera_tiny\.pt holds SAM 2; wanted is groundingdino_swint"):
+    with pytest.raises(
+        ValueError, match=r"GroundingDINO: sam2\.1_hiera_tiny\.pt holds SAM 2; wanted is groundingdino_swint"
+    ):
         w.read_weights(path, w.DINO)
     path = saved(tmp_path / "sam_vit_h.pth", {"image_encoder.patch_embed.proj.weight": torch.ones(1)})
     with pytest.raises(ValueError, match="holds Segment Anything 1"):
@@ -71,7 +77,9 @@ def test_another_models_file_is_named_and_the_right_one_too(tmp_path):
 
 
 def test_sources_are_checked_without_reading(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"none\.pt does not exist; wanted is sam2\.1_hiera_tiny\.pt, .*models/sam2"):
+    with pytest.raises(
+        FileNotFoundError, match=r"none\.pt does not exist; wanted is sam2\.1_hiera_tiny\.pt, .*models/sam2"
+    ):
         w.require_source(tmp_path / "none.pt", w.SAM2)
     (tmp_path / "a.cfg.py").write_text("raise SystemExit")
     with pytest.raises(ValueError, match=r"a\.cfg\.py is no file of weights"):
