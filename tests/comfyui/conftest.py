@@ -41,12 +41,15 @@ def new_home(folder: Path) -> Path:
 
 
 def add_segmenters(models: Path) -> None:
-    """The emoji world's tiny GroundingDINO and SAM 2, at the names that the shipped workflow has."""
+    """A tiny GroundingDINO of random weights and the emoji world's SAM 2, at the names of the shipped workflow."""
     from safetensors.torch import load_file
+
+    sys.path.insert(0, str(PACK))
+    from emoji_world.tiny_detector import random_detector
 
     source = PACK / "emoji_world" / "segmenters"
     if not (models / "grounding-dino").exists():
-        shutil.copytree(source / "detector_emoji", models / "grounding-dino" / "grounding-dino-tiny")
+        random_detector(models / "grounding-dino" / "grounding-dino-tiny")
         (models / "sam2").mkdir()
         torch.save({"model": load_file(source / "sam2_emoji.safetensors")}, models / "sam2" / "sam2.1_hiera_tiny.pt")
         shutil.copy(source / "sam2_emoji.json", models / "sam2" / "sam2.1_hiera_tiny.json")

@@ -347,7 +347,7 @@ SEGMENTED = Workflow(
             "",
             [
                 note(
-                    "# Cut out by words\n\nType who performs the motion; *Segment by Words* finds them and follows them "
+                    "# Cut out by words\n\nType who performs the motion; *Segment by Words* finds and follows them "
                     "through the clip, and *Train Motion LoRA* takes the masks and the words.\n\n**You need** "
                     "GroundingDINO (IDEA Research) in models/grounding-dino and SAM 2 (Meta) in models/sam2, as files "
                     "or as Hugging Face folders; their help pages say which. Nothing is downloaded.\n\n**Your own**: "
@@ -389,7 +389,7 @@ SEGMENTED = Workflow(
                     },
                     {"file_name": "riding_by_words", **QUICK_MOTION},
                     "motion",
-                )  # fmt: skip
+                )
             ],
         ),
         (

@@ -12,7 +12,8 @@ from server import PACK, PACK_FOLDER, Server
 NODES = [
     "VideoMage_LoadBase", "VideoMage_TrainSubject", "VideoMage_TrainMotion", "VideoMage_FuseSubjects",
     "VideoMage_SCSSampler", "VideoMage_SampleVideo", "VideoMage_LoadLora", "VideoMage_SaveLora",
-    "VideoMage_LoadSegmenter", "VideoMage_SegmentByWords", "VideoMage_LoraInfo", "VideoMage_ContactSheet", "VideoMage_ExampleSubject", "VideoMage_ExampleMotion",
+    "VideoMage_LoraInfo", "VideoMage_ContactSheet", "VideoMage_ExampleSubject", "VideoMage_ExampleMotion",
+    "VideoMage_LoadSegmenter", "VideoMage_SegmentByWords",
 ]  # fmt: skip
 
 

@@ -67,19 +67,19 @@ def test_the_lists_have_files_and_folders_not_what_is_inside(nodes: dict[str, An
     said = check("more/groundingdino_swint_ogc.pth", "sam2-tiny", "none: the detector is a folder")
     assert "reads its words with BERT" in said
     assert "SAM 2: 'gone.pt' is not in models/sam2; there are 'sam2-tiny'" in check(
-        "grounding-dino-small", "gone.pt", "x"
+        "grounding-dino-small", "gone.pt", "bert-base-uncased"
     )
 
 
 def test_words_become_masks_an_overlay_and_the_words(nodes: dict[str, Any], models: Path, host: Any) -> None:
     frames = nodes["VideoMage_ExampleMotion"].execute().result[0]
     node = nodes["VideoMage_SegmentByWords"]
-    *masks, overlay, subjects, tuned = node.execute(load(nodes), frames, "pig\ncat,", **SETTINGS).result
+    *masks, overlay, subjects, tuned = node.execute(load(nodes), frames, "pig\npig,", **SETTINGS).result
     assert [None if mask is None else mask.shape for mask in masks] == [frames.shape[:3]] * 2 + [None] * 2
     assert overlay.shape == frames.shape and not torch.equal(overlay, frames)
-    assert subjects == "pig, cat" and tuned.config.detector_side == 128
+    assert subjects == "pig, pig" and tuned.config.detector_side == 128
     assert host.room and {total for _, total, _ in host.progress} == {1, 8}
-    picture = node.execute(load(nodes), frames[:1], "cat", **SETTINGS).result
+    picture = node.execute(load(nodes), frames[:1], "pig", **SETTINGS).result
     assert picture[0].shape == (1, *frames.shape[1:3])
 
 
@@ -99,7 +99,7 @@ def test_out_of_memory_frees_everything_and_says_what_to_lower(
         raise comfy_stub.OutOfMemory
 
     monkeypatch.setattr(type(segmenter), "segment", full)
-    with pytest.raises(RuntimeError, match="out of memory; everything was freed. Lower detector_side"):
+    with pytest.raises(RuntimeError, match=r"out of memory; everything was freed\. Lower detector_side"):
         nodes["VideoMage_SegmentByWords"].execute(segmenter, torch.zeros(1, 48, 48, 3), "dog", **SETTINGS)
     assert host.freed
 

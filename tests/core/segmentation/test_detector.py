@@ -78,7 +78,7 @@ def test_a_file_without_bert_says_where_it_belongs(tmp_path):
     path.touch()
     with pytest.raises(FileNotFoundError, match=r"reads its words with BERT; wanted is .* models/bert-base-uncased"):
         d.check_detector(path, None)
-    with pytest.raises(FileNotFoundError, match="BERT: .*nowhere does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"BERT: .*nowhere does not exist"):
         d.check_detector(path, tmp_path / "nowhere")
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "config.json").write_text('{"model_type": "roberta"}')
