@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from .scene import draw, random_scene
 
@@ -112,15 +112,15 @@ def _frame_loss(
     return ((best + promised) * there).mean() + appears
 
 
-def fit(model: Any, steps: int, batch: int = 8, learning_rate: float = 1e-3) -> list[float]:
-    """Train in place; the losses."""
+def fit(model: Any, steps: int, batch: int = 8, learning_rate: float = 1e-3, first: int = 0) -> list[float]:
+    """Train in place on the scenes of the steps from ``first`` on; the losses."""
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps, pct_start=0.1)
     losses, began = [], time.monotonic()
     for step in range(steps):
-        torch.manual_seed(step)
-        loss = loss_at(model, step, batch)
+        torch.manual_seed(first + step)
+        loss = loss_at(model, first + step, batch)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -144,10 +144,14 @@ def save(model: Any, file: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
+    parser.add_argument("--start", type=Path, help="a file of an earlier fit, to go on from")
     parser.add_argument("--output", type=Path, default=SEGMENTERS / "sam2_emoji.safetensors")
     options = parser.parse_args()
     model = build()
-    fit(model, options.steps)
+    if options.start is not None:
+        model.load_state_dict(load_file(options.start))
+    fit(model, options.steps, learning_rate=options.learning_rate, first=1_000_000 if options.start else 0)
     save(model, options.output)
     print(f"wrote {options.output}")
 

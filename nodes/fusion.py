@@ -36,11 +36,11 @@ class FuseSubjects(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 Base.Input("base", tooltip="The base on which all of them were trained."),
-                *grown(Lora, "lora", MOST, 2, "The LoRA of subject {i}; each with a token of its own."),
                 segmenter_input(
                     "Cuts each subject out of the videos its LoRA makes, by its kind of thing. From Load Segmenter. "
                     "Without it, their background must be plain."
                 ),
+                *grown(Lora, "lora", MOST, 2, "The LoRA of subject {i}; each with a token of its own."),
                 file_name_input("my_subjects"),
                 *settings_inputs(FusionConfig()),
                 advanced(

@@ -38,13 +38,13 @@ class TrainMotion(io.ComfyNode):
                 io.MultiType.Input(
                     "clip", types=CLIP_TYPES, tooltip="The clip: frames (IMAGE) or a VIDEO, of any length."
                 ),
+                segmenter_input(
+                    "Cuts the subjects out of one frame by their words, where no masks are wired. From Load Segmenter."
+                ),
                 *grown(
                     io.Mask, "mask", SUBJECTS, 0,
                     "Where subject {i} is: white on it, one mask for each frame of the clip, or a single one for the "
                     "frame that is cut out. Without masks a single subject on a plain background is found by itself.",
-                ),
-                segmenter_input(
-                    "Cuts the subjects out of one frame by their words, where no masks are wired. From Load Segmenter."
                 ),
                 io.String.Input(
                     "prompt",
