@@ -146,12 +146,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--start", type=Path, help="a file of an earlier fit, to go on from")
+    parser.add_argument("--first", type=int, default=0, help="number of the first step, which draws other scenes")
     parser.add_argument("--output", type=Path, default=SEGMENTERS / "sam2_emoji.safetensors")
     options = parser.parse_args()
     model = build()
     if options.start is not None:
         model.load_state_dict(load_file(options.start))
-    fit(model, options.steps, learning_rate=options.learning_rate, first=1_000_000 if options.start else 0)
+    fit(model, options.steps, learning_rate=options.learning_rate, first=options.first)
     save(model, options.output)
     print(f"wrote {options.output}")
 
