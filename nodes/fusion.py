@@ -18,6 +18,7 @@ from ..videomage_core.stages.teachers import FusionPrompts
 from .comfy_host import HostedBase, Work
 from .pictures import image, lines_of
 from .schema import Base, Lora, advanced, grown, read_settings, schema, settings_inputs, validate_inputs, wired
+from .segmentation import segmenter_input
 from .training import (
     check_file_name,
     computing_for,
@@ -44,6 +45,10 @@ class FuseSubjects(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 Base.Input("base", tooltip="The base on which all of them were trained."),
+                segmenter_input(
+                    "Cuts each subject out of the videos its LoRA makes, by its kind of thing. From Load Segmenter. "
+                    "Without it, their background must be plain."
+                ),
                 *grown(Lora, "lora", MOST, 2, "The LoRA of subject {i}; each with a token of its own."),
                 file_name_input("my_subjects"),
                 *settings_inputs(FusionConfig()),
@@ -106,10 +111,14 @@ class FuseSubjects(io.ComfyNode):
         learning = Work(config, videos * config.frames, trains=True)
         sampling = Work.sampling(looks(base, config))
         with computing_for(base, "fusion", file_name, cls.hidden.unique_id, learning, sampling) as backbone:
+            segmenter = inputs.get("segmenter")
             parts = [prompts, *(part for concept in subjects for part in concept.parts())]
+            parts += segmenter.parts() if segmenter is not None else ()
 
             def train(at: Path, run: Run) -> Finished:
-                made = fuse_subjects(backbone, subjects, config, at, prompts, sampling=looks(base, config), run=run)
+                made = fuse_subjects(
+                    backbone, subjects, config, at, prompts, segmenter, sampling=looks(base, config), run=run
+                )
                 videos = {} if made.sample is None else {"sample": made.sample}
                 if made.pair is not None and made.maps is not None:
                     videos["pair"] = side_by_side([made.pair.pixels, *overlay(made.pair.pixels, made.maps)])

@@ -17,6 +17,7 @@ from ..videomage_core.stages.motion_lora import require_subjects, train_motion
 from .comfy_host import HostedBase, Work
 from .pictures import CLIP_TYPES, clip_pixels, masks
 from .schema import Base, grown, read_settings, schema, settings_inputs, validate_inputs, wired
+from .segmentation import segmenter_input
 from .training import (
     check_file_name,
     computing_for,
@@ -45,6 +46,9 @@ class TrainMotion(io.ComfyNode):
                 Base.Input("base", tooltip="The model that learns."),
                 io.MultiType.Input(
                     "clip", types=CLIP_TYPES, tooltip="The clip: frames (IMAGE) or a VIDEO, of any length."
+                ),
+                segmenter_input(
+                    "Cuts the subjects out of one frame by their words, where no masks are wired. From Load Segmenter."
                 ),
                 *grown(
                     io.Mask, "mask", SUBJECTS, 0,
@@ -100,7 +104,9 @@ class TrainMotion(io.ComfyNode):
         sampling = Work.sampling(looks(base, config))
         with computing_for(base, "motion", file_name, cls.hidden.unique_id, learning, sampling) as backbone:
             words = words_of(subjects)
-            performed = clip_of(clip_pixels(clip), words, masks(wired("mask", SUBJECTS, inputs)), config.frames)
+            given = masks(wired("mask", SUBJECTS, inputs))
+            segmenter = inputs.get("segmenter") if given is None else None
+            performed = replace(clip_of(clip_pixels(clip), words, given, config.frames), segmenter=segmenter)
             parts = [prompt, *performed.parts()]
 
             def train(at: Path, run: Run) -> Finished:

@@ -11,6 +11,7 @@ from .fusion import FuseSubjects
 from .lora_files import LoadLora, LoraInfo, SaveLora
 from .motion_lora import TrainMotion
 from .plain_sampling import SampleVideo
+from .segmentation import LoadSegmenter, SegmentByWords
 from .sheet import ContactSheet
 from .subject_lora import TrainSubject
 
@@ -24,6 +25,8 @@ NODES: list[type[io.ComfyNode]] = [
     LoadLora,
     SaveLora,
     LoraInfo,
+    LoadSegmenter,
+    SegmentByWords,
     ContactSheet,
     ExampleSubject,
     ExampleMotion,

@@ -16,6 +16,7 @@ CATEGORY = "VideoMage"
 Base = io.Custom("VIDEOMAGE_BASE")
 Lora = io.Custom("VIDEOMAGE_LORA")
 SIDE = 8  # pixels: a multiple of it suits the autoencoder of every base
+Segmenter = io.Custom("VIDEOMAGE_SEGMENTER")
 # Set by the base's memory mode, for all nodes at once.
 HOSTED = ("gradient_checkpointing",)
 # Settings that most users never touch; shown folded away where ComfyUI can.
@@ -25,7 +26,7 @@ RARE = (
     "smallest_crop", "views", "fit", "input_transformer", "inversion_learning_rate", "inversion_vectors",
     "inversion_frame", "inversion_background", "inversion_steps", "appearance_prompt", "objective", "teacher_videos",
     "teacher_steps", "teacher_guidance", "cutmix_videos", "cutmix_overlap", "cross_layers", "temporal_layers",
-    "alpha_decay", "step_from", "beta_subject", "beta_motion",
+    "alpha_decay", "step_from", "beta_subject", "beta_motion", "boxes", "detector_side", "precision",
 )  # fmt: skip
 
 C = TypeVar("C")

@@ -10,8 +10,9 @@ import torch
 from comfy_api.latest import io
 
 from ..videomage_core.config import SubjectConfig
-from ..videomage_core.data.examples import SubjectImage, load_captioned_clips, load_subject_images
+from ..videomage_core.data.examples import SubjectImage, load_captioned_clips, load_subject_images, masked
 from ..videomage_core.data.frames import pixels_of
+from ..videomage_core.data.grounded_sam2 import GroundedSam2
 from ..videomage_core.finished import Finished
 from ..videomage_core.model.text import check_token
 from ..videomage_core.run import Run
@@ -19,6 +20,7 @@ from ..videomage_core.stages.subject_lora import require_token, train_subject
 from .comfy_host import HostedBase, Work
 from .pictures import folder, lines_of, typed_path
 from .schema import Base, advanced, read_settings, schema, settings_inputs, validate_inputs
+from .segmentation import segmenter_input
 from .training import (
     check_file_name,
     computing_for,
@@ -50,6 +52,10 @@ class TrainSubject(io.ComfyNode):
                     tooltip="White on the subject, one for each picture of the batch and of its size: what is around "
                     "it is not learned. Load Image's mask is white where a picture is transparent: put Invert Mask "
                     "between.",
+                ),
+                segmenter_input(
+                    "Finds the subject by its superclass in each picture that has no mask, so that the loss stays on "
+                    "it. From Load Segmenter."
                 ),
                 io.String.Input(
                     "token",
@@ -128,6 +134,7 @@ class TrainSubject(io.ComfyNode):
         auxiliary_folder: str,
         images: torch.Tensor | None = None,
         masks: torch.Tensor | None = None,
+        segmenter: GroundedSam2 | None = None,
         **widgets: Any,
     ) -> Any:
         config = base.with_memory(read_settings(SubjectConfig(), widgets))
@@ -142,10 +149,12 @@ class TrainSubject(io.ComfyNode):
                 auxiliary = load_captioned_clips(clips_folder, config.auxiliary_frames, config.height, config.width)
             parts: list[object] = [token.lower(), superclass]
             parts += [part for given in (*pictures, *auxiliary) for part in given.parts()]
+            parts += segmenter.parts() if segmenter is not None else ()
 
             def train(at: Path, run: Run) -> Finished:
+                shown = masked(pictures, superclass, segmenter, run)
                 made = train_subject(
-                    backbone, pictures, token, superclass, config, at, auxiliary=auxiliary,
+                    backbone, shown, token, superclass, config, at, auxiliary=auxiliary,
                     captions=base.preset.captions, sampling=looks(base, config), run=run, cache=at.parent,
                 )  # fmt: skip
                 assert made.sample is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -112,3 +113,32 @@ def make_concept() -> Callable[..., Concept]:
 def latents() -> torch.Tensor:
     """Noise of the embedded base's latent size: [1, 6, 8, 12, 12]."""
     return torch.randn(1, 6, 8, 12, 12, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="session")
+def sam2_both_ways(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """One tiny SAM 2 with random weights, as a file of the package ``sam2`` and as a Hugging Face folder."""
+    from emoji_world.both_ways import random_sam2, sam2_folder
+
+    folder = tmp_path_factory.mktemp("sam2")
+    file = random_sam2(folder / "sam2_tiny.safetensors")
+    return file, sam2_folder(file, folder / "sam2-tiny")
+
+
+@pytest.fixture(scope="session")
+def sam2_for_pictures(sam2_both_ways: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same SAM 2 without its memory, as ``Sam2Model`` is saved."""
+    from emoji_world.both_ways import without_memory
+
+    return without_memory(sam2_both_ways[1], tmp_path_factory.mktemp("sam2") / "pictures")
+
+
+@pytest.fixture(scope="session")
+def detector_both_ways(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """One small GroundingDINO with random weights: the package's file, BERT's folder for it, a Hugging Face folder."""
+    from emoji_world.both_ways import detector_file
+    from emoji_world.tiny_detector import random_detector
+
+    folder = tmp_path_factory.mktemp("detector")
+    made = random_detector(folder / "grounding-dino-small")
+    return *detector_file(made, folder / "groundingdino_small.safetensors"), made

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
         FusionConfig,
         MotionConfig,
         SamplingConfig,
+        SegmentationConfig,
         SubjectConfig,
         TrainingConfig,
     )
     from .data.examples import CaptionedClip, MotionClip, SubjectImage
+    from .data.grounded_sam2 import GroundedSam2
     from .data.lora_file import Concept, load_lora, rename_token, save_lora
     from .data.media import load_clip, save_video
     from .model.text import SpecialToken
@@ -48,11 +50,13 @@ __all__ = [
     "Fused",
     "FusionConfig",
     "FusionPrompts",
+    "GroundedSam2",
     "MotionClip",
     "MotionConfig",
     "Preset",
     "Run",
     "SamplingConfig",
+    "SegmentationConfig",
     "SpecialToken",
     "SubjectConfig",
     "SubjectImage",
@@ -82,6 +86,7 @@ _MODULES = (
     ".config",
     ".run",
     ".data.examples",
+    ".data.grounded_sam2",
     ".data.lora_file",
     ".data.media",
     ".model.text",

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from .commands.benchmark import add_benchmark
 from .commands.sampling import add_sample
+from .commands.segmenting import add_segment
 from .commands.showing import add_demo, add_inspect, add_rename
 from .commands.study import add_study
 from .commands.training import add_fuse, add_train_motion, add_train_subject
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_fuse(commands)
     add_sample(commands)
     add_study(commands)
+    add_segment(commands)
     add_inspect(commands)
     add_rename(commands)
     add_benchmark(commands)
@@ -42,6 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     except ModuleNotFoundError as error:
         print(f"error: {error.name} is not installed; pip install -r requirements.txt", file=sys.stderr)
+        return BAD_INPUT
+    except ImportError as error:  # of a package that only some commands need
+        print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
     except Cancelled:
         return STOPPED

@@ -256,3 +256,28 @@ class FusionConfig(LoraTrainingConfig):
     cross_layers: str = setting(
         "all", "layers whose M_SCA are compared with masks: all, or beginnings of names, with commas (ours)"
     )
+
+
+@dataclass(frozen=True)
+class SegmentationConfig(Settings):
+    """Masks from words (Sec. 3.3 and 7.1 name Grounded-SAM and Grounded-SAM2, and no settings)."""
+
+    box_threshold: float = setting(
+        0.35, "how sure the detector must be of a box, 0 to 1 (ours, GroundingDINO's own)", 0, 1
+    )
+    text_threshold: float = setting(
+        0.25, "how well all of a subject's words must fit a box, 0 to 1 (ours, GroundingDINO's own)", 0, 1
+    )
+    boxes: str = setting("best", "of each word: the best box, or all, as one mask (ours)", choices=("best", "all"))
+    detect_every: int = setting(
+        8,
+        "frames from one look for words to the next, for those who come later; 0: the first frame only (ours)",
+        0,
+        1024,
+    )
+    detector_side: int = setting(
+        800, "shorter side of the detector's picture in pixels; less is faster (ours, GroundingDINO's own)", 64, 2048
+    )
+    precision: str = setting(
+        "auto", "auto: half precision on a GPU; fp32, fp16 or bf16 (ours)", choices=("auto", "fp32", "fp16", "bf16")
+    )

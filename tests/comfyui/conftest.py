@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 from page import Page, find_chromium, read_workflow
@@ -35,7 +36,23 @@ def new_home(folder: Path) -> Path:
     target = folder / "models" / "diffusers" / "zeroscope_v2_576w"
     if not target.exists():
         shutil.copytree(EMOJI_BASE, target)
+    add_segmenters(folder / "models")
     return folder
+
+
+def add_segmenters(models: Path) -> None:
+    """A tiny GroundingDINO of random weights and the emoji world's SAM 2, at the names of the shipped workflow."""
+    from safetensors.torch import load_file
+
+    sys.path.insert(0, str(PACK))
+    from emoji_world.tiny_detector import random_detector
+
+    source = PACK / "emoji_world" / "segmenters"
+    if not (models / "grounding-dino").exists():
+        random_detector(models / "grounding-dino" / "grounding-dino-tiny")
+        (models / "sam2").mkdir()
+        torch.save({"model": load_file(source / "sam2_emoji.safetensors")}, models / "sam2" / "sam2.1_hiera_tiny.pt")
+        shutil.copy(source / "sam2_emoji.json", models / "sam2" / "sam2.1_hiera_tiny.json")
 
 
 @pytest.fixture(scope="session")

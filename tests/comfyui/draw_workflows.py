@@ -22,6 +22,11 @@ from server import PACK, Server
 
 EMOJI = "emoji base (built in)"
 ZEROSCOPE = "zeroscope_v2_576w"
+SEGMENTER = {
+    "detector": "grounding-dino-tiny",
+    "sam2": "sam2.1_hiera_tiny.pt",
+    "bert": "none: the detector is a folder",
+}
 QUICK_SUBJECT = {"steps": 120, "auxiliary_clips": 4, "sample_every": 60}
 QUICK_MOTION = {"steps": 90, "inversion_steps": 70, "sample_every": 45}
 QUICK_FUSION = {"steps": 40, "teacher_videos": 2, "cutmix_videos": 1}
@@ -334,7 +339,68 @@ COMPARE = Workflow(
     ],
 )
 
-WORKFLOWS = [FIRST, SUBJECT, MOTION, COMPOSE, PAPER, COMPARE]
+SEGMENTED = Workflow(
+    "7 Masks from words",
+    EMOJI,
+    [
+        (
+            "",
+            [
+                note(
+                    "# Cut out by words\n\nType who performs the motion; *Segment by Words* finds and follows them "
+                    "through the clip, and *Train Motion LoRA* takes the masks and the words.\n\n**You need** "
+                    "GroundingDINO (IDEA Research) in models/grounding-dino and SAM 2 (Meta) in models/sam2, as files "
+                    "or as Hugging Face folders; their help pages say which. Nothing is downloaded.\n\n**Your own**: "
+                    "*Load Video* in the place of *Example Motion*, and your words. Look at the overlay first: if a "
+                    "word is not found, lower box_threshold; if the wrong thing is, raise it. The small drawings of "
+                    "this example are no photos: the thresholds here are low.\n\nOther masks of yours wire into "
+                    "mask_1, mask_2 ... just as well.",
+                    520,
+                ),
+                base(EMOJI),
+            ],
+        ),
+        ("What to learn from", [CLIP, Node("models", "VideoMage_LoadSegmenter", values=SEGMENTER)]),
+        (
+            "Find who performs it",
+            [
+                Node(
+                    "found",
+                    "VideoMage_SegmentByWords",
+                    {"segmenter": ("models", "segmenter"), "clip": ("clip", "frames"), "words": ("clip", "subjects")},
+                    {"box_threshold": 0.2, "text_threshold": 0.15, "detector_side": 128},
+                ),
+                preview("seen", ("found", "overlay"), "What was found"),
+            ],
+        ),
+        (
+            "Learn the motion",
+            [
+                Node(
+                    "train riding",
+                    "VideoMage_TrainMotion",
+                    {
+                        **BASE,
+                        "clip": ("clip", "frames"),
+                        "mask_1": ("found", "mask 1"),
+                        "mask_2": ("found", "mask 2"),
+                        "prompt": ("clip", "prompt"),
+                        "subjects": ("found", "subjects"),
+                    },
+                    {"file_name": "riding_by_words", **QUICK_MOTION},
+                    "motion",
+                )
+            ],
+        ),
+        (
+            "Try it on others",
+            [sample("tried", [("train riding", "LoRA")], "a frog is riding a dog on grass", with_clip=True)],
+        ),
+        ("See it", enlarged(("tried", "frames"), "by_words")),
+    ],
+)
+
+WORKFLOWS = [FIRST, SUBJECT, MOTION, COMPOSE, PAPER, COMPARE, SEGMENTED]
 
 _DRAW = """async ({columns, settings}) => {
   const made = {};

@@ -13,6 +13,8 @@ FEW: dict[str, dict[str, Any]] = {
     "VideoMage_FuseSubjects": {"steps": 2, "teacher_videos": 1, "teacher_steps": 10, "cutmix_videos": 1},
     "VideoMage_SCSSampler": {"steps": 10, "inversion_steps": 10, "tau": 2},
     "VideoMage_SampleVideo": {"steps": 10, "inversion_steps": 10},
+    # The detector there has random weights: it finds boxes, but does not know one word from another.
+    "VideoMage_SegmentByWords": {"words": "pig, pig", "box_threshold": 0.0, "text_threshold": 0.0},
 }
 BASE = {"base": "emoji base (built in)", "dtype": "auto", "memory": "auto"}
 SMALL = {"height": 48, "width": 48, "frames": 8, "auxiliary_frames": 8}

@@ -13,6 +13,7 @@ NODES = [
     "VideoMage_LoadBase", "VideoMage_TrainSubject", "VideoMage_TrainMotion", "VideoMage_FuseSubjects",
     "VideoMage_SCSSampler", "VideoMage_SampleVideo", "VideoMage_LoadLora", "VideoMage_SaveLora",
     "VideoMage_LoraInfo", "VideoMage_ContactSheet", "VideoMage_ExampleSubject", "VideoMage_ExampleMotion",
+    "VideoMage_LoadSegmenter", "VideoMage_SegmentByWords",
 ]  # fmt: skip
 
 
@@ -48,7 +49,7 @@ def test_routes_refuse_what_is_not_a_name(server: Server) -> None:
 def test_templates_are_listed(server: Server) -> None:
     titles = sorted(path.stem for path in (PACK / "workflows").glob("*.json"))
     assert sorted(server.get("/workflow_templates")[PACK_FOLDER]) == titles
-    assert len(titles) == 6
+    assert len(titles) == 7
 
 
 @pytest.mark.parametrize("title", sorted(path.stem for path in (PACK / "workflows").glob("*.json")))

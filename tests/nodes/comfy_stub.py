@@ -103,6 +103,7 @@ class Host:
         self.loaded: list[Any] = []
         self.memory_required: list[int] = []  # each time something was to be loaded
         self.freed = False
+        self.room: list[int] = []
 
     def folders(self, kind: str) -> list[str]:
         return [str(self.home / "models" / kind)]
@@ -160,6 +161,7 @@ def modules(host: Host) -> dict[str, ModuleType]:
             should_use_fp16=lambda device: False,
             load_models_gpu=host.load,
             unload_all_models=host.free,
+            free_memory=lambda need, device: host.room.append(need),
             soft_empty_cache=lambda: None,
             throw_exception_if_processing_interrupted=host.check,
             OOM_EXCEPTION=OutOfMemory,
@@ -172,6 +174,7 @@ def modules(host: Host) -> dict[str, ModuleType]:
         ),
         "folder_paths": _module(
             "folder_paths",
+            models_dir=str(host.home / "models"),
             get_folder_paths=host.folders,
             get_filename_list=host.files,
             get_full_path=lambda kind, name: str(host.home / "models" / kind / name),

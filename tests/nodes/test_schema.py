@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from videomage_core.config import CollaborativeConfig, FusionConfig, MotionConfig, SamplingConfig, SubjectConfig
+from videomage_core.config import (
+    CollaborativeConfig,
+    FusionConfig,
+    MotionConfig,
+    SamplingConfig,
+    SegmentationConfig,
+    SubjectConfig,
+)
 
 STAGES = {
     "VideoMage_TrainSubject": SubjectConfig(),
@@ -14,6 +21,7 @@ STAGES = {
     "VideoMage_FuseSubjects": FusionConfig(),
     "VideoMage_SCSSampler": CollaborativeConfig(),
     "VideoMage_SampleVideo": SamplingConfig(),
+    "VideoMage_SegmentByWords": SegmentationConfig(),
 }
 
 

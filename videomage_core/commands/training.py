@@ -12,6 +12,7 @@ from typing import Any
 from ..config import FusionConfig, MotionConfig, SubjectConfig
 from ..run import Run
 from .common import add_base, load_base, preset_of, terminal_run
+from .segmenting import add_segmenter, segmenter_of
 from .settings import add_settings, read_settings
 
 
@@ -27,6 +28,7 @@ def add_train_subject(commands: Any) -> None:
     parser.add_argument("--prompt", help="what the pictures show, with the token (default: 'A <token>')")
     parser.add_argument("--masks", type=Path, help="folder of masks named as the pictures, white on the subject")
     parser.add_argument("--auxiliary", type=Path, help="folder of other clips with captions (default: the base's own)")
+    add_segmenter(parser, "finds the subject by its superclass in each picture without a mask")
     add_training(parser, SubjectConfig, "outputs/loras/subject.safetensors")
     parser.set_defaults(execute=_train_subject)
 
@@ -37,12 +39,13 @@ def _train_subject(options: argparse.Namespace) -> None:
     _check_training(options)
     import torch
 
-    from ..data.examples import load_captioned_clips, load_subject_images
+    from ..data.examples import load_captioned_clips, load_subject_images, masked
     from ..model.text import SpecialToken, check_token
     from ..stages.subject_lora import require_token, train_subject
 
     check_token(options.token, options.superclass)
-    images = load_subject_images(options.images, options.masks)
+    segmenter = segmenter_of(options)
+    images = masked(load_subject_images(options.images, options.masks), options.superclass, segmenter, terminal_run())
     auxiliary = []
     if options.auxiliary is not None:
         auxiliary = load_captioned_clips(options.auxiliary, config.auxiliary_frames, config.height, config.width)
@@ -84,6 +87,7 @@ def add_train_motion(commands: Any) -> None:
         "clip, one for each clip, with commas; without them a single subject on a plain background is found",
     )
     parser.add_argument("--fps", type=float, help="rate at which frames are taken (default: spread over the clip)")
+    add_segmenter(parser, "cuts the subjects without masks out of one frame, by their words")
     add_training(parser, MotionConfig, "outputs/loras/motion.safetensors")
     parser.set_defaults(execute=_train_motion)
 
@@ -96,8 +100,9 @@ def _train_motion(options: argparse.Namespace) -> None:
     from ..data.examples import load_motion_clip
     from ..stages.motion_lora import require_subjects, train_motion
 
+    segmenter = segmenter_of(options)
     clips = [
-        load_motion_clip(path, pairs, config.frames, options.fps)
+        dataclasses.replace(load_motion_clip(path, pairs, config.frames, options.fps), segmenter=segmenter)
         for path, pairs in zip(options.clips, subjects, strict=True)
     ]
     require_subjects(clips, config)
@@ -147,6 +152,7 @@ def add_fuse(commands: Any) -> None:
     )
     parser.add_argument("--teacher-prompt", action="append", default=[], help="with {subject}; once for each (several)")
     parser.add_argument("--cutmix-prompt", help="with {subject}: it alone on a plain background")
+    add_segmenter(parser, "cuts each subject out of its own videos, by its superclass")
     add_training(parser, FusionConfig, "outputs/loras/fused.safetensors")
     parser.set_defaults(execute=_fuse)
 
@@ -164,6 +170,7 @@ def _fuse(options: argparse.Namespace) -> None:
         prompts = dataclasses.replace(prompts, teacher=tuple(options.teacher_prompt))
     if options.cutmix_prompt:
         prompts = dataclasses.replace(prompts, cutmix=options.cutmix_prompt)
+    segmenter = segmenter_of(options)
     triggers = dict(_trigger(text) for text in options.trigger)
     strangers = [str(path) for path in triggers if path not in options.loras]
     if strangers:
@@ -179,6 +186,7 @@ def _fuse(options: argparse.Namespace) -> None:
         config,
         _work_folder(options),
         prompts,
+        segmenter,
         sampling=_looks(preset, config),
         run=_training_run(options),
     )

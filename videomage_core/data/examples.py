@@ -6,11 +6,12 @@ Beside a picture or clip may lie a text of the same name: ``red_cup.jpg`` and ``
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from ..run import Run
 from .frames import eight_bits
 from .images import list_images, load_picture
 from .masks import FULL, Segmenter, segmenter_parts
@@ -111,6 +112,37 @@ def load_subject_images(source: Path | Sequence[Path], masks: Path | None = None
                 )
         images.append(SubjectImage(picture.pixels, mask, text_beside(path)))
     return images
+
+
+def masked(
+    images: Sequence[SubjectImage], word: str, segmenter: Segmenter | None, run: Run | None = None
+) -> list[SubjectImage]:
+    """The pictures, with a mask by the segmenter where one has none; with no segmenter, as they are.
+
+    Args:
+        images: pictures of the subject.
+        word: what it is, in plain words.
+        segmenter: finds it.
+        run: told of a picture in which it is not found, and which keeps counting as a whole.
+
+    Raises:
+        ValueError: it is found in no picture.
+    """
+    if segmenter is None:
+        return list(images)
+    shown, problem = [], ""
+    for index, image in enumerate(images):
+        mask = image.mask
+        if mask is None:
+            try:
+                mask = segmenter.segment(image.pixels[:, None], [word])[0, 0]  # [1,1,H,W] -> [H,W]
+            except ValueError as error:
+                problem = str(error)
+                (run or Run()).log(f"picture {index + 1}: all of it counts ({error})")
+        shown.append(replace(image, mask=mask))
+    if problem and all(image.mask is None for image in shown):
+        raise ValueError(f"masks: the segmenter finds {word!r} in none of {len(shown)} pictures ({problem})")
+    return shown
 
 
 def load_captioned_clips(folder: Path, frames: int, height: int, width: int) -> list[CaptionedClip]:

@@ -168,3 +168,9 @@ def to_pixels(image: Image.Image) -> torch.Tensor:
     """RGB image -> [3, H, W] in -1..1."""
     values = torch.from_numpy(np.array(image)).permute(2, 0, 1)  # [H,W,3] -> [3,H,W]
     return values.float() / 127.5 - 1
+
+
+def save_mask(mask: torch.Tensor, path: Path) -> None:
+    """Write a mask [H, W] in 0..1 as a grey image, white where it is 1; folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray((mask.clamp(0, 1) * 255).round().byte().cpu().numpy()).save(path)

@@ -25,3 +25,21 @@ def overlay(video: torch.Tensor, maps: torch.Tensor, strength: float = 0.75) -> 
     tint = torch.tensor([COLOURS[k % len(COLOURS)] for k in range(len(maps))])[..., None, None, None]  # [K,3,1,1,1]
     grey = video.mean(0, keepdim=True).expand_as(video)
     return (1 - share) * (0.5 * video + 0.5 * grey) + share * tint
+
+
+def tinted(video: torch.Tensor, masks: torch.Tensor, strength: float = 0.55) -> torch.Tensor:
+    """One video in which each subject has a colour.
+
+    Args:
+        video: [3, F, H, W] in -1..1.
+        masks: [N, F, H, W] in 0..1.
+        strength: of the colour where a mask is 1.
+
+    Returns:
+        [3, F, H, W] in -1..1.
+    """
+    shown = video.clone()
+    for k, mask in enumerate(masks):
+        colour = torch.tensor(COLOURS[k % len(COLOURS)])[:, None, None, None]  # [3,1,1,1]
+        shown = shown + strength * mask * (colour - shown)
+    return shown

@@ -276,7 +276,7 @@ def load_unet3d(folder: str | Path = EMOJI_BASE, dtype: str = "auto", device: st
         ValueError: the folder holds another kind of model or a broken file, or dtype or device is unknown.
     """
     folder = Path(folder).resolve()
-    where = _device(device)
+    where = choose_device(device)
     chosen = _dtype(dtype, where)
     check_base_folder(folder)
 
@@ -326,7 +326,8 @@ def check_prompt(folder: Path, text: str, tokens: Sequence[SpecialToken] = ()) -
     PromptEncoder(_load_tokenizer(folder), None).spans(text, tokens, as_superclass=False)
 
 
-def _device(name: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
+    """A device by name; "auto" takes a GPU where there is one.  ValueError for one that is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -1,0 +1,127 @@
+"""Masks from words: Load Segmenter and Segment by Words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..videomage_core.config import SegmentationConfig
+from ..videomage_core.data.grounded_sam2 import GroundedSam2
+from ..videomage_core.data.overlay import tinted
+from ..videomage_core.segmentation.words import split_words
+from . import comfy_host as host
+from .pictures import CLIP_TYPES, clip_pixels, image
+from .progress import run_of
+from .schema import Segmenter, read_settings, schema, settings_inputs
+
+MOST = 4  # as many as Train Motion LoRA takes
+TO_LOWER = "detector_side, or the size of the clip"
+
+
+def segmenter_input(tooltip: str) -> io.Input:
+    return Segmenter.Input("segmenter", optional=True, tooltip=tooltip)
+
+
+class LoadSegmenter(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="VideoMage_LoadSegmenter",
+            display_name="Load Segmenter",
+            description="GroundingDINO and SAM 2, which find and cut out what words name. They are loaded when they "
+            "are used, one after the other, and freed after. Nothing is downloaded.",
+            search_aliases=["grounding dino", "sam2", "segment anything", "grounded sam"],
+            inputs=[
+                io.Combo.Input(
+                    "detector",
+                    host.detector_names(),
+                    tooltip="GroundingDINO, which finds the words: a file (groundingdino_swint_ogc.pth, "
+                    "groundingdino_swinb_cogcoor.pth) or a Hugging Face folder (grounding-dino-tiny, -base) in "
+                    "models/grounding-dino.",
+                ),
+                io.Combo.Input(
+                    "sam2",
+                    host.sam2_names(),
+                    tooltip="SAM 2, which makes masks of what was found and follows them: a file (sam2.1_hiera_tiny, "
+                    "_small, _base_plus, _large; .pt or .safetensors) or a Hugging Face folder in models/sam2.",
+                ),
+                io.Combo.Input(
+                    "bert",
+                    host.bert_names(),
+                    tooltip="BERT's vocabulary, for a detector that is a file: the folder models/bert-base-uncased. A "
+                    "Hugging Face folder has its own.",
+                ),
+            ],
+            outputs=[Segmenter.Output("segmenter", display_name="segmenter", tooltip="For Segment by Words, or for the "
+                     "training nodes.")],
+        )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(cls, detector: str | None, sam2: str | None, bert: str | None) -> bool | str:
+        try:
+            if detector is not None and sam2 is not None and bert is not None:
+                host.load_segmenter(detector, sam2, bert)
+        except (OSError, ValueError, ImportError) as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(cls, detector: str, sam2: str, bert: str) -> Any:
+        return io.NodeOutput(host.load_segmenter(detector, sam2, bert))
+
+
+class SegmentByWords(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="VideoMage_SegmentByWords",
+            display_name="Segment by Words",
+            description="Type what to cut out of a picture or a clip, and get a mask for each word that follows it "
+            "through the clip.",
+            search_aliases=["grounding dino", "sam2", "mask from text", "segment anything", "grounded sam"],
+            hidden=[io.Hidden.unique_id],
+            inputs=[
+                Segmenter.Input("segmenter", tooltip="From Load Segmenter."),
+                io.MultiType.Input("clip", types=CLIP_TYPES, tooltip="A picture, or the frames of a clip, or a VIDEO."),
+                io.String.Input(
+                    "words",
+                    default="person, horse",
+                    multiline=True,
+                    tooltip=f"What to cut out, with commas or a line each, up to {MOST}; a word twice for two of a "
+                    "kind. The masks come in this order.",
+                ),
+                *settings_inputs(SegmentationConfig()),
+            ],
+            outputs=[
+                *(
+                    io.Mask.Output(
+                        f"mask_{i}", display_name=f"mask {i}", tooltip=f"Where the words' number {i} is, a mask a "
+                        "frame; nothing where there are fewer words.",
+                    )
+                    for i in range(1, MOST + 1)
+                ),
+                io.Image.Output("overlay", display_name="overlay", tooltip="The clip with each mask in a colour."),
+                io.String.Output(
+                    "subjects", display_name="subjects", tooltip="The words with commas, for Train Motion LoRA."
+                ),
+                Segmenter.Output(
+                    "tuned", display_name="segmenter", tooltip="The segmenter with these settings, for other nodes."
+                ),
+            ],
+        )  # fmt: skip
+
+    @classmethod
+    def validate_inputs(cls, words: str | None) -> bool | str:
+        count = MOST if words is None else len(split_words(words))
+        return True if 1 <= count <= MOST else f"words: got {count}, give 1 to {MOST}, with commas or a line each"
+
+    @classmethod
+    def execute(cls, segmenter: GroundedSam2, clip: Any, words: str, **widgets: Any) -> Any:
+        named = split_words(words)
+        tuned = segmenter.with_settings(read_settings(SegmentationConfig(), widgets))
+        pixels = clip_pixels(clip)
+        with host.segmenting(TO_LOWER):
+            masks = tuned.with_run(run_of(cls.hidden.unique_id)).segment(pixels, named)
+        spread = [*masks, *([None] * (MOST - len(named)))]
+        return io.NodeOutput(*spread, image(tinted(pixels, masks)), ", ".join(named), tuned)

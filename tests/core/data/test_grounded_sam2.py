@@ -1,0 +1,307 @@
+"""Masks from words: the order of things with stand-ins for the models, then the tiny models of the emoji world."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import weakref
+from pathlib import Path
+
+import pytest
+import torch
+
+from emoji_world import segmentation_card as world
+from emoji_world.both_ways import sam2_folder
+from videomage_core.config import SegmentationConfig
+from videomage_core.data import grounded_sam2 as g
+from videomage_core.data.grounded_sam2 import GroundedSam2, examined
+from videomage_core.data.images import list_images, load_picture
+from videomage_core.data.media import load_clip
+from videomage_core.run import Cancelled, Run
+
+DATA = Path(__file__).parents[4] / "shared" / "data"
+
+
+class OnlyWords:
+    """A detector that finds words where it is told: {frame: {word: box}}; a frame's brightness is its number."""
+
+    def __init__(self, shown: dict[int, dict[str, list[float]]], words: tuple[str, ...]) -> None:
+        self.shown, self.words = shown, words
+
+    def tokens(self, text: str) -> list[int]:
+        return [1, *(0 if part == "." else 5 + self.words.index(part) for part in text.split()), 2]
+
+    def find(self, picture: torch.Tensor, caption: str) -> tuple[torch.Tensor, torch.Tensor]:
+        from videomage_core.segmentation.boxes import DEVIATION, MEAN
+
+        frame = round(float((picture[0, 0, 0] * DEVIATION[0] + MEAN[0]) * 2 - 1) * 100)
+        here, ids = self.shown.get(frame, {}), self.tokens(caption)
+        scores, boxes = torch.full((len(self.words), len(ids)), 0.05), torch.rand(len(self.words), 4) * 0.1
+        for q, word in enumerate(self.words):
+            if word in here and 5 + q in ids:
+                scores[q, ids.index(5 + q)] = 0.9
+                left, top, right, bottom = (v / 32 for v in here[word])
+                boxes[q] = torch.tensor([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top])
+        return scores, boxes
+
+
+class Boxes:
+    """A tracker whose masks are the boxes, from the frame before the start to the frame ``lost``."""
+
+    def __init__(self, lost: int = 99) -> None:
+        self.lost, self.asked = lost, []
+
+    def follow(self, pixels, start, boxes, seen):
+        self.asked.append((start, boxes.round().int().tolist()))
+        masks = torch.zeros(len(boxes), *pixels.shape[1:], dtype=torch.bool)
+        for n, (left, top, right, bottom) in enumerate(boxes.round().int().tolist()):
+            for f in range(max(0, start - 1), pixels.shape[1]):
+                seen()
+                if f < start or start >= self.lost or f < self.lost:
+                    masks[n, f, top:bottom, left:right] = True
+        return masks
+
+
+@pytest.fixture
+def staged(monkeypatch):
+    """A GroundedSam2 over stand-ins; ``staged(shown, ...)`` gives it and its tracker."""
+    monkeypatch.setattr(g, "check_detector", lambda *_: None)
+    monkeypatch.setattr(g, "check_tracker", lambda *_: None)
+
+    def make(shown, words=("dog", "cat"), lost=99, run=None, **config):
+        tracker = Boxes(lost)
+        monkeypatch.setattr(g, "load_detector", lambda *_: OnlyWords(shown, words))
+        monkeypatch.setattr(g, "load_tracker", lambda *_: tracker)
+        settings = SegmentationConfig(**{"detector_side": 128, "detect_every": 4, **config})
+        return GroundedSam2(Path("d"), Path("s"), config=settings, run=run or Run()), tracker
+
+    return make
+
+
+def numbered(frames: int) -> torch.Tensor:
+    """A clip of 32x32 pixels whose frame f is f / 100 bright."""
+    return (torch.arange(frames) / 100)[None, :, None, None].expand(3, frames, 32, 32).clone()
+
+
+DOG, CAT = [2.0, 4, 12, 14], [16.0, 10, 30, 30]
+
+
+def test_masks_come_in_the_order_of_the_words(staged):
+    segmenter, tracker = staged({0: {"dog": DOG, "cat": CAT}})
+    masks = segmenter.segment(numbered(6), ["cat", "dog"])
+    assert masks.shape == (2, 6, 32, 32) and masks.dtype == torch.float32
+    assert masks[0, 3, 10:30, 16:30].all() and float(masks[0].sum()) == 6 * 20 * 14
+    assert masks[1, 5, 4:14, 2:12].all() and float(masks[1].sum()) == 6 * 100
+    assert len(tracker.asked) == 1, "both are followed at once"
+
+
+def test_who_comes_later_is_followed_from_there(staged):
+    segmenter, tracker = staged({0: {"dog": DOG}, 4: {"dog": DOG, "cat": CAT}, 8: {"dog": DOG, "cat": CAT}})
+    masks = segmenter.segment(numbered(10), ["dog", "cat"])
+    assert [start for start, _ in tracker.asked] == [0, 4]
+    shown = masks.flatten(2).any(2)
+    assert shown[0].all() and shown[1].tolist() == [False] * 3 + [True] * 7  # the frame before it, found backwards
+
+
+def test_who_was_lost_is_found_again(staged):
+    segmenter, tracker = staged({0: {"dog": DOG}, 8: {"dog": CAT}}, lost=3)
+    masks = segmenter.segment(numbered(10), ["dog"])
+    assert [start for start, _ in tracker.asked] == [0, 8]
+    assert masks[0].flatten(1).any(1).tolist() == [True] * 3 + [False] * 4 + [True] * 3
+    assert masks[0, 9, 20, 20] == 1 and masks[0, 0, 5, 5] == 1
+
+
+def test_the_detector_looks_at_every_nth_frame_or_the_first_alone(staged):
+    assert examined(10, 4) == [0, 4, 8] and examined(1, 8) == [0] and examined(9, 0) == [0]
+    segmenter, _ = staged({4: {"dog": DOG}}, detect_every=0)
+    with pytest.raises(ValueError, match="'dog' was not found in the frame looked at"):
+        segmenter.segment(numbered(6), ["dog"])
+
+
+def test_a_word_that_is_nowhere_is_told_with_its_best_score(staged):
+    segmenter, tracker = staged({0: {"dog": DOG}}, box_threshold=0.4)
+    with pytest.raises(
+        ValueError,
+        match=r"words: 'cat' was not found in any of 3 frames looked at \(its best score is 0\.05, box_threshold 0\.4, "
+        r"text_threshold 0\.25\); lower the thresholds, choose another word, or give a mask",
+    ):
+        segmenter.segment(numbered(9), ["dog", "cat"])
+    assert not tracker.asked, "SAM 2 is not loaded for nothing"
+
+
+def test_a_mask_of_everything_is_refused(staged):
+    segmenter, _ = staged({0: {"dog": [0.0, 0, 32, 32]}})
+    with pytest.raises(ValueError, match="mask of 'dog': it covers the whole picture"):
+        segmenter.segment(numbered(2), ["dog"])
+
+
+def test_one_model_at_a_time_and_none_left(staged, monkeypatch):
+    segmenter, _ = staged({0: {"dog": DOG}})
+    detector, tracker = OnlyWords({0: {"dog": DOG}}, ("dog",)), Boxes()
+    held = {"detector": weakref.ref(detector), "tracker": weakref.ref(tracker)}
+    models = {"detector": detector, "tracker": tracker}
+    del detector, tracker
+
+    def load_tracker(*_):
+        assert held["detector"]() is None, "the detector is still there when SAM 2 is loaded"
+        return models.pop("tracker")
+
+    monkeypatch.setattr(g, "load_detector", lambda *_: models.pop("detector"))
+    monkeypatch.setattr(g, "load_tracker", load_tracker)
+    segmenter.segment(numbered(3), ["dog"])
+    gc.collect()
+    assert held["tracker"]() is None
+
+
+def test_masks_can_be_trained_with_also_from_within_inference(staged):
+    segmenter, _ = staged({0: {"dog": DOG}})
+    with torch.inference_mode():
+        masks = segmenter.segment(numbered(2), ["dog"])
+    assert not masks.is_inference()
+
+
+def test_progress_is_told_and_cancel_is_heard(staged):
+    told = []
+    run = Run(progress=lambda done, total, what: told.append((done, total, what)))
+    staged({0: {"dog": DOG}}, run=run)[0].segment(numbered(9), ["dog"])
+    assert told[0] == (1, 3, "finding words") and told[-1] == (9, 9, "following subjects")
+    for stop in (0, 1, 5):
+        left = iter([False] * stop + [True] * 99)
+        with pytest.raises(Cancelled):
+            staged({0: {"dog": DOG}}, run=Run(cancelled=lambda left=left: next(left)))[0].segment(numbered(9), ["dog"])
+
+
+def test_parts_tell_one_segmenter_from_another(tmp_path):
+    (tmp_path / "sam.pt").write_bytes(b"1234")
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text('{"model_type": "grounding-dino"}')
+        (tmp_path / name / "model.safetensors").touch()
+    video = tmp_path / "video"
+    video.mkdir()
+    (video / "config.json").write_text('{"model_type": "sam2_video"}')
+    (video / "model.safetensors").touch()
+    one = GroundedSam2(tmp_path / "one", video)
+    assert one.parts() == GroundedSam2(tmp_path / "one", video).parts()
+    assert one.parts() != GroundedSam2(tmp_path / "two", video).parts()
+    assert one.parts() != one.with_settings(SegmentationConfig(box_threshold=0.5)).parts()
+    assert one.parts() == one.with_run(Run()).parts()
+    assert not any(str(tmp_path) in str(part) for part in one.parts())
+
+
+def test_wrong_files_are_told_before_anything_loads(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"GroundingDINO: .* does not exist; wanted is groundingdino_swint_ogc"):
+        GroundedSam2(tmp_path / "none", tmp_path / "none")
+
+
+# --- a real SAM 2, tiny, and a real GroundingDINO, of random weights
+
+
+def trackers(tmp_path: Path) -> list[Path]:
+    """The emoji world's SAM 2 as a folder, and as the package's file where the package is there."""
+    files = [sam2_folder(world.SAM2, tmp_path / "sam2-emoji")]
+    return [world.SAM2, *files] if importlib.util.find_spec("sam2") is not None else files
+
+
+def with_true_boxes(monkeypatch, file: Path, boxes: dict[int, dict[str, list[float]]], **config) -> GroundedSam2:
+    """SAM 2 behind a detector that knows the boxes: {frame: {word: box}}, of 32 pixels a side."""
+    monkeypatch.setattr(g, "check_detector", lambda *_: None)
+    words = tuple({word for here in boxes.values() for word in here})
+    looked = iter(sorted(boxes))
+
+    class Knows(OnlyWords):
+        def find(self, picture, caption):
+            picture = torch.full_like(picture, (next(looked) / 100 + 1) / 2)
+            picture[0] = (picture[0] - 0.485) / 0.229
+            return super().find(picture, caption)
+
+    monkeypatch.setattr(g, "load_detector", lambda *_: Knows(boxes, words))
+    return GroundedSam2(Path("none"), file, config=SegmentationConfig(detector_side=128, **config))
+
+
+def scaled(drawing, f: int) -> dict[str, list[float]]:
+    """The true box of the first subject in frame ``f``, where it is seen, of a picture of 32 pixels."""
+    mask = world.true_masks(drawing)[0, f]
+    return {"dog": (world.box_of(mask.float()) * 32 / mask.shape[0]).tolist()} if mask.float().mean() > 0.01 else {}
+
+
+def test_masks_follow_in_scenes_never_seen(tmp_path, monkeypatch):
+    """A short version of ``python -m emoji_world.segmentation_card``, through the whole segmenter."""
+    for file in trackers(tmp_path):
+        for new in (False, True):
+            scores = []
+            for _, drawing in world.held_out_scenes(4, 1, new):
+                segmenter = with_true_boxes(monkeypatch, file, {0: scaled(drawing, 0)})
+                found = segmenter.segment(world.pixels_of(drawing), ["dog"]) > 0.5
+                scores.append(world.iou(found, world.true_masks(drawing)))
+            assert float(torch.cat(scores)[:, 0].mean()) > 0.65 and float(torch.cat(scores).mean()) > 0.45
+
+
+def test_a_subject_that_comes_later_and_one_that_is_hidden_for_long(tmp_path, monkeypatch):
+    """The scene's first frames, or those in its middle, show another place: nothing there, and found again after."""
+    _, drawing = next(world.held_out_scenes(1, 1, True))
+    pixels, true = world.pixels_of(drawing), world.true_masks(drawing)
+    empty = torch.from_numpy(world.draw(world.Scene((), "", "snow", 3), 1, world.SIDE).frames)
+    away = empty.permute(3, 0, 1, 2).float() / 127.5 - 1
+    for hidden in (range(4), range(2, 4)):
+        shown, wanted = pixels.clone(), true.clone()
+        shown[:, list(hidden)], wanted[:, list(hidden)] = away, False
+        boxes = {f: {} if f in hidden else scaled(drawing, f) for f in (0, 4)}
+        boxes[4] = scaled(drawing, 4)
+        for file in trackers(tmp_path):
+            segmenter = with_true_boxes(monkeypatch, file, boxes, detect_every=4)
+            found = segmenter.segment(shown, ["dog"]) > 0.5
+            scores = world.iou(found, wanted)[0]
+            assert float(scores[4:].mean()) > 0.3, (hidden, scores)  # the model is tiny; 0 where it is not found
+
+
+@pytest.mark.parametrize("frames", [1, 2, 24])
+def test_clips_of_any_length(tmp_path, detector_both_ways, frames):
+    """All of it real; the same word twice gets two boxes."""
+    drawing = world.draw(next(world.held_out_scenes(1, 1, True))[0], frames, 48)
+    for file in trackers(tmp_path):
+        segmenter = GroundedSam2(detector_both_ways[2], file, config=LOW)
+        masks = masks_or_what_is_wrong(segmenter, world.pixels_of(drawing), "dog")
+        assert masks is None or (masks.shape == (1, frames, 48, 48) and set(masks.unique().tolist()) <= {0.0, 1.0})
+
+
+def test_half_precision_finds_the_same(tmp_path, monkeypatch):
+    """As on a GPU, with the CPU's bf16."""
+    _, drawing = next(world.held_out_scenes(1, 1, True))
+    for file in trackers(tmp_path):
+        found = [
+            with_true_boxes(monkeypatch, file, {0: scaled(drawing, 0)}, precision=precision).segment(
+                world.pixels_of(drawing), ["dog"]
+            )
+            > 0.5
+            for precision in ("fp32", "bf16")
+        ]
+        assert float(world.iou(*found).mean()) > 0.85
+
+
+LOW = SegmentationConfig(detector_side=128, box_threshold=0.0, text_threshold=0.0)
+
+
+def test_real_photos_and_a_real_clip_pass_through(tmp_path, detector_both_ways):
+    if not DATA.is_dir():
+        pytest.skip("no shared/data beside the repository: real photos and clips not read")
+    file, bert, folder = detector_both_ways
+    package = importlib.util.find_spec("groundingdino") is not None
+    for tracker in trackers(tmp_path):
+        segmenter = GroundedSam2(*((file, tracker, bert) if package else (folder, tracker)), config=LOW)
+        for name, word in (("dog6", "dog"), ("cat2", "cat"), ("robot_toy", "toy"), ("bear_plushie", "stuffed animal")):
+            picture = load_picture(list_images(DATA / "subjects" / name)[0]).pixels
+            masks = masks_or_what_is_wrong(segmenter, picture[:, None], word)
+            assert masks is None or masks.shape == (1, 1, *picture.shape[1:])
+        clip = load_clip(DATA / "motion" / "muybridge_cat", 24).pixels
+        masks = masks_or_what_is_wrong(segmenter, clip, "cat")
+        assert masks is None or masks.shape == (1, 24, *clip.shape[2:])
+
+
+def masks_or_what_is_wrong(segmenter, pixels, word):
+    """A detector of random weights may point at nothing, and that is said of the word."""
+    try:
+        return segmenter.segment(pixels, [word])
+    except ValueError as error:
+        assert f"{word!r}" in str(error)
+        return None

@@ -1,0 +1,125 @@
+"""Weights: read without running anything, and a wrong or missing file names the right one."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from videomage_core.segmentation import weights as w
+
+SAM = {"image_encoder.trunk.patch_embed.proj.weight": torch.ones(4, 3, 7, 7), "b": torch.zeros(2)}
+DINO = {"module.backbone.0.patch_embed.proj.weight": torch.ones(4, 3, 4, 4)}
+
+
+def saved(path, content):
+    if path.suffix == ".safetensors":
+        save_file(content, path)
+    else:
+        torch.save(content, path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["sam2.safetensors", "sam2.pt", "sam2.pth"])
+def test_all_forms_of_a_file_hold_the_same(tmp_path, name):
+    shelled = {"model": SAM} if name.endswith("pt") else SAM
+    read = w.read_weights(saved(tmp_path / name, shelled), w.SAM2)
+    assert read.keys() == SAM.keys() and all(torch.equal(read[k], SAM[k]) for k in SAM)
+
+
+def test_names_lose_the_wrapper_of_training(tmp_path):
+    assert set(w.read_weights(saved(tmp_path / "d.pth", {"model": DINO}), w.DINO)) == {
+        "backbone.0.patch_embed.proj.weight"
+    }
+
+
+class Harmful:
+    def __reduce__(self):
+        return os.system, ("echo harmed > harmed.txt",)
+
+
+def test_code_in_a_file_is_refused_and_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model": Harmful()}, tmp_path / "sam2.pt")
+    (tmp_path / "plain.pth").write_bytes(pickle.dumps(Harmful()))
+    for name in ("sam2.pt", "plain.pth"):
+        with pytest.raises(
+            ValueError, match=r"holds more than weights, which is never executed; wanted is sam2\.1_hiera"
+        ):
+            w.read_weights(tmp_path / name, w.SAM2)
+    assert not (tmp_path / "harmed.txt").exists()
+
+
+@pytest.mark.parametrize("name", ["x.safetensors", "x.pt"])
+def test_a_damaged_file_is_told(tmp_path, name):
+    path = saved(tmp_path / name, SAM)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ValueError, match=f"SAM 2: {name} cannot be read as weights: it is damaged"):
+        w.read_weights(path, w.SAM2)
+
+
+def test_another_models_file_is_named_and_the_right_one_too(tmp_path):
+    path = saved(tmp_path / "sam2.1_hiera_tiny.pt", {"model": SAM})
+    with pytest.raises(
+        ValueError, match=r"GroundingDINO: sam2\.1_hiera_tiny\.pt holds SAM 2; wanted is groundingdino_swint"
+    ):
+        w.read_weights(path, w.DINO)
+    path = saved(tmp_path / "sam_vit_h.pth", {"image_encoder.patch_embed.proj.weight": torch.ones(1)})
+    with pytest.raises(ValueError, match="holds Segment Anything 1"):
+        w.read_weights(path, w.SAM2)
+    path = saved(tmp_path / "list.pt", [1, 2])
+    with pytest.raises(ValueError, match=r"list\.pt holds list, no weights"):
+        w.read_weights(path, w.SAM2)
+
+
+def test_sources_are_checked_without_reading(tmp_path):
+    with pytest.raises(
+        FileNotFoundError, match=r"none\.pt does not exist; wanted is sam2\.1_hiera_tiny\.pt, .*models/sam2"
+    ):
+        w.require_source(tmp_path / "none.pt", w.SAM2)
+    (tmp_path / "a.cfg.py").write_text("raise SystemExit")
+    with pytest.raises(ValueError, match=r"a\.cfg\.py is no file of weights"):
+        w.require_source(tmp_path / "a.cfg.py", w.DINO)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(FileNotFoundError, match=r"folder has no config\.json"):
+        w.require_source(folder, w.DINO)
+    (folder / "config.json").write_text(json.dumps({"model_type": "clip"}))
+    with pytest.raises(ValueError, match="the folder folder holds 'clip'; wanted is groundingdino"):
+        w.require_source(folder, w.DINO)
+    (folder / "config.json").write_text(json.dumps({"model_type": "grounding-dino"}))
+    with pytest.raises(FileNotFoundError, match="the folder folder has no weights"):
+        w.require_source(folder, w.DINO)
+    (folder / "model.safetensors").touch()
+    w.require_source(folder, w.DINO)
+
+
+def test_missing_and_misshapen_weights_are_counted(tmp_path):
+    layer = torch.nn.Linear(3, 2)
+    path = tmp_path / "x.pt"
+    with pytest.raises(ValueError, match=r"x\.pt does not fit: 1 of 2 weights are missing, 0 .* the first is bias"):
+        w.load_into(layer, {"weight": torch.zeros(2, 3)}, path, w.SAM2)
+    with pytest.raises(ValueError, match="0 of 2 weights are missing, 1 are of another size, the first is weight"):
+        w.load_into(layer, {"weight": torch.zeros(2, 4), "bias": torch.zeros(2)}, path, w.SAM2)
+    w.load_into(layer, {"weight": torch.ones(2, 3), "bias": torch.ones(2), "more": torch.ones(1)}, path, w.SAM2)
+    assert float(layer.weight.sum()) == 6
+
+
+def test_sizes_beside_a_file_are_data(tmp_path):
+    path = tmp_path / "own.pt"
+    assert w.beside(path) == {}
+    (tmp_path / "own.json").write_text('{"hidden": 64}')
+    assert w.known_sizes("own.json", w.beside(path), ["hidden", "memory"]) == {"hidden": 64}
+    (tmp_path / "own.json").write_text('{"hiden": 64}')
+    with pytest.raises(ValueError, match=r"own\.json: it has hiden; known are hidden, memory"):
+        w.known_sizes("own.json", w.beside(path), ["hidden", "memory"])
+    (tmp_path / "own.json").write_text("import os")
+    with pytest.raises(ValueError, match=r"own\.json: it is no JSON"):
+        w.beside(path)
+    (tmp_path / "own.json").write_text("[1]")
+    with pytest.raises(ValueError, match="got list, must be a JSON object"):
+        w.beside(path)

@@ -1,0 +1,178 @@
+"""Masks from words, Grounded-SAM 2 (Ren et al. 2024): GroundingDINO finds the words, SAM 2 follows what it found.
+
+The paper cuts subjects out of one frame (Sec. 7.1, "Grounded-SAM") and out of whole single-subject
+videos (Sec. 3.3, "Grounded-SAM2"); it gives no settings.  Ours: a word is looked for in the first frame and in
+every ``detect_every``-th one after it; the box found where the word has no mask yet, because the subject
+came later or was lost behind something, is followed from there to both ends of the clip.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from ..config import SegmentationConfig
+from ..run import Run
+from ..segmentation.boxes import fit
+from ..segmentation.detector import check_detector, load_detector
+from ..segmentation.tracker import check_tracker, load_tracker
+from ..segmentation.words import Found, boxes_of_words, caption_of, spans
+from .masks import EMPTY, require_useful
+
+_LONGER = 5 / 3  # the detector's picture may be longer than its shorter side by this, as in its makers' code
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class GroundedSam2:
+    """Cuts out what words name; a ``Segmenter``.  Models are loaded when used, one at a time, and freed after.
+
+    Attributes:
+        detector: GroundingDINO, a file of weights or a Hugging Face folder.
+        tracker: SAM 2, likewise.
+        bert: folder of bert-base-uncased; for a detector that is a file.
+        config: thresholds and sizes.
+        device: where both run, e.g. "cuda".
+        run: progress and cancel.
+    """
+
+    detector: Path
+    tracker: Path
+    bert: Path | None = None
+    config: SegmentationConfig = field(default_factory=SegmentationConfig)
+    device: str = "cpu"
+    run: Run = field(default_factory=Run)
+
+    def __post_init__(self) -> None:
+        """Raise what ``check_detector`` and ``check_tracker`` raise: before anything is trained."""
+        check_detector(self.detector, self.bert)
+        check_tracker(self.tracker)
+
+    def with_settings(self, config: SegmentationConfig) -> GroundedSam2:
+        """The same models with other settings."""
+        return replace(self, config=config)
+
+    def with_run(self, run: Run) -> GroundedSam2:
+        """The same, which tells another host of its progress."""
+        return replace(self, run=run)
+
+    def parts(self) -> tuple[object, ...]:
+        """What its masks depend on, to tell one training from another: names, sizes and settings."""
+        files = [self.detector, self.tracker, *([self.bert] if self.bert else [])]
+        return (*(part for path in files for part in (path.name, _size(path))), repr(self.config))
+
+    def segment(self, pixels: torch.Tensor, words: Sequence[str]) -> torch.Tensor:
+        """See ``Segmenter``: pixels [3, F, H, W] -> masks [N, F, H, W], 0 or 1.
+
+        Raises:
+            ValueError: a word is found nowhere (says the best score), or its mask is empty or covers all.
+            FileNotFoundError, ImportError: weights or a package are missing.
+            Cancelled: stopped by the host.
+        """
+        caption_of(words)
+        device = torch.device(self.device)
+        frames = examined(pixels.shape[1], self.config.detect_every)
+        try:
+            with torch.inference_mode(False), torch.no_grad(), _half(device, self.config.precision):
+                found = self._find(pixels, words, frames, device)
+                self._require_found(words, found)
+                _free()
+                masks = self._follow(pixels, words, found, device)
+        finally:
+            _free()
+        for word, mask in zip(words, masks, strict=True):
+            require_useful(mask, word)
+        return masks
+
+    def _find(
+        self, pixels: torch.Tensor, words: Sequence[str], frames: Sequence[int], device: torch.device
+    ) -> dict[int, list[Found]]:
+        """Each word's boxes in each of ``frames``.  The detector is this call's alone, so that it ends with it."""
+        c, detector = self.config, load_detector(self.detector, self.bert, device)
+        places = spans(words, detector.tokens)
+        found = {}
+        for done, f in enumerate(frames):
+            self.run.check()
+            picture, fitted = fit(pixels[:, f], c.detector_side, round(c.detector_side * _LONGER))
+            scores, boxes = detector.find(picture.to(device), caption_of(words))
+            found[f] = boxes_of_words(
+                words, places, scores, fitted.to_frame(boxes), c.box_threshold, c.text_threshold, c.boxes == "all"
+            )
+            self.run.progress(done + 1, len(frames), "finding words")
+        return found
+
+    def _require_found(self, words: Sequence[str], found: dict[int, list[Found]]) -> None:
+        for n, word in enumerate(words):
+            if not any(len(of_frame[n].boxes) for of_frame in found.values()):
+                best = max(of_frame[n].best for of_frame in found.values())
+                raise ValueError(
+                    f"words: {word!r} was not found in {_number(len(found), 'frame')} looked at (its best score is "
+                    f"{best:.2f}, box_threshold {self.config.box_threshold:g}, text_threshold "
+                    f"{self.config.text_threshold:g}); lower the thresholds, choose another word, or give a mask"
+                )
+
+    def _follow(
+        self, pixels: torch.Tensor, words: Sequence[str], found: dict[int, list[Found]], device: torch.device
+    ) -> torch.Tensor:
+        """Masks [N, F, H, W].  SAM 2 is this call's alone."""
+        tracker = load_tracker(self.tracker, device)
+        masks = torch.zeros(len(words), *pixels.shape[1:])
+        for start, of_frame in found.items():
+            new = [n for n in range(len(words)) if len(of_frame[n].boxes) and not _shown(masks[n, start])]
+            if not new:
+                continue
+            steps = itertools.count(1)
+
+            def seen(steps: Iterator[int] = steps) -> None:
+                self.run.check()
+                self.run.progress(min(next(steps), pixels.shape[1]), pixels.shape[1], "following subjects")
+
+            boxes = torch.cat([of_frame[n].boxes for n in new])
+            followed = tracker.follow(pixels, start, boxes, seen)  # [M,F,H,W]
+            for n, own in zip(new, followed.split([len(of_frame[n].boxes) for n in new]), strict=True):
+                lost = torch.tensor([not _shown(mask) for mask in masks[n]])
+                masks[n][lost] = own.any(0)[lost].float()
+        return masks
+
+
+def examined(frames: int, every: int) -> list[int]:
+    """Which frames of a clip the detector looks at."""
+    return list(range(0, frames, every)) if every else [0]
+
+
+def _shown(mask: torch.Tensor) -> bool:
+    """Whether a frame's mask [H, W] shows anything."""
+    return float(mask.mean()) >= EMPTY
+
+
+def _number(count: int, thing: str) -> str:
+    return f"the {thing}" if count == 1 else f"any of {count} {thing}s"
+
+
+def _size(path: Path) -> int:
+    files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
+    return sum(file.stat().st_size for file in files)
+
+
+def _free() -> None:
+    """Give back what a model that nobody holds any more had taken."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _half(device: torch.device, precision: str) -> contextlib.AbstractContextManager[None]:
+    """Half precision where it is asked for; auto: on a GPU that has it."""
+    if precision == "auto":
+        if device.type != "cuda":
+            return contextlib.nullcontext()
+        precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, _DTYPES[precision])

@@ -1,0 +1,88 @@
+"""Geometry: a frame fitted to what the detector wants, and its boxes back in the frame's pixels.
+
+Boxes are [..., 4] in float32.  The detector's are centre x, centre y, width, height as shares of the
+picture it was given; a frame's are left, top, right, bottom in its own pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+# Of ImageNet, with which both models were trained.
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_LEAST = 160  # pixels a side: a smaller picture has fewer places than the detector has queries
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """How a frame became the detector's picture: resized as a whole, then widened at the right and the bottom.
+
+    Attributes:
+        frame: height and width of the frame.
+        resized: height and width of the frame inside the picture.
+        picture: height and width of the picture.
+    """
+
+    frame: tuple[int, int]
+    resized: tuple[int, int]
+    picture: tuple[int, int]
+
+    def to_frame(self, boxes: torch.Tensor) -> torch.Tensor:
+        """The detector's boxes in pixels of the frame, cut off at its border."""
+        centre, half = boxes[..., :2], boxes[..., 2:] / 2
+        corners = torch.cat([centre - half, centre + half], dim=-1)  # cx,cy,w,h -> left,top,right,bottom
+        frame = corners * self._scale(boxes)
+        height, width = self.frame
+        return frame.clamp(min=0).minimum(frame.new_tensor([width, height, width, height]))
+
+    def from_frame(self, boxes: torch.Tensor) -> torch.Tensor:
+        """Boxes in pixels of the frame as the detector gives them; the inverse of ``to_frame`` inside the frame."""
+        corners = boxes / self._scale(boxes)
+        least, most = corners[..., :2], corners[..., 2:]
+        return torch.cat([(least + most) / 2, most - least], dim=-1)
+
+    def _scale(self, like: torch.Tensor) -> torch.Tensor:
+        """Pixels of the frame in the whole picture's width, height, width, height."""
+        x = self.picture[1] * self.frame[1] / self.resized[1]
+        y = self.picture[0] * self.frame[0] / self.resized[0]
+        return like.new_tensor([x, y, x, y])
+
+
+def fit(frame: torch.Tensor, shorter: int, longer: int) -> tuple[torch.Tensor, Fitted]:
+    """A frame [3, H, W] in -1..1 as GroundingDINO wants it: normalised, [3, h, w].
+
+    Args:
+        frame: the frame.
+        shorter: wanted length of its shorter side, in pixels.
+        longer: greatest length of its longer side, in pixels.
+    """
+    height, width = frame.shape[-2:]
+    scale = min(shorter / min(height, width), longer / max(height, width))
+    resized = (max(1, round(height * scale)), max(1, round(width * scale)))
+    picture = (max(resized[0], min(_LEAST, shorter)), max(resized[1], min(_LEAST, shorter)))
+    small = normalised(resize(frame[None], *resized))[0]
+    widened = F.pad(small, (0, picture[1] - resized[1], 0, picture[0] - resized[0]))
+    return widened, Fitted((height, width), resized, picture)
+
+
+def resize(frames: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """[F, 3, H, W] -> [F, 3, height, width], smoothed where it shrinks."""
+    size = (height, width)
+    return F.interpolate(frames.float(), size=size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def normalised(frames: torch.Tensor) -> torch.Tensor:
+    """Frames [F, 3, H, W] in -1..1 with ImageNet's mean and deviation."""
+    mean, deviation = (frames.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, DEVIATION))
+    return ((frames + 1) / 2 - mean) / deviation
+
+
+def overlap(box: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Intersection over union of one box [4] with others [N, 4], left, top, right, bottom -> [N]."""
+    least, most = torch.maximum(box[:2], others[:, :2]), torch.minimum(box[2:], others[:, 2:])
+    shared = (most - least).clamp(min=0).prod(-1)
+    area = (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(-1)
+    return shared / (area - shared).clamp(min=1e-6)
