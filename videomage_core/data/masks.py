@@ -37,9 +37,11 @@ class Segmenter(Protocol):
 
 
 def segmenter_parts(segmenter: object) -> list[object]:
-    """What masks depend on, for ``training.digest``: the segmenter's kind and, of a dataclass, its fields."""
+    """What masks depend on, for ``training.digest``: the segmenter's kind, and its ``parts`` or, of a dataclass, fields."""
     values: list[object] = []
-    if is_dataclass(segmenter):
+    if hasattr(segmenter, "parts"):
+        values = list(segmenter.parts())
+    elif is_dataclass(segmenter):
         values = [getattr(segmenter, field.name) for field in fields(segmenter)]
     bits = [eight_bits(value, 0) if isinstance(value, torch.Tensor) else value for value in values]
     return [type(segmenter).__qualname__, *bits]
