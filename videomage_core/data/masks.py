@@ -37,7 +37,7 @@ class Segmenter(Protocol):
 
 
 def segmenter_parts(segmenter: object) -> list[object]:
-    """What masks depend on, for ``training.digest``: the segmenter's kind, and its ``parts`` or, of a dataclass, fields."""
+    """What masks depend on, for ``training.digest``: the segmenter's kind, and its ``parts`` or fields."""
     values: list[object] = []
     if hasattr(segmenter, "parts"):
         values = list(segmenter.parts())
