@@ -94,8 +94,8 @@ def test_importing_and_running_beside_a_pack_with_modules_of_the_same_names_chan
     assert ours and {n.split(".")[0] for n in ours if ".venv" not in str(sys.modules[n].__file__)} == {name}
     after = classes_of_others()
     assert [key for key, value in classes.items() if after.get(key) is not value] == []
-    # Python's and torch's own notes on a class, such as __slotnames__, may come; methods may not.
-    assert [key for key in after.keys() - classes.keys() if callable(after[key])] == []
+    # Others may add to them, as transformers does when it loads a model; nothing of ours is on them.
+    assert [key for key, value in after.items() if str(getattr(value, "__module__", "")).startswith(name)] == []
 
 
 def test_the_web_folder_has_the_scripts(pack: Any) -> None:
