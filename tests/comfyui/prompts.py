@@ -85,7 +85,7 @@ def motion_prompt(server: Server, file_name: str) -> Prompt:
 
 def collaborative_prompt(server: Server, subject: str, motion: str) -> Prompt:
     """Sample a subject and a motion of two files together."""
-    few = {"frames": 8, "height": 48, "width": 48, "steps": 6, "tau": 3, "alpha": 1e6, "seed": 5}
+    few = {"frames": 8, "height": 48, "width": 48, "steps": 4, "tau": 2, "alpha": 1e6, "seed": 5}
     loras = {"subject": ["2", 0], "motion": ["3", 0]}
     words = {"prompt": "a <dog> is riding on grass"}
     return {

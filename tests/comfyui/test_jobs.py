@@ -71,7 +71,7 @@ def names_of_loras(server: Server) -> list[str]:
         ({"prompt": "A dog"}, "does not hold <dog>"),
         ({"file_name": "../dog"}, "no folder"),
         ({"rank": 0}, "rank"),
-        ({"steps": 0}, "steps: got 0, allowed is at least 1"),
+        ({"width": 0}, "width: got 0, allowed is at least 8"),
         ({"warmup_steps": 2}, "warmup_steps: got 2, must be fewer than steps (2)"),
         ({"height": 50}, "height: got 50, allowed are multiples of 8; nearest: 48"),
     ],

@@ -65,6 +65,7 @@ def test_importing_and_running_beside_a_pack_with_modules_of_the_same_names_chan
     neighbours = {name: ModuleType(name) for name in ("nodes", "utils", "utils.schema", "nodes.schema")}
     for name, module in neighbours.items():
         monkeypatch.setitem(sys.modules, name, module)
+    pytest.importorskip("aiohttp.web", reason="aiohttp comes with ComfyUI")
     classes = classes_of_others()  # imports them, as another pack would have
     before, environment = state(), dict(os.environ)
     inference, filters, modules = torch.is_inference_mode_enabled(), list(warnings.filters), set(sys.modules)
@@ -92,7 +93,9 @@ def test_importing_and_running_beside_a_pack_with_modules_of_the_same_names_chan
     ours = [n for n in set(sys.modules) - modules if str(PACK) in str(getattr(sys.modules[n], "__file__", ""))]
     assert ours and {n.split(".")[0] for n in ours if ".venv" not in str(sys.modules[n].__file__)} == {name}
     after = classes_of_others()
-    assert [key for key in {*classes, *after} if classes.get(key) is not after.get(key)] == []
+    assert [key for key, value in classes.items() if after.get(key) is not value] == []
+    # Others may add to them, as transformers does when it loads a model; nothing of ours is on them.
+    assert [key for key, value in after.items() if str(getattr(value, "__module__", "")).startswith(name)] == []
 
 
 def test_the_web_folder_has_the_scripts(pack: Any) -> None:
