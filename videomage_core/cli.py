@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from .commands.benchmark import add_benchmark
+from .commands.evaluating import add_evaluate
 from .commands.sampling import add_sample
 from .commands.segmenting import add_segment
 from .commands.showing import add_demo, add_inspect, add_rename
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_segment(commands)
     add_inspect(commands)
     add_rename(commands)
+    add_evaluate(commands)
     add_benchmark(commands)
     options = parser.parse_args(arguments)
     try:

@@ -9,6 +9,8 @@ from typing import Protocol
 
 import numpy as np
 
+from ..data.images import list_images, load_picture
+from ..data.media import to_uint8
 from ..model.backbone import Backbone
 from ..presets import Preset
 from ..run import Run
@@ -22,6 +24,31 @@ class Metrics(Protocol):
 
     def score(self, video: np.ndarray, cell: Cell) -> dict[str, float]:
         """By metric; one that does not apply is left out.  ``video``: uint8 [F, H, W, 3]."""
+
+
+class OfVideos(Protocol):
+    """Scores a video by its prompt and its subjects' pictures: ``LearnedMetrics``, ``MobileNetMetrics``."""
+
+    def score(
+        self, video: np.ndarray, prompt: str | None, references: Mapping[str, Sequence[np.ndarray]]
+    ) -> dict[str, float]:
+        """By metric; one that does not apply is left out."""
+
+
+class OfCells:
+    """Scores a grid's cells by their prompt in plain words and their subjects' pictures."""
+
+    def __init__(self, grid: Grid, metrics: OfVideos) -> None:
+        self._grid, self._metrics = grid, metrics
+        self._pictures = {
+            name: [to_uint8(load_picture(path).pixels[:, None])[0] for path in list_images(subject.folder)]
+            for name, subject in grid.subjects.items()
+        }
+
+    def score(self, video: np.ndarray, cell: Cell) -> dict[str, float]:
+        """See ``Metrics``."""
+        references = {name: self._pictures[name] for name in cell.subjects}
+        return self._metrics.score(video, self._grid.plain_prompt(cell), references)
 
 
 @dataclass(frozen=True)

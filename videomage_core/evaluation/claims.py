@@ -36,6 +36,8 @@ class Claim:
 
 CLAIMS = (
     Claim("Subjects keep their identity better than with MotionDirector (Table 1)", "identity", FULL, "MotionDirector"),
+    Claim("The same by CLIP (Table 1)", "CLIP-I", FULL, "MotionDirector"),
+    Claim("The same by DINO (Table 1)", "DINO-I", FULL, "MotionDirector"),
     Claim("The text is followed better than by MotionDirector (Table 1)", "text alignment", FULL, "MotionDirector"),
     Claim(
         "Temporal consistency is comparable to MotionDirector's (Table 1)",
@@ -87,8 +89,9 @@ class Verdict:
 
 
 def judge_claims(results: Results, more_is_better: dict[str, bool]) -> list[Verdict]:
-    """Every claim against what was measured; a metric of which less is better has its sign turned."""
-    return [Verdict(claim, _difference(claim, results, more_is_better)) for claim in CLAIMS]
+    """Every claim in these metrics against what was measured; where less is better, the sign is turned."""
+    of_these = [claim for claim in CLAIMS if claim.metric in more_is_better]
+    return [Verdict(claim, _difference(claim, results, more_is_better)) for claim in of_these]
 
 
 def _difference(claim: Claim, results: Results, more_is_better: dict[str, bool]) -> Estimate | None:

@@ -150,9 +150,15 @@ class Grid:
 
     def prompt(self, cell: Cell) -> str:
         """c_tgt of a cell, with tokens."""
+        return self._filled_in(cell, [self.subjects[name].token for name in cell.subjects])
+
+    def plain_prompt(self, cell: Cell) -> str:
+        """The same with superclass words."""
+        return self._filled_in(cell, [self.subjects[name].superclass for name in cell.subjects])
+
+    def _filled_in(self, cell: Cell, names: Sequence[str]) -> str:
         template = self.templates["crowd" if len(cell.subjects) == 3 else "interaction" if cell.motion else "still"]
-        tokens = [self.subjects[name].token for name in cell.subjects]
-        named = dict(zip(("first", "second", "third"), tokens, strict=False))
+        named = dict(zip(("first", "second", "third"), names, strict=False))
         return template.format(**named, motion=cell.motion, place=self.places[cell.place])
 
 
