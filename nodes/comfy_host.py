@@ -21,6 +21,7 @@ MEMORY_MODES = ("auto", "high", "low")
 DTYPES = ("auto", "fp32", "fp16", "bf16")
 PREVIEW_SIDE = 512  # pixels, at most
 SEGMENTER_NEEDS = 4 * 1024**3  # bytes: SAM 2 large, a frame of 1024 pixels and its memories, with some to spare
+SCORERS_NEED = 3 * 1024**3  # bytes: CLIP and DINO of the large kind with a batch of frames
 
 
 # --- folders
@@ -173,19 +174,20 @@ def _roots(kind: str) -> list[Path]:
 
 
 @contextlib.contextmanager
-def segmenting(to_lower: str) -> Iterator[None]:
-    """Inside, there is room for a segmenter beside what ComfyUI keeps loaded.
+def room_for(needed: int, advice: str) -> Iterator[str]:
+    """Inside, there are so many bytes for other models beside what ComfyUI keeps loaded; yields the device to use.
 
     Raises:
-        RuntimeError: out of memory; says what to lower, and everything was freed.
+        RuntimeError: out of memory; gives the advice, and everything was freed.
     """
     import comfy.model_management as management
 
     full = False
     with torch.inference_mode(False):
         try:
-            management.free_memory(SEGMENTER_NEEDS, management.get_torch_device())
-            yield
+            device = management.get_torch_device()
+            management.free_memory(needed, device)
+            yield str(device)
         except (management.OOM_EXCEPTION, RuntimeError) as error:
             if not _is_out_of_memory(error, management.OOM_EXCEPTION):
                 raise
@@ -194,9 +196,7 @@ def segmenting(to_lower: str) -> Iterator[None]:
     if full:
         management.unload_all_models()
         management.soft_empty_cache()
-        raise RuntimeError(
-            f"VideoMage ran out of memory; everything was freed. Lower {to_lower}, or take a smaller SAM 2"
-        )
+        raise RuntimeError(f"VideoMage ran out of memory; everything was freed. {advice}")
 
 
 # --- the base in ComfyUI's memory

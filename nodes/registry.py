@@ -6,6 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .base_model import LoadBase
 from .collaborative_sampling import SCSSampler
+from .evaluation import Evaluate
 from .examples import ExampleMotion, ExampleSubject
 from .fusion import FuseSubjects
 from .lora_files import LoadLora, LoraInfo, SaveLora
@@ -27,6 +28,7 @@ NODES: list[type[io.ComfyNode]] = [
     LoraInfo,
     LoadSegmenter,
     SegmentByWords,
+    Evaluate,
     ContactSheet,
     ExampleSubject,
     ExampleMotion,

@@ -16,7 +16,7 @@ from .progress import run_of
 from .schema import Segmenter, read_settings, schema, settings_inputs
 
 MOST = 4  # as many as Train Motion LoRA takes
-TO_LOWER = "detector_side, or the size of the clip"
+ADVICE = "Lower detector_side, or the size of the clip, or take a smaller SAM 2"
 
 
 def segmenter_input(tooltip: str) -> io.Input:
@@ -121,7 +121,7 @@ class SegmentByWords(io.ComfyNode):
         named = split_words(words)
         tuned = segmenter.with_settings(read_settings(SegmentationConfig(), widgets))
         pixels = clip_pixels(clip)
-        with host.segmenting(TO_LOWER):
+        with host.room_for(host.SEGMENTER_NEEDS, ADVICE):
             masks = tuned.with_run(run_of(cls.hidden.unique_id)).segment(pixels, named)
         spread = [*masks, *([None] * (MOST - len(named)))]
         return io.NodeOutput(*spread, image(tinted(pixels, masks)), ", ".join(named), tuned)

@@ -100,10 +100,12 @@ def fuse(dog: tuple[str, str], panda: tuple[str, str], more: dict[str, Any]) -> 
     return Node("fused", "VideoMage_FuseSubjects", wires, {"file_name": "dog_and_panda", **more}, "fusion")
 
 
-def scs(subject: tuple[str, str], motion: tuple[str, str], **more: Any) -> Node:
+def scs(
+    subject: tuple[str, str], motion: tuple[str, str], name: str = "made", title: str = "", **more: Any
+) -> Node:
     wires = {**BASE, "subject": subject, "motion": motion, "clip": ("clip", "frames")}
     values = {"prompt": PROMPT, "control_after_generate": "fixed", **more}
-    return Node("made", "VideoMage_SCSSampler", wires, values, "collaborative")
+    return Node(name, "VideoMage_SCSSampler", wires, values, "collaborative", title)
 
 
 def sample(name: str, loras: list[tuple[str, str]], prompt: str, title: str = "", **more: Any) -> Node:
@@ -400,13 +402,54 @@ SEGMENTED = Workflow(
     ],
 )
 
-WORKFLOWS = [FIRST, SUBJECT, MOTION, COMPOSE, PAPER, COMPARE, SEGMENTED]
+EVALUATED = Workflow(
+    "8 Compare two settings",
+    EMOJI,
+    [
+        (
+            "",
+            [
+                note(
+                    "# Which setting is better?\n\nThe same video twice, from the same start noise: on the left with "
+                    "guidance, on the right without (*tau* 0). *Evaluate* scores both: likeness to the pictures, "
+                    "consistency from frame to frame. Change any one setting on the right, and the seed on both. One "
+                    "video tells little: try several seeds.\n\nWith folders of CLIP and DINO models, *Evaluate* gives "
+                    "the paper's own metrics too. The LoRAs named here are made by *1 First run*."
+                ),
+                base(EMOJI),
+            ],
+        ),
+        ("Your LoRAs", [load("dog_and_panda"), load("riding"), CLIP]),
+        ("Their pictures", [pictures("dog"), pictures("panda")]),
+        ("One setting", [scs(*_BOTH)]),
+        ("Another", [scs(*_BOTH, name="other", title="SCS Sampler: without guidance", tau=0)]),
+        (
+            "Which is better?",
+            [
+                Node(
+                    "scores",
+                    "VideoMage_Evaluate",
+                    {
+                        "video": ("made", "frames"),
+                        "other": ("other", "frames"),
+                        "pictures_1": ("dog pictures", "images"),
+                        "pictures_2": ("panda pictures", "images"),
+                    },
+                    {"prompt": "a dog is riding a panda on grass", "labels": "with guidance\nwithout"},
+                ),
+                sheet([("made", "frames"), ("other", "frames")], ["with guidance", "without"]),
+            ],
+        ),
+    ],
+)
+
+WORKFLOWS = [FIRST, SUBJECT, MOTION, COMPOSE, PAPER, COMPARE, SEGMENTED, EVALUATED]
 
 _DRAW = """async ({columns, settings}) => {
   const made = {};
   const gap = 60, top = 120;
   // What a node shows once it has run makes it grow by so much.
-  const pictures = {SaveVideo: 330, VideoMage_ContactSheet: 260};
+  const pictures = {SaveVideo: 330, VideoMage_ContactSheet: 260, VideoMage_Evaluate: 260};
   for (const name of ['TrainSubject', 'TrainMotion', 'FuseSubjects', 'SCSSampler', 'SampleVideo'])
     pictures[`VideoMage_${name}`] = 240;
   const frames = [];

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from videomage_core.data.lora_file import Concept, save_lora
+from videomage_core.evaluation.mobilenet import weights_path
 
 
 @pytest.fixture
@@ -88,6 +89,30 @@ def test_contact_sheet_labels_and_sizes(nodes: dict[str, Any]) -> None:
         "one\ntwo", 2, row_1=torch.rand(3, 20, 30, 3), row_3=torch.rand(5, 8, 8, 3)
     )
     assert sheet.result[0].shape[0] == 1 and sheet.result[0].shape[2] > 3 * 60
+
+
+def test_evaluate_scores_one_video_or_two(nodes: dict[str, Any]) -> None:
+    try:
+        weights_path()
+    except ImportError as error:
+        pytest.skip(str(error))
+    frames, *_ = nodes["VideoMage_ExampleMotion"].execute().result
+    pictures, _ = nodes["VideoMage_ExampleSubject"].execute("panda").result
+    given = {"prompt": "", "labels": "one", "clip_folder": "", "dino_folder": ""}
+    evaluate = nodes["VideoMage_Evaluate"].execute
+    whole = evaluate(video=frames, pictures_1=pictures, plain_background=False, **given)
+    assert "one" in whole.result[0] and "MobileNet-I" in whole.result[0]
+    assert whole.result[1].shape[0] == 1 and whole.result[1].shape[2] == 640
+    both = evaluate(video=frames, other=frames, pictures_1=pictures, plain_background=True, **given)
+    _, identity, consistency = both.result[0].splitlines()
+    assert identity.split()[1] == identity.split()[2] and consistency.split()[-1] == consistency.split()[-2]
+    assert identity not in whole.result[0], "cut out, another likeness"
+
+
+def test_evaluate_refuses_a_folder_that_is_no_model(nodes: dict[str, Any], tmp_path: Path) -> None:
+    pictures = torch.rand(1, 8, 8, 3)
+    with pytest.raises(FileNotFoundError, match=r"CLIP: .* lacks config\.json"):
+        nodes["VideoMage_Evaluate"].execute(pictures, "", "", False, str(tmp_path), "", pictures_1=pictures)
 
 
 def test_examples_are_whole(nodes: dict[str, Any]) -> None:

@@ -38,9 +38,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from ..data.examples import text_beside
     from ..data.images import list_images, load_picture
     from ..data.media import count_frames, load_clip, to_uint8
-    from ..evaluation.learned_metrics import METRICS, LearnedMetrics, check_folder
-    from ..evaluation.mobilenet import weights_path
-    from ..evaluation.mobilenet_metrics import MobileNetMetrics
+    from ..evaluation.learned_metrics import METRICS, check_folder
+    from ..evaluation.scores import scorers
     from ..model.unet3d import choose_device
 
     videos = _videos(options.folder)
@@ -52,21 +51,12 @@ def _evaluate(options: argparse.Namespace) -> None:
         name: [to_uint8(load_picture(path).pixels[:, None])[0] for path in list_images(folder)]
         for name, folder in folders
     }
-    scorers: list[Any] = []
-    if options.clip or options.dino:
-        scorers.append(LearnedMetrics(options.clip, options.dino, str(choose_device(options.device))))
-    try:
-        weights_path()
-        scorers.append(MobileNetMetrics(options.plain_background))
-    except ImportError as error:
-        print(f"without MobileNet: {error}")
-    if not scorers:
-        raise ValueError("nothing to score with: give --clip, --dino or both, or install MobileNet's weights")
+    metrics = scorers(options.clip, options.dino, options.plain_background, str(choose_device(options.device)))
     rows: dict[str, dict[str, float]] = {}
     for path in videos:
         prompt = options.prompt or text_beside(path)
         video = to_uint8(load_clip(path, count_frames(path)).pixels)
-        rows[path.name] = {k: v for s in scorers for k, v in s.score(video, prompt, references).items()}
+        rows[path.name] = {k: v for s in metrics for k, v in s.score(video, prompt, references).items()}
     left_out = []
     if options.clip and not all("CLIP-T" in row for row in rows.values()):
         left_out.append("CLIP-T where there is no prompt (give --prompt, or a .txt beside the video)")

@@ -17,6 +17,7 @@ from ..run import Run
 from .grid import Cell, Grid
 from .methods import METHODS, Method, sweeps
 from .runner import Made, Runner
+from .scores import VideoMetrics
 
 
 class Metrics(Protocol):
@@ -26,19 +27,10 @@ class Metrics(Protocol):
         """By metric; one that does not apply is left out.  ``video``: uint8 [F, H, W, 3]."""
 
 
-class OfVideos(Protocol):
-    """Scores a video by its prompt and its subjects' pictures: ``LearnedMetrics``, ``MobileNetMetrics``."""
-
-    def score(
-        self, video: np.ndarray, prompt: str | None, references: Mapping[str, Sequence[np.ndarray]]
-    ) -> dict[str, float]:
-        """By metric; one that does not apply is left out."""
-
-
 class OfCells:
     """Scores a grid's cells by their prompt in plain words and their subjects' pictures."""
 
-    def __init__(self, grid: Grid, metrics: OfVideos) -> None:
+    def __init__(self, grid: Grid, metrics: VideoMetrics) -> None:
         self._grid, self._metrics = grid, metrics
         self._pictures = {
             name: [to_uint8(load_picture(path).pixels[:, None])[0] for path in list_images(subject.folder)]

@@ -1,0 +1,107 @@
+"""Evaluate: one video, or two to compare, scored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io, ui
+
+from ..videomage_core.data.frames import frames_of_picture, pixels_of
+from ..videomage_core.data.media import to_uint8
+from ..videomage_core.data.score_chart import score_chart, score_table
+from ..videomage_core.evaluation.learned_metrics import check_folder
+from ..videomage_core.evaluation.scores import scorers
+from . import comfy_host as host
+from .pictures import CLIP_TYPES, clip_pixels, folder
+from .schema import grown, schema, wired
+
+SUBJECTS = 4
+ADVICE = "Take smaller models in clip_folder and dino_folder, or fewer frames"
+
+
+class Evaluate(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="VideoMage_Evaluate",
+            display_name="Evaluate",
+            description="Scores a video, or two beside each other: likeness to the subjects' pictures, agreement "
+            "with the prompt, consistency from frame to frame.",
+            is_output_node=True,
+            inputs=[
+                io.MultiType.Input("video", types=CLIP_TYPES, tooltip="Frames or a VIDEO to score."),
+                io.MultiType.Input(
+                    "other", types=CLIP_TYPES, optional=True, tooltip="Another to compare it with, drawn beside it."
+                ),
+                *grown(
+                    io.Image,
+                    "pictures",
+                    SUBJECTS,
+                    1,
+                    "Pictures of subject {i}, as it was trained from; an input for each subject.",
+                ),
+                io.String.Input(
+                    "prompt",
+                    default="",
+                    multiline=True,
+                    tooltip="What the video was to show, in plain words without special tokens: for CLIP-T. Empty "
+                    "leaves it out.",
+                ),
+                io.String.Input(
+                    "labels", default="video\nother", multiline=True, tooltip="A name a line, for the chart."
+                ),
+                io.Boolean.Input(
+                    "plain_background",
+                    default=True,
+                    tooltip="For the built-in base: subjects stand on plain backgrounds, and are cut out before they "
+                    "are compared. Off: whole frames are compared, as CLIP-I does.",
+                ),
+                io.String.Input(
+                    "clip_folder",
+                    default="",
+                    tooltip="Folder of a CLIP model in Hugging Face's layout, for CLIP-T, CLIP-I and T. Cons. (paper, "
+                    "Sec. 4.1). Empty: not measured. Nothing is downloaded.",
+                ),
+                io.String.Input(
+                    "dino_folder",
+                    default="",
+                    tooltip="Folder of a DINO or DINOv2 model, for DINO-I (paper, Sec. 4.1). Empty: not measured.",
+                ),
+            ],
+            outputs=[
+                io.String.Output("scores", display_name="scores", tooltip="A line a metric, a column a video."),
+                io.Image.Output("chart", display_name="chart", tooltip="The scores as bars."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        video: Any,
+        prompt: str,
+        labels: str,
+        plain_background: bool,
+        clip_folder: str,
+        dino_folder: str,
+        other: Any = None,
+        **inputs: Any,
+    ) -> Any:
+        names = [line.strip() for line in labels.splitlines() if line.strip()] + ["video", "other"]
+        given = dict(zip(dict.fromkeys(names), (v for v in (video, other) if v is not None), strict=False))
+        references = {
+            f"subject {i}": list(to_uint8(pixels_of(pictures)))
+            for i, pictures in enumerate(wired("pictures", SUBJECTS, inputs), start=1)
+        }
+        scores: dict[str, dict[str, float]] = {label: {} for label in given}
+        clip, dino = folder(clip_folder, "clip_folder"), folder(dino_folder, "dino_folder")
+        for at, what in ((clip, "CLIP"), (dino, "DINO")):
+            if at is not None:
+                check_folder(at, what)
+        with host.room_for(host.SCORERS_NEED if clip or dino else 0, ADVICE) as device:
+            metrics = scorers(clip, dino, plain_background, device)
+            for label, shown in given.items():
+                frames = to_uint8(clip_pixels(shown))
+                for metric in metrics:
+                    scores[label].update(metric.score(frames, prompt.strip() or None, references))
+        chart = frames_of_picture(score_chart(scores))
+        return io.NodeOutput(score_table(scores), chart, ui=ui.PreviewImage(chart))
