@@ -47,6 +47,8 @@ const TEXTS = {
     what_making_auxiliary_clips: "making auxiliary clips",
     what_making_teacher_clips: "making teacher clips",
     what_making_background_clips: "making background clips",
+    what_finding_words: "finding words",
+    what_following_subjects: "following subjects",
   },
   zh: {
     comma: "、",
@@ -93,6 +95,8 @@ const TEXTS = {
     what_making_auxiliary_clips: "正在生成辅助片段",
     what_making_teacher_clips: "正在生成教师视频",
     what_making_background_clips: "正在生成背景视频",
+    what_finding_words: "正在按词查找",
+    what_following_subjects: "正在跟踪主体",
   },
 };
 

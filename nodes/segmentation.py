@@ -58,7 +58,9 @@ class LoadSegmenter(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, detector: str | None, sam2: str | None, bert: str | None) -> bool | str:
+    def validate_inputs(
+        cls, detector: str | None = None, sam2: str | None = None, bert: str | None = None
+    ) -> bool | str:
         try:
             if detector is not None and sam2 is not None and bert is not None:
                 host.load_segmenter(detector, sam2, bert)
@@ -112,7 +114,7 @@ class SegmentByWords(io.ComfyNode):
         )  # fmt: skip
 
     @classmethod
-    def validate_inputs(cls, words: str | None) -> bool | str:
+    def validate_inputs(cls, words: str | None = None) -> bool | str:
         count = MOST if words is None else len(split_words(words))
         return True if 1 <= count <= MOST else f"words: got {count}, give 1 to {MOST}, with commas or a line each"
 

@@ -100,9 +100,7 @@ def fuse(dog: tuple[str, str], panda: tuple[str, str], more: dict[str, Any]) -> 
     return Node("fused", "VideoMage_FuseSubjects", wires, {"file_name": "dog_and_panda", **more}, "fusion")
 
 
-def scs(
-    subject: tuple[str, str], motion: tuple[str, str], name: str = "made", title: str = "", **more: Any
-) -> Node:
+def scs(subject: tuple[str, str], motion: tuple[str, str], name: str = "made", title: str = "", **more: Any) -> Node:
     wires = {**BASE, "subject": subject, "motion": motion, "clip": ("clip", "frames")}
     values = {"prompt": PROMPT, "control_after_generate": "fixed", **more}
     return Node(name, "VideoMage_SCSSampler", wires, values, "collaborative", title)
