@@ -98,10 +98,10 @@ class CollaborativeConfig(SamplingConfig):
         choices=("linear", "attend-and-excite", "none"),
     )
     step_from: str = setting(
-        "moved",
-        "where a guided step starts: moved: at the mix of the two moved copies, as Attend-and-Excite, so that guidance "
-        "adds up; unmoved: at x_t itself, which turns most of it round (ours: Algorithm 1 does not say)",
-        choices=("moved", "unmoved"),
+        "unmoved",
+        "where a guided step starts: unmoved: at x_t itself; moved: at the mix of the two moved copies, as in "
+        "Attend-and-Excite, which needs a much smaller alpha (ours: Algorithm 1 does not say)",
+        choices=("unmoved", "moved"),
     )
     beta_subject: float = setting(0.5, "share of the subject branch's noise in a step (paper, Eq. 11)", 0, 1)
     beta_motion: float = setting(0.5, "share of the motion branch's noise in a step (paper, Eq. 11)", 0, 1)

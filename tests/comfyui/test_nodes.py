@@ -49,7 +49,7 @@ def test_routes_refuse_what_is_not_a_name(server: Server) -> None:
 def test_templates_are_listed(server: Server) -> None:
     titles = sorted(path.stem for path in (PACK / "workflows").glob("*.json"))
     assert sorted(server.get("/workflow_templates")[PACK_FOLDER]) == titles
-    assert len(titles) == 7
+    assert len(titles) == 8
 
 
 @pytest.mark.parametrize("title", sorted(path.stem for path in (PACK / "workflows").glob("*.json")))
