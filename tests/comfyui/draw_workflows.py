@@ -438,6 +438,7 @@ EVALUATED = Workflow(
                 sheet([("made", "frames"), ("other", "frames")], ["with guidance", "without"]),
             ],
         ),
+        ("Keep the better one", enlarged(("made", "frames"), "better")),
     ],
 )
 

@@ -393,7 +393,7 @@ def test_panels_speak_the_pages_language(window: tuple[Page, Server]) -> None:
             widget(train, 'file_name').value = 'chinese'; return String(train.id); }}"""
     )
     says(page, "TrainSubject", "training", "此节点还没有用这个文件名训练过。")
-    says(page, "LoadLora", "card", "主体 LoRA，秩 4", "<dog>：dog", "基础模型：")
+    says(page, "LoadLora", "card", "主体 LoRA，秩 ", "<dog>：dog", "基础模型：")
     page.run(TELL, {**STATE, "name": "chinese", "node": node, "done": 3, "time": 1})
     says(page, "TrainSubject", "training", "训练中：3 / 9，剩余 2 分钟")
     picture(page, "Chinese")

@@ -57,6 +57,7 @@ def until(holds: Callable[[], bool]) -> None:
 
 
 def test_a_participant_by_keyboard_alone(tab, study):
+    until(lambda: tab.evaluate("document.activeElement?.tagName === 'INPUT'"))  # the name has the focus
     tab.keyboard.type("ann")
     tab.keyboard.press("Enter")
     videos = "[...document.querySelectorAll('video')]"
