@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from .colour_metrics import ColourMetrics
 from .learned_metrics import LearnedMetrics
 from .mobilenet import weights_path
 from .mobilenet_metrics import MobileNetMetrics
@@ -29,7 +30,7 @@ class VideoMetrics(Protocol):
 
 
 def scorers(clip: Path | None, dino: Path | None, plain_background: bool, device: str) -> list[VideoMetrics]:
-    """CLIP and DINO where their folders are given, and MobileNet where its weights are installed.
+    """CLIP and DINO where their folders are given; MobileNet where its weights are installed, else colours.
 
     Args:
         clip: folder of a CLIP model, or None.
@@ -39,7 +40,6 @@ def scorers(clip: Path | None, dino: Path | None, plain_background: bool, device
 
     Raises:
         FileNotFoundError, ValueError: see ``check_folder``.
-        ImportError: no folder is given, and MobileNet's weights are not installed; says how to.
     """
     found: list[VideoMetrics] = []
     if clip is not None or dino is not None:
@@ -47,7 +47,6 @@ def scorers(clip: Path | None, dino: Path | None, plain_background: bool, device
     try:
         weights_path()
         found.append(MobileNetMetrics(plain_background))
-    except ImportError as error:
-        if not found:
-            raise ImportError(f"nothing to score with: give the folder of a CLIP or DINO model, or: {error}") from error
+    except ImportError:  # colours need nothing
+        found.append(ColourMetrics(plain_background))
     return found
