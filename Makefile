@@ -16,7 +16,7 @@ mend_torchvision = $(1)/python -c "import torchvision" 2>/dev/null || cp tests/c
 	"$$($(1)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")"
 SHIM := $(wildcard tests/cpu_torchvision/cpu_torchvision.*)
 
-.PHONY: setup demo test test-comfyui workflows lint base metrics benchmark-quick benchmark benchmark-full
+.PHONY: setup demo test test-comfyui workflows lint base metrics benchmark-quick benchmark benchmark-full speed faults
 
 setup: $(STAMP)
 
@@ -47,7 +47,8 @@ base: $(STAMP)
 # Draws what the benchmark asks for, measures its metrics on true scenes, then makes and scores it; each resumes.
 # REASON="..." is kept in the report.
 GRIDS := outputs/benchmark
-BENCHMARK = $(BIN)/python -m videomage_core benchmark $(GRIDS)/test --sweeps $(GRIDS)/development --reason "$(REASON)"
+BENCHMARK = $(BIN)/python -m videomage_core benchmark $(GRIDS)/test --sweeps $(GRIDS)/development \
+	--report docs --reason "$(REASON)"
 
 $(GRIDS)/%/grid.toml: emoji_world/*.py | $(STAMP)
 	$(BIN)/python -m emoji_world.write_grid $* $(GRIDS)/$*
@@ -55,14 +56,27 @@ $(GRIDS)/%/grid.toml: emoji_world/*.py | $(STAMP)
 metrics: $(GRIDS)/development/grid.toml
 	$(BIN)/python -m emoji_world.metric_card
 
-benchmark-quick: $(GRIDS)/test/grid.toml $(GRIDS)/development/grid.toml
-	$(BENCHMARK) --size quick
+benchmark-quick: $(GRIDS)/development/grid.toml
+	$(BIN)/python -m videomage_core benchmark $(GRIDS)/development --reason "a quick look"
 
 benchmark: $(GRIDS)/test/grid.toml $(GRIDS)/development/grid.toml
-	$(BENCHMARK) --size standard --report docs
+	$(BENCHMARK) --size standard
 
 benchmark-full: $(GRIDS)/test/grid.toml $(GRIDS)/development/grid.toml
 	$(BENCHMARK) --size full
+
+# Ratios measured on this machine and counts at ZeroScope's size: docs/speed.md.
+speed: $(STAMP)
+	$(BIN)/python benchmarks/speed.py
+
+# The fault suite at length, an hour or two: docs/faults.md.
+FAULTS := outputs/faults
+faults: $(STAMP) $(if $(COMFYUI),$(COMFY_STAMP))
+	mkdir -p $(FAULTS)
+	FAULTS=50 $(BIN)/python -m pytest tests/faults --junitxml $(FAULTS)/core.xml
+	$(if $(COMFYUI),FAULTS_PROMPTS=200 COMFYUI_PATH="$(COMFYUI)" $(COMFY_BIN)/python -m pytest \
+		tests/comfyui/test_hostile.py --junitxml $(FAULTS)/comfyui.xml)
+	$(BIN)/python tests/faults/report.py 50 200 $(FAULTS)/core.xml $(if $(COMFYUI),$(FAULTS)/comfyui.xml)
 
 # A torch that is there already stays.  The judge's weights name dependencies that no longer build, hence --no-deps.
 $(STAMP): requirements.txt requirements-dev.txt $(SHIM)

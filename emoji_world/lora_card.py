@@ -10,6 +10,7 @@ docs/lora_card_HALF.json, sheets of the unselected samples beside it.
   often that is more than the base's own character of this concept reaches from the same start noise;
   and how often no other artist's drawing of its concept is nearer (chance: 1 in their number).  The
   ceiling is the character itself, drawn in the same scenes and passed through the base's autoencoder.
+* Way: how far it goes where it is asked to walk to the right: a LoRA that is too strong holds it still.
 * Motion: how often the tracked way is nearest to true renders of the asked interaction, among all
   trained and this half's held-out ones; the performers are never the clip's.
 """
@@ -97,12 +98,19 @@ def learn_subject(
             rows += list(made)
             labels += [f"{name}, seed {seed}: {text}" for seed in seeds]
         looks[name] = similarities(judge, videos, character)
-        result[name] = identity(judge, videos, character)
+        walks = [way_to_the_right(video) for video in videos[-SEEDS:]]
+        result[name] = identity(judge, videos, character) | {"way": round(float(np.mean(walks)), 3)}
     nearer = sum(learned > own for learned, own in zip(looks["LoRA"], looks["base"], strict=True))
     result["nearer than the base's own"] = f"{nearer}/{len(looks['base'])}"
     result["ceiling"] = identity(judge, [through_autoencoder(backbone, v) for v in drawn(character, half)], character)
     contact_sheet(rows, labels).save(docs / "images" / f"subject_{half_name(half)}_{character.concept}.png")
     return result
+
+
+def way_to_the_right(video: torch.Tensor) -> float:
+    """How far the character goes from the first frame to the last, in shares of the frame's width."""
+    centres = track(to_uint8(video), 1)[0].centres
+    return float(centres[-1, 0] - centres[0, 0]) / video.shape[-1]
 
 
 def drawn(character: Character, half: Half) -> list[torch.Tensor]:

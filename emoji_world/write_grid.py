@@ -76,7 +76,7 @@ def sizes(half: str) -> dict[str, Size]:
         STILL,
     )
     if half == "development":  # sweeps are of this half alone
-        quick = dataclasses.replace(quick, methods=(), sweeps=("alpha",))
+        quick = dataclasses.replace(quick, sweeps=("alpha",))
         standard = dataclasses.replace(
             standard, pairs=PAIRS[half][:2], motions=motions[:1], methods=(), triples=(), still_methods=(),
             sweeps=SWEEPS,

@@ -6,6 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..videomage_core.model.memory import CHOICES
 from . import comfy_host as host
 from .schema import Base, schema
 
@@ -37,10 +38,12 @@ class LoadBase(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "memory",
-                    list(host.MEMORY_MODES),
+                    list(CHOICES),
                     default="auto",
-                    tooltip="high: fastest. low: activations are computed again instead of kept; about a "
-                    "third slower, a fraction of the memory. auto: low, but high for the built-in base.",
+                    tooltip="How much of the device's memory to use; the results are the same. high: all stays there, "
+                    "fastest. medium: activations are computed again instead of kept, about a third slower, and what "
+                    "is not in use waits in main memory. low: so do the weights, layer by layer: for the smallest "
+                    "cards. auto: the fastest that fits.",
                 ),
             ],
             outputs=[Base.Output("base_model", display_name="base", tooltip="The loaded base.")],

@@ -10,6 +10,7 @@ from ..videomage_core.config import CollaborativeConfig
 from ..videomage_core.data.frames import side_by_side
 from ..videomage_core.data.lora_file import Concept
 from ..videomage_core.data.overlay import overlay
+from ..videomage_core.model.memory import works_of
 from ..videomage_core.stages.collaborative_sampling import check_pair, require_named, sample_collaboratively
 from ..videomage_core.stages.motion_start import invert_clip
 from . import comfy_host as host
@@ -113,12 +114,10 @@ class SCSSampler(io.ComfyNode):
         clip: Any = None,
         **widgets: Any,
     ) -> Any:
-        config = base.with_memory(read_settings(CollaborativeConfig(), widgets))
+        config = read_settings(CollaborativeConfig(), widgets)
         check_pair(subject, motion)
         require_named(prompt, subject.tokens)
-        branches = 1 if config.gradient_checkpointing else 2  # whose activations are there at once
-        guided = host.Work(config, branches * config.frames, trains=config.tau > 0 and config.alpha > 0)
-        with host.computing(base, TO_LOWER, guided, host.Work.sampling(config)) as backbone:
+        with host.computing(base, TO_LOWER, works_of(config)) as backbone:
             run = run_of(cls.hidden.unique_id)
             inverted = start_of(backbone, clip, config, run)
             made = sample_collaboratively(backbone, subject, motion, prompt, seed, config, inverted, True, run)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..videomage_core.data.grounded_sam2 import GroundedSam2
-from ..videomage_core.model.unet3d import EMOJI_BASE, UNet3DBackbone, is_base_folder, load_unet3d
+from ..videomage_core.model.backbone import MemoryMode
+from ..videomage_core.model.base_folder import EMOJI_BASE, is_base_folder
+from ..videomage_core.model.memory import Work, choose_mode, memory_of
+from ..videomage_core.model.unet3d import UNet3DBackbone, load_unet3d
 from ..videomage_core.presets import Preset, preset_for
 from ..videomage_core.segmentation.weights import DINO, SAM2, SUFFIXES, WANTED, folder_kind
 
 BUILT_IN = "emoji base (built in)"
-MEMORY_MODES = ("auto", "high", "low")
 DTYPES = ("auto", "fp32", "fp16", "bf16")
 PREVIEW_SIDE = 512  # pixels, at most
 SEGMENTER_NEEDS = 4 * 1024**3  # bytes: SAM 2 large, a frame of 1024 pixels and its memories, with some to spare
@@ -210,22 +212,26 @@ class HostedBase:
         name: as the user chose it.
         backbone: the engine's.
         preset: settings that suit it.
-        memory: one of ``MEMORY_MODES``.
-        patchers: one for each part, through which ComfyUI moves it; kept here, or ComfyUI would forget them.
+        memory: a mode's name, or "auto".
+        load: the device it computes on.
+        offload: where it waits.
     """
 
     name: str
     backbone: UNet3DBackbone
     preset: Preset
     memory: str
-    patchers: tuple[Any, ...]
+    load: torch.device
+    offload: torch.device
+    _patchers: dict[int, Any] = field(default_factory=dict)  # by part; kept, or ComfyUI would forget them
 
-    def with_memory(self, config: Any) -> Any:
-        """A stage's config with gradient checkpointing as the memory mode says; "auto" takes the base's preset."""
-        kinds = {type(c): c for c in (self.preset.subject, self.preset.motion, self.preset.fusion)}
-        kinds[type(self.preset.collaborative)] = self.preset.collaborative
-        usual = kinds[type(config)].gradient_checkpointing
-        return replace(config, gradient_checkpointing={"auto": usual, "high": False, "low": True}[self.memory])
+    def patchers_of(self, mode: MemoryMode) -> list[Any]:
+        """One for each part that stays on the device in a mode, through which ComfyUI moves it."""
+        parts = self.backbone.resident(mode)
+        for part in parts:
+            if id(part) not in self._patchers:
+                self._patchers[id(part)] = _patcher(part, self.load, self.offload)
+        return [self._patchers[id(part)] for part in parts]
 
 
 class _Part(torch.nn.Module):
@@ -265,9 +271,7 @@ def load_base(name: str, dtype: str, memory: str) -> HostedBase:
     device, offload = management.get_torch_device(), management.unet_offload_device()
     with torch.inference_mode(False):
         backbone = load_unet3d(folder, _dtype(dtype, device), "cpu")
-        parts = (backbone.unet, backbone.vae, backbone.prompts.text_encoder)
-        patchers = tuple(_patcher(part, device, offload) for part in parts)
-    return HostedBase(name, backbone, preset_for(folder), memory, patchers)
+    return HostedBase(name, backbone, preset_for(folder), memory, device, offload)
 
 
 def _dtype(name: str, device: torch.device) -> str:
@@ -281,51 +285,32 @@ def _dtype(name: str, device: torch.device) -> str:
     return "fp16" if management.should_use_fp16(device) else "fp32"
 
 
-@dataclass(frozen=True)
-class Work:
-    """A pass through the base.
-
-    Attributes:
-        config: its height and width.
-        frames: of all videos that are in memory at once, together.
-        trains: gradients are taken.
-    """
-
-    config: Any
-    frames: int
-    trains: bool = False
-
-    @classmethod
-    def sampling(cls, config: Any) -> Work:
-        """A denoising step: under guidance two videos at once."""
-        return cls(config, config.frames * (1 if config.guidance_scale == 1 else 2))
-
-    def memory(self, backbone: UNet3DBackbone) -> int:
-        """Bytes of activations, an estimate; ValueError for a size that the base cannot make."""
-        checkpointing = getattr(self.config, "gradient_checkpointing", False)
-        gradients: Any = "none" if not self.trains else "recomputed" if checkpointing else "kept"
-        return backbone.activation_memory(self.frames, self.config.height, self.config.width, gradients)
-
-
 @contextlib.contextmanager
-def computing(base: HostedBase, to_lower: str, *work: Work) -> Iterator[UNet3DBackbone]:
+def computing(base: HostedBase, to_lower: str, works: Sequence[Work]) -> Iterator[UNet3DBackbone]:
     """Inside, the base is on ComfyUI's device, beside it memory for the largest work, and gradients can be taken.
 
     Args:
         base: the base.
         to_lower: the settings to lower if memory runs out.
-        work: what will be done.
+        works: what will be done.
 
     Raises:
         RuntimeError: out of memory; says what to lower, and everything was freed.
     """
     import comfy.model_management as management
 
-    full, needed = False, max((one.memory(base.backbone) for one in work), default=0)
+    backbone, full = base.backbone, False
+    device = management.get_torch_device()
     with torch.inference_mode(False):
         try:
-            management.load_models_gpu(list(base.patchers), memory_required=needed, force_full_load=True)
-            yield base.backbone
+            mode = choose_mode(base.memory, backbone, works, _room(device))
+            if mode != backbone.memory:
+                management.unload_all_models()  # other parts of the base will stay loaded than before
+            staying = [_bytes(part) for part in backbone.resident(mode)]
+            beside = memory_of(backbone, works, mode) - sum(staying)
+            management.load_models_gpu(base.patchers_of(mode), memory_required=beside, force_full_load=True)
+            backbone.use_memory(mode, device)
+            yield backbone
         except (management.OOM_EXCEPTION, RuntimeError) as error:
             if not _is_out_of_memory(error, management.OOM_EXCEPTION):
                 raise
@@ -334,10 +319,26 @@ def computing(base: HostedBase, to_lower: str, *work: Work) -> Iterator[UNet3DBa
     if full:  # outside of "except", so that nothing holds what is freed
         management.unload_all_models()
         management.soft_empty_cache()
+        lower = {"high": "'medium' or 'low'", "medium": "'low'"}.get(backbone.memory.name)
+        lowering = "" if lower is None else f"Set the base's memory mode to {lower}, or lower"
         raise RuntimeError(
-            f"VideoMage ran out of memory; everything was freed. Set the base's memory mode to 'low' (a training then "
-            f"goes on from its last checkpoint), or lower {to_lower}"
+            f"VideoMage ran out of memory in the memory mode {backbone.memory.name!r}; everything was freed. "
+            f"{lowering or 'Lower'} {to_lower}; a training then goes on from its last checkpoint"
         )
+
+
+def _room(device: torch.device) -> int:
+    """Bytes that ComfyUI can free for us: what is free, and what its own models hold."""
+    import comfy.model_management as management
+
+    held = 0
+    if device.type != "cpu":
+        held = sum(m.model_loaded_memory() for m in management.current_loaded_models if m.device == device)
+    return int(management.get_free_memory(device)) + held
+
+
+def _bytes(module: torch.nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in module.state_dict().values())
 
 
 def _is_out_of_memory(error: BaseException, kind: type[BaseException]) -> bool:

@@ -12,10 +12,11 @@ from ..videomage_core.config import FusionConfig
 from ..videomage_core.data.frames import side_by_side
 from ..videomage_core.data.overlay import overlay
 from ..videomage_core.finished import Finished
+from ..videomage_core.model.memory import works_of
 from ..videomage_core.run import Run
 from ..videomage_core.stages.fusion import check_subjects, fuse_subjects
 from ..videomage_core.stages.teachers import FusionPrompts
-from .comfy_host import HostedBase, Work
+from .comfy_host import HostedBase
 from .pictures import image, lines_of
 from .schema import Base, Lora, advanced, grown, read_settings, schema, settings_inputs, validate_inputs, wired
 from .segmentation import segmenter_input
@@ -102,15 +103,12 @@ class FuseSubjects(io.ComfyNode):
 
     @classmethod
     def execute(cls, base: HostedBase, file_name: str, teacher_prompts: str, cutmix_prompt: str, **inputs: Any) -> Any:
-        config = base.with_memory(read_settings(FusionConfig(), inputs))
+        config = read_settings(FusionConfig(), inputs)
         subjects = wired("lora", MOST, inputs)
         check_subjects(subjects)
         prompts = asked(base.preset.prompts, teacher_prompts, cutmix_prompt)
-        # L_fusion's videos and L_attn's pair are in one step.
-        videos = (config.batch_size or len(subjects)) + (1 if config.lambda2 else 0)
-        learning = Work(config, videos * config.frames, trains=True)
-        sampling = Work.sampling(looks(base, config))
-        with computing_for(base, "fusion", file_name, cls.hidden.unique_id, learning, sampling) as backbone:
+        works = [*works_of(config, len(subjects)), *works_of(looks(base, config))]
+        with computing_for(base, "fusion", file_name, cls.hidden.unique_id, works) as backbone:
             segmenter = inputs.get("segmenter")
             parts = [prompts, *(part for concept in subjects for part in concept.parts())]
             parts += segmenter.parts() if segmenter is not None else ()

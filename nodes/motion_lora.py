@@ -12,9 +12,10 @@ from comfy_api.latest import io
 from ..videomage_core.config import MotionConfig
 from ..videomage_core.data.examples import MotionClip, clip_of
 from ..videomage_core.finished import Finished
+from ..videomage_core.model.memory import works_of
 from ..videomage_core.run import Run
 from ..videomage_core.stages.motion_lora import require_subjects, train_motion
-from .comfy_host import HostedBase, Work
+from .comfy_host import HostedBase
 from .pictures import CLIP_TYPES, clip_pixels, masks
 from .schema import Base, grown, read_settings, schema, settings_inputs, validate_inputs, wired
 from .segmentation import segmenter_input
@@ -99,10 +100,9 @@ class TrainMotion(io.ComfyNode):
 
     @classmethod
     def execute(cls, base: HostedBase, clip: Any, prompt: str, subjects: str, file_name: str, **inputs: Any) -> Any:
-        config = base.with_memory(read_settings(MotionConfig(), inputs))
-        learning = Work(config, config.batch_size * config.frames, trains=True)
-        sampling = Work.sampling(looks(base, config))
-        with computing_for(base, "motion", file_name, cls.hidden.unique_id, learning, sampling) as backbone:
+        config = read_settings(MotionConfig(), inputs)
+        works = [*works_of(config), *works_of(looks(base, config))]
+        with computing_for(base, "motion", file_name, cls.hidden.unique_id, works) as backbone:
             words = words_of(subjects)
             given = masks(wired("mask", SUBJECTS, inputs))
             segmenter = inputs.get("segmenter") if given is None else None

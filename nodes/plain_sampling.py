@@ -7,6 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..videomage_core.config import SamplingConfig
+from ..videomage_core.model.memory import works_of
 from ..videomage_core.stages.comparisons import sample_averaged, sample_base, sample_merged
 from . import comfy_host as host
 from .collaborative_sampling import TO_LOWER, clip_input, prompt_input, seed_input, start_of, video_outputs
@@ -71,7 +72,7 @@ class SampleVideo(io.ComfyNode):
         config = read_settings(SamplingConfig(), inputs)
         loras = wired("lora", MOST, inputs)
         strengths = [inputs[f"strength_{i}"] for i in range(1, MOST + 1) if inputs.get(f"lora_{i}") is not None]
-        with host.computing(base, TO_LOWER, host.Work.sampling(config)) as backbone:
+        with host.computing(base, TO_LOWER, works_of(config)) as backbone:
             run = run_of(cls.hidden.unique_id)
             inverted = start_of(backbone, clip, config, run)
             if method == ALONE:

@@ -17,8 +17,6 @@ Base = io.Custom("VIDEOMAGE_BASE")
 Lora = io.Custom("VIDEOMAGE_LORA")
 SIDE = 8  # pixels: a multiple of it suits the autoencoder of every base
 Segmenter = io.Custom("VIDEOMAGE_SEGMENTER")
-# Set by the base's memory mode, for all nodes at once.
-HOSTED = ("gradient_checkpointing",)
 # Settings that most users never touch; shown folded away where ComfyUI can.
 RARE = (
     "accumulation", "optimizer", "schedule", "warmup_steps", "max_gradient_norm", "save_every", "layers", "dropout",
@@ -45,7 +43,7 @@ def settings_inputs(config: Any, leave_out: Collection[str] = ()) -> list[io.Inp
         config: an instance; its values are the defaults.
         leave_out: fields that the node sets itself.
     """
-    fields = [f for f in dataclasses.fields(config) if f.name not in {*leave_out, *HOSTED}]
+    fields = [f for f in dataclasses.fields(config) if f.name not in leave_out]
     widgets = {field.name: _widget(field, getattr(config, field.name)) for field in fields}
     for name in set(RARE) & set(widgets):
         advanced(widgets[name])
@@ -88,7 +86,7 @@ def _sentence(field: dataclasses.Field) -> str:
 
 def read_settings(config: C, widgets: Mapping[str, Any]) -> C:
     """``config`` with the widgets' values; ValueError with all that is out of range or contradicts."""
-    names = {field.name for field in dataclasses.fields(config)} - set(HOSTED)  # type: ignore[arg-type]
+    names = {field.name for field in dataclasses.fields(config)}  # type: ignore[arg-type]
     return dataclasses.replace(config, **{name: value for name, value in widgets.items() if name in names})
 
 

@@ -14,10 +14,11 @@ from ..videomage_core.data.examples import SubjectImage, load_captioned_clips, l
 from ..videomage_core.data.frames import pixels_of
 from ..videomage_core.data.grounded_sam2 import GroundedSam2
 from ..videomage_core.finished import Finished
+from ..videomage_core.model.memory import works_of
 from ..videomage_core.model.text import check_token
 from ..videomage_core.run import Run
 from ..videomage_core.stages.subject_lora import require_token, train_subject
-from .comfy_host import HostedBase, Work
+from .comfy_host import HostedBase
 from .pictures import folder, lines_of, typed_path
 from .schema import Base, advanced, read_settings, schema, settings_inputs, validate_inputs
 from .segmentation import segmenter_input
@@ -137,11 +138,9 @@ class TrainSubject(io.ComfyNode):
         segmenter: GroundedSam2 | None = None,
         **widgets: Any,
     ) -> Any:
-        config = base.with_memory(read_settings(SubjectConfig(), widgets))
-        # L_sub's pictures and L_reg's clip are in one step.
-        learning = Work(config, config.batch_size + (config.auxiliary_frames if config.lambda1 else 0), trains=True)
-        sampling = Work.sampling(looks(base, config))
-        with computing_for(base, "subject", file_name, cls.hidden.unique_id, learning, sampling) as backbone:
+        config = read_settings(SubjectConfig(), widgets)
+        works = [*works_of(config), *works_of(looks(base, config))]
+        with computing_for(base, "subject", file_name, cls.hidden.unique_id, works) as backbone:
             pictures = _pictures(images, masks, folder(images_folder, "images_folder"), lines_of(prompt))
             clips_folder = folder(auxiliary_folder, "auxiliary_folder")
             auxiliary = []

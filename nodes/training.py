@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from ..videomage_core.data.frames import frames_of_picture
 from ..videomage_core.data.loss_plot import loss_plot
 from ..videomage_core.finished import Finished, finished, folder_of, keep, publish, require_file_name
 from ..videomage_core.model.fingerprint import fingerprint
+from ..videomage_core.model.memory import Work
 from ..videomage_core.model.unet3d import UNet3DBackbone
 from ..videomage_core.run import Run
 from . import comfy_host as host
@@ -50,11 +51,11 @@ def training_outputs() -> list[io.Output]:
 
 @contextlib.contextmanager
 def computing_for(
-    base: host.HostedBase, kind: str, file_name: str, node: str | None, *works: host.Work
+    base: host.HostedBase, kind: str, file_name: str, node: str | None, works: Sequence[Work]
 ) -> Iterator[UNet3DBackbone]:
     """As ``host.computing``, for a training; if an error ends it, the page keeps what it says."""
     told = progress.telling_errors(progress.Training(kind, file_name, node or ""))
-    with told, host.computing(base, TO_LOWER, *works) as backbone:
+    with told, host.computing(base, TO_LOWER, works) as backbone:
         yield backbone
 
 

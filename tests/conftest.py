@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from videomage_core.data.lora_file import Concept
 from videomage_core.model.fingerprint import fingerprint
 from videomage_core.model.lora import LoraWeights
+from videomage_core.model.memory import MODES
 from videomage_core.model.text import SpecialToken
 from videomage_core.model.unet3d import UNet3DBackbone, load_unet3d
 
@@ -37,6 +39,21 @@ def emoji_base(shared_emoji_base: UNet3DBackbone) -> Iterator[UNet3DBackbone]:
     modules = [*shared_emoji_base.unet.modules(), *shared_emoji_base.prompts.text_encoder.modules()]
     assert not any(m._forward_hooks or m._forward_pre_hooks or m.training for m in modules)
     assert not any(p.requires_grad for p in shared_emoji_base.unet.parameters())
+
+
+@pytest.fixture
+def in_mode(emoji_base: UNet3DBackbone) -> Callable[[str], AbstractContextManager[None]]:
+    """Inside ``in_mode(name)`` the embedded base works in that memory mode."""
+
+    @contextmanager
+    def inside(name: str) -> Iterator[None]:
+        emoji_base.use_memory(MODES[name])
+        try:
+            yield
+        finally:
+            emoji_base.use_memory(MODES["high"])
+
+    return inside
 
 
 @pytest.fixture(scope="session")

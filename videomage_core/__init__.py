@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from .data.grounded_sam2 import GroundedSam2
     from .data.lora_file import Concept, load_lora, rename_token, save_lora
     from .data.media import load_clip, save_video
+    from .model.base_folder import EMOJI_BASE
+    from .model.memory import works_of
     from .model.text import SpecialToken
-    from .model.unet3d import EMOJI_BASE, UNet3DBackbone, load_unet3d
+    from .model.unet3d import UNet3DBackbone, load_unet3d
     from .presets import EMOJI, PAPER, Preset
     from .run import Cancelled, Run
     from .sampling import generate_videos, invert, sample
@@ -80,6 +82,7 @@ __all__ = [
     "save_video",
     "train_motion",
     "train_subject",
+    "works_of",
 ]
 
 _MODULES = (
@@ -89,6 +92,8 @@ _MODULES = (
     ".data.grounded_sam2",
     ".data.lora_file",
     ".data.media",
+    ".model.base_folder",
+    ".model.memory",
     ".model.text",
     ".model.unet3d",
     ".presets",

@@ -107,9 +107,6 @@ class CollaborativeConfig(SamplingConfig):
     beta_motion: float = setting(0.5, "share of the motion branch's noise in a step (paper, Eq. 11)", 0, 1)
     subject_strength: float = setting(1.0, "strength of the subject LoRA in its branch (ours)", 0, 4)
     motion_strength: float = setting(1.0, "strength of the motion LoRA in its branch (ours)", 0, 4)
-    gradient_checkpointing: bool = setting(
-        True, "guide with a fraction of the memory, one branch after the other; slower in the guided steps (ours)"
-    )
     cross_layers: str = setting(
         "all", "layers whose M_SCA are compared: all, or beginnings of names, with commas (ours)"
     )
@@ -165,9 +162,6 @@ class LoraTrainingConfig(TrainingConfig):
     )
     height: int = setting(320, "height in pixels (paper, Sec. 4.1)", 8, 4096)
     width: int = setting(576, "width in pixels (paper, Sec. 4.1)", 8, 4096)
-    gradient_checkpointing: bool = setting(
-        True, "recompute activations on the way back: about a third slower, a fraction of the memory (ours)"
-    )
 
 
 @dataclass(frozen=True)

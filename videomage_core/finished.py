@@ -44,11 +44,16 @@ class Finished:
     videos: dict[str, torch.Tensor]
 
 
+_DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])(\.|$)", re.IGNORECASE)  # no files on Windows
+
+
 def require_file_name(name: str) -> None:
     """ValueError unless a LoRA file can have this name: letters, digits, spaces, "_", "-" and ".", no folder."""
-    if not re.fullmatch(r"[\w][\w .-]*", name) or name.endswith((".", " ")):
+    if not re.fullmatch(r"[\w][\w .-]*", name) or name.endswith((".", " ")) or len(name) > 100 or _DEVICE.match(name):
+        shown = name if len(name) <= 100 else f"{name[:100]}..."
         raise ValueError(
-            f"file name: got {name!r}, allowed are letters, digits, spaces, '_', '-' and '.', e.g. 'my_dog'; no folder"
+            f"file name: got {shown!r}, allowed are letters, digits, spaces, '_', '-' and '.', at most 100 of them, "
+            "e.g. 'my_dog'; no folder, and no name of a device, such as 'con'"
         )
 
 

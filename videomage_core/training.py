@@ -19,7 +19,6 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -28,12 +27,13 @@ from typing import Any
 
 import torch
 
+from .checkpoint import CHECKPOINT, furthest, save_checkpoint
 from .config import TrainingConfig
 from .history import History
+from .locks import alone_in
 from .model.fingerprint import Fingerprint
 from .run import Run
-
-CHECKPOINT = "checkpoint.pt"
+from .spread import current
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,26 @@ def fit(
     Raises:
         Cancelled: the host stopped the run; a checkpoint was written first.
         TrainingDiverged: with the step and the likely cause.
-        ValueError: the folder holds another training's checkpoint.
+        ValueError: the folder holds another training's checkpoint, a damaged one, or another process trains in it.
     """
-    run = run or Run()
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / CHECKPOINT
+    with alone_in(folder) if current().first else contextlib.nullcontext():
+        return _fit(groups, loss_at, config, folder, identity, run or Run(), sample_at, loss_scale, base)
+
+
+def _fit(
+    groups: Sequence[ParameterGroup],
+    loss_at: LossAt,
+    config: TrainingConfig,
+    folder: Path,
+    identity: str,
+    run: Run,
+    sample_at: Callable[[int], torch.Tensor] | None,
+    loss_scale: float,
+    base: Fingerprint | None,
+) -> History:
+    checkpoint, spread = folder / CHECKPOINT, current()
+    spread.share(config.accumulation)  # refused before anything is done
     optimizer = _optimizer(groups, config)
     identity = f"{identity} {json.dumps(settings_that_count(config), sort_keys=True)}"
     owner = {"identity": identity, "base": None if base is None else [base.architecture, *base.weights]}
@@ -120,16 +135,18 @@ def fit(
             history.add(terms, time.monotonic() - began)
             done, moving = done + 1, False
             run.progress(done, config.steps, "training")
+            if not spread.first:
+                continue
             if done % config.save_every == 0 or done == config.steps:
-                save_checkpoint(checkpoint, groups, optimizer, history, done, owner)
+                save_checkpoint(checkpoint, _state(groups, optimizer, history, done, owner))
                 saved = done
             if sample_at is not None and config.sample_every and done % config.sample_every == 0:
                 run.preview(sample_at(done))
     except TrainingDiverged:  # what led there is not worth keeping: the last checkpoint is
         raise
     except BaseException:  # a cancel may be one; what was learned since the last checkpoint is kept
-        if not moving and done > saved:
-            save_checkpoint(checkpoint, groups, optimizer, history, done, owner)
+        if spread.first and not moving and done > saved:
+            save_checkpoint(checkpoint, _state(groups, optimizer, history, done, owner))
         raise
     return history
 
@@ -147,17 +164,19 @@ def _gradients(
     for entry, group in zip(optimizer.param_groups, groups, strict=True):
         entry["lr"] = group.learning_rate * schedule(step, config)
     means: dict[str, float] = {}
-    for forward in range(config.accumulation):
+    spread = current()
+    for forward in spread.share(config.accumulation):
         seed = ((config.seed * 1_000_003 + step) * 2_048 + forward) * 2
         generator = torch.Generator().manual_seed(seed % 2**63)
         with _seeded(seed + 1):  # dropout draws from the global generator, and other numbers
             terms = loss_at(generator)
             total = sum(terms.values(), torch.zeros(()))
-            _require_finite(terms, step)
             (total * (loss_scale / config.accumulation)).backward()
         for name, term in terms.items():
             means[name] = means.get(name, 0.0) + float(term.detach()) / config.accumulation
     parameters = [p for group in groups for p in group.parameters.values()]
+    means = spread.add_up(parameters, means)
+    _require_finite(means, step)
     if loss_scale != 1:
         for parameter in parameters:
             if parameter.grad is not None:
@@ -234,8 +253,8 @@ def _seeded(seed: int) -> Any:
         yield
 
 
-def _require_finite(terms: Mapping[str, torch.Tensor], step: int) -> None:
-    bad = [name for name, term in terms.items() if not bool(term.isfinite())]
+def _require_finite(terms: Mapping[str, float], step: int) -> None:
+    bad = [name for name, term in terms.items() if not math.isfinite(term)]
     if bad:
         raise TrainingDiverged(_diverged(f"the loss ({', '.join(bad)})", step))
 
@@ -247,52 +266,32 @@ def _diverged(what: str, step: int) -> str:
     )
 
 
-def save_checkpoint(
-    path: Path,
-    groups: Sequence[ParameterGroup],
-    optimizer: Any,
-    history: History,
-    done: int,
-    owner: Mapping[str, Any],
-) -> None:
-    """Write a checkpoint beside ``path``, then rename it over; on any error the old one stays.
+def settings_that_count(config: TrainingConfig) -> dict[str, Any]:
+    """All settings that change the result; not the steps under a constant schedule, which may be trained longer."""
+    kept = asdict(config)
+    free = ["save_every", "sample_every"]
+    for name in [*free, *(["steps"] if config.schedule == "constant" else [])]:
+        kept.pop(name, None)
+    return kept
 
-    Raises:
-        OSError: the disk is full or the folder cannot be written; says which checkpoint is kept.
-    """
-    state = {
+
+def _state(
+    groups: Sequence[ParameterGroup], optimizer: Any, history: History, done: int, owner: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a checkpoint holds."""
+    return {
         **owner,
         "step": done,
         "parameters": {g.name: {n: p.detach().cpu() for n, p in g.parameters.items()} for g in groups},
         "optimizer": optimizer.state_dict(),
         "history": asdict(history),
     }
-    partial = path.with_suffix(".partial")
-    try:
-        with open(partial, "wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
-        partial.unlink(missing_ok=True)
-        kept = f"the checkpoint before it is kept in {path}" if path.is_file() else "there is none before it"
-        raise OSError(f"the checkpoint of step {done} could not be written ({error}); {kept}") from error
-
-
-def settings_that_count(config: TrainingConfig) -> dict[str, Any]:
-    """All settings that change the result; not the steps under a constant schedule, which may be trained longer."""
-    kept = asdict(config)
-    free = ["save_every", "sample_every", "gradient_checkpointing"]
-    for name in [*free, *(["steps"] if config.schedule == "constant" else [])]:
-        kept.pop(name, None)
-    return kept
 
 
 def _resume(
     path: Path, groups: Sequence[ParameterGroup], optimizer: Any, owner: Mapping[str, Any], steps: int
 ) -> History:
-    state = _furthest(path, owner, steps)
+    state = furthest(path, owner, steps)
     if state is None:
         return History()
     with torch.no_grad():
@@ -302,36 +301,3 @@ def _resume(
     optimizer.load_state_dict(state["optimizer"])
     kept = state["history"]
     return History(kept["losses"], kept["seconds"], resumed_at=state["step"])
-
-
-def _belongs(state: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint is of this training: of the same inputs and settings, on the same base."""
-    if state["identity"] != owner["identity"] or (state["base"] is None) != (owner["base"] is None):
-        return False
-    if owner["base"] is None:
-        return True
-    theirs, ours = (Fingerprint(mark[0], tuple(mark[1:])) for mark in (state["base"], owner["base"]))
-    return theirs.matches(ours)
-
-
-def _furthest(path: Path, owner: Mapping[str, Any], steps: int) -> dict[str, Any] | None:
-    """The checkpoint with most steps, but no more than ``steps``; one at ``path`` that has more is set aside."""
-    found = None
-    if path.is_file():
-        found = torch.load(path, map_location="cpu", weights_only=True)
-        if not _belongs(found, owner):
-            raise ValueError(
-                f"folder: {path.parent} holds the checkpoint of another training (other data, settings or base); "
-                "choose another folder, or delete it to begin anew"
-            )
-        if found["step"] > steps:
-            os.replace(path, path.with_stem(f"{path.stem}-{found['step']}"))
-            found = None
-    aside = {int(p.stem.rpartition("-")[2]): p for p in path.parent.glob(f"{path.stem}-*{path.suffix}")}
-    for step in sorted((step for step in aside if step <= steps), reverse=True):
-        if found is not None and found["step"] >= step:
-            break
-        state = torch.load(aside[step], map_location="cpu", weights_only=True)
-        if _belongs(state, owner):  # else left behind by a training whose own checkpoint was deleted
-            return dict(state)
-    return found

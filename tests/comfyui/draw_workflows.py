@@ -79,15 +79,27 @@ def pictures(name: str) -> Node:
     )
 
 
-def train_motion(more: dict[str, Any]) -> Node:
-    wires = {
-        **BASE, "clip": ("clip", "frames"), "mask_1": ("clip", "pig"), "mask_2": ("clip", "cat"),
-        "prompt": ("clip", "prompt"), "subjects": ("clip", "subjects"),
-    }  # fmt: skip
+def train_motion(more: dict[str, Any], by_words: bool = False) -> Node:
+    wires = {**BASE, "clip": ("clip", "frames"), "prompt": ("clip", "prompt")}
+    wires |= (
+        {"mask_1": ("found", "mask 1"), "mask_2": ("found", "mask 2"), "subjects": ("found", "subjects")}
+        if by_words
+        else {"mask_1": ("clip", "pig"), "mask_2": ("clip", "cat"), "subjects": ("clip", "subjects")}
+    )
     return Node("train riding", "VideoMage_TrainMotion", wires, {"file_name": "riding", **more}, "motion")
 
 
+def found(**thresholds: float) -> list[Node]:
+    """The clip's performers, cut out by words."""
+    wires = {"segmenter": ("models", "segmenter"), "clip": ("clip", "frames"), "words": ("clip", "subjects")}
+    return [
+        Node("found", "VideoMage_SegmentByWords", wires, thresholds),
+        preview("seen", ("found", "overlay"), "What was found"),
+    ]
+
+
 CLIP = Node("clip", "VideoMage_ExampleMotion")
+SEGMENTER_MODELS = Node("models", "VideoMage_LoadSegmenter", values=SEGMENTER)
 
 
 def load(name: str) -> Node:
@@ -95,8 +107,13 @@ def load(name: str) -> Node:
     return Node(name, "VideoMage_LoadLora", values={"lora_name": file}, title=f"Load VideoMage LoRA: {name}")
 
 
-def fuse(dog: tuple[str, str], panda: tuple[str, str], more: dict[str, Any]) -> Node:
-    wires = {**BASE, "lora_1": dog, "lora_2": panda}
+def fuse(
+    dog: tuple[str, str],
+    panda: tuple[str, str],
+    more: dict[str, Any],
+    wires: dict[str, tuple[str, str]] | None = None,
+) -> Node:
+    wires = {**BASE, "lora_1": dog, "lora_2": panda, **(wires or {})}
     return Node("fused", "VideoMage_FuseSubjects", wires, {"file_name": "dog_and_panda", **more}, "fusion")
 
 
@@ -142,7 +159,7 @@ FIRST = Workflow(
                     "# A first video\n\nPress **Run**. In a few minutes on a CPU this learns a dog and a panda from "
                     "four pictures each, and *riding* from a clip of a pig on a cat; then the dog rides the panda.\n\n"
                     "Nothing is downloaded: it runs on a tiny model that comes with the pack (8 frames of 48x48 "
-                    "pixels).\n\n**Shrunk to be quick**: training steps (subjects 300 → 120, motion 200 → 90, "
+                    "pixels).\n\n**Shrunk to be quick**: training steps (subjects 150 → 120, motion 200 → 90, "
                     "fusion 150 → 40), inversion steps, "
                     "auxiliary clips and teacher videos. With fewer steps the look and the motion are rougher.\n\n"
                     "**To change**: the prompt and the seed of SCS Sampler. What is trained already is not trained "
@@ -277,24 +294,30 @@ PAPER = Workflow(
             "",
             [
                 note(
-                    "# The paper's settings\n\nFor **ZeroScope v2 576w** (cerspense/zeroscope_v2_576w on Hugging Face; "
-                    "licence CC-BY-NC-4.0: not for commercial use). Copy its whole folder, with unet, vae, "
-                    "text_encoder, tokenizer and scheduler, to models/diffusers/zeroscope_v2_576w and refresh.\n\n"
-                    "Needs a GPU; if memory runs out, set *memory* of Load Video Base to low.\n\n**Put your own "
-                    "photos and clip** in the places of the examples: *Load Image* or a folder, *Load Video*, and a "
-                    "mask for each performer. The settings are the paper's: 24 frames of 576x320, 300 steps, rank 4, "
-                    "lambda1 0.25, omega 0.5, lambda2 0.6, tau 15, alpha 10000, beta 0.3.",
-                    470,
+                    "# The paper's settings\n\n**Not for the built-in base, and not for the example pictures**: "
+                    "put your own photos and clip in their places first (*Load Image* or a folder; *Load Video*), "
+                    "and write your words in Segment by Words, the two trainings and the prompt.\n\n**You need** a "
+                    "GPU; **ZeroScope v2 576w** (cerspense/zeroscope_v2_576w on Hugging Face; licence "
+                    "CC-BY-NC-4.0: not for commercial use), its whole folder with unet, vae, text_encoder, "
+                    "tokenizer and scheduler in models/diffusers/zeroscope_v2_576w; **GroundingDINO and SAM 2**, "
+                    "which cut the performers out of the clip and the subjects out of what their LoRAs make (the "
+                    "help page of Load Segmenter says which and where). Then refresh the page.\n\nThe published "
+                    "weights of ZeroScope have not been tried with this pack yet. If memory runs out, set *memory* "
+                    "of Load Video Base to low.\n\nThe settings are the paper's: 24 frames of 576x320, 300 steps, "
+                    "rank 4, lambda1 0.25, omega 0.5, lambda2 0.6, tau 15, alpha 10000, clip_share (beta) 0.3.",
+                    640,
                 ),
                 base(ZEROSCOPE),
             ],
         ),
-        ("What to learn from", [pictures("dog"), pictures("panda"), CLIP]),
+        ("Put your own here", [pictures("dog"), pictures("panda"), CLIP, SEGMENTER_MODELS]),
+        ("Find who performs it", found()),
         ("Learn the subjects", [train_subject("dog", {"file_name": "zeroscope_dog"})]),
         ("Learn the subjects", [train_subject("panda", {"file_name": "zeroscope_panda"})]),
-        ("Learn the motion", [train_motion({"file_name": "zeroscope_riding"})]),
+        ("Learn the motion", [train_motion({"file_name": "zeroscope_riding"}, by_words=True)]),
         ("Put the subjects together", [fuse(("train dog", "LoRA"), ("train panda", "LoRA"),
-                                            {"file_name": "zeroscope_dog_and_panda"})]),
+                                            {"file_name": "zeroscope_dog_and_panda"},
+                                            {"segmenter": ("found", "segmenter")})]),
         ("Make the video", [scs(("fused", "LoRA"), ("train riding", "LoRA"))]),
         ("See it", [Node("save", "SaveVideo", {"video": ("made", "video")}, {"filename_prefix": "videomage/zeroscope"}),
                     preview("looked", ("made", "attention overlays"), "Where each token looked")]),
@@ -360,38 +383,9 @@ SEGMENTED = Workflow(
                 base(EMOJI),
             ],
         ),
-        ("What to learn from", [CLIP, Node("models", "VideoMage_LoadSegmenter", values=SEGMENTER)]),
-        (
-            "Find who performs it",
-            [
-                Node(
-                    "found",
-                    "VideoMage_SegmentByWords",
-                    {"segmenter": ("models", "segmenter"), "clip": ("clip", "frames"), "words": ("clip", "subjects")},
-                    {"box_threshold": 0.2, "text_threshold": 0.15, "detector_side": 128},
-                ),
-                preview("seen", ("found", "overlay"), "What was found"),
-            ],
-        ),
-        (
-            "Learn the motion",
-            [
-                Node(
-                    "train riding",
-                    "VideoMage_TrainMotion",
-                    {
-                        **BASE,
-                        "clip": ("clip", "frames"),
-                        "mask_1": ("found", "mask 1"),
-                        "mask_2": ("found", "mask 2"),
-                        "prompt": ("clip", "prompt"),
-                        "subjects": ("found", "subjects"),
-                    },
-                    {"file_name": "riding_by_words", **QUICK_MOTION},
-                    "motion",
-                )
-            ],
-        ),
+        ("What to learn from", [CLIP, SEGMENTER_MODELS]),
+        ("Find who performs it", found(box_threshold=0.2, text_threshold=0.15, detector_side=128)),
+        ("Learn the motion", [train_motion({"file_name": "riding_by_words", **QUICK_MOTION}, by_words=True)]),
         (
             "Try it on others",
             [sample("tried", [("train riding", "LoRA")], "a frog is riding a dog on grass", with_clip=True)],

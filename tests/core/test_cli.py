@@ -245,10 +245,10 @@ def test_settings_from_a_file_and_flags_over_them(tmp_path):
     parser = argparse.ArgumentParser()
     parser.add_argument("--settings", type=Path)
     add_settings(parser, SubjectConfig)
-    options = parser.parse_args(["--settings", str(file), "--rank", "2", "--no-gradient-checkpointing"])
+    options = parser.parse_args(["--settings", str(file), "--rank", "2", "--no-flip"])
     config = read_settings(options, SubjectConfig())
-    assert (config.rank, config.learning_rate, config.layers, config.flip) == (2, 1.0, "attention", True)
-    assert config.gradient_checkpointing is False and config.lambda1 == 0.25
+    assert (config.rank, config.learning_rate, config.layers, config.flip) == (2, 1.0, "attention", False)
+    assert config.lambda1 == 0.25
 
 
 @pytest.mark.parametrize(

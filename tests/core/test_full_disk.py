@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 
 from videomage_core import cli
+from videomage_core.checkpoint import CHECKPOINT
 from videomage_core.config import TrainingConfig
 from videomage_core.data.lora_file import load_lora
-from videomage_core.training import CHECKPOINT, ParameterGroup, fit
+from videomage_core.training import ParameterGroup, fit
 
 resource = pytest.importorskip("resource", reason="files can be limited in size on Unix alone")
 

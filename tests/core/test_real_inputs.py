@@ -43,14 +43,14 @@ def flat(trained) -> torch.Tensor:
 
 def learn_subject(base, folder: Path, work: Path, masks: Path | None = None, clips=(), **settings) -> torch.Tensor:
     defaults = {"height": 48, "width": 48, "steps": 2, "batch_size": 2, "lambda1": 0.25 if clips else 0.0}
-    config = SubjectConfig(**{**defaults, "gradient_checkpointing": False, **settings})
+    config = SubjectConfig(**{**defaults, **settings})
     images = load_subject_images(folder, masks)
     return flat(train_subject(base, images, "<it>", "animal", config, work, auxiliary=clips))
 
 
 def learn_motion(base, source: Path, masks: Path | None, work: Path, fps: float | None = None, **settings):
     defaults = {"height": 48, "width": 48, "frames": 8, "steps": 2, "inversion_steps": 2}
-    config = MotionConfig(**{**defaults, "gradient_checkpointing": False, **settings})
+    config = MotionConfig(**{**defaults, **settings})
     clip = load_motion_clip(source, {"cat": masks}, config.frames, fps)
     return flat(train_motion(base, [clip], "a cat is walking", config, work))
 

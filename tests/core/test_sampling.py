@@ -12,7 +12,7 @@ from emoji_world.cast import Character
 from emoji_world.scene import Scene, draw
 from videomage_core.config import SamplingConfig
 from videomage_core.model.backbone import Level
-from videomage_core.model.unet3d import EMOJI_BASE
+from videomage_core.model.base_folder import EMOJI_BASE
 from videomage_core.run import Cancelled, Run
 from videomage_core.sampling import (
     add_noise,

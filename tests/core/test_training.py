@@ -14,10 +14,11 @@ import pytest
 import torch
 
 from videomage_core import training
+from videomage_core.checkpoint import CHECKPOINT
 from videomage_core.config import TrainingConfig
 from videomage_core.model.fingerprint import Fingerprint
 from videomage_core.run import Cancelled, Run
-from videomage_core.training import CHECKPOINT, ParameterGroup, TrainingDiverged, fit, schedule
+from videomage_core.training import ParameterGroup, TrainingDiverged, fit, schedule
 
 CONFIG = TrainingConfig(steps=10, save_every=2, accumulation=2, schedule="cosine", warmup_steps=2)
 
@@ -223,7 +224,7 @@ def test_the_8_bit_optimizer_says_what_it_needs(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)
     with pytest.raises(ValueError, match="needs bitsandbytes; pip install bitsandbytes, or choose 'adamw'"):
         train(tmp_path, dataclasses.replace(CONFIG, optimizer="adamw8bit"))
-    assert training.CHECKPOINT not in {p.name for p in tmp_path.iterdir()}
+    assert CHECKPOINT not in {p.name for p in tmp_path.iterdir()}
 
 
 @pytest.mark.parametrize(

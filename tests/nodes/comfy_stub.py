@@ -103,6 +103,7 @@ class Host:
         self.loaded: list[Any] = []
         self.memory_required: list[int] = []  # each time something was to be loaded
         self.freed = False
+        self.free_memory = 24 * 2**30
         self.room: list[int] = []
 
     def folders(self, kind: str) -> list[str]:
@@ -159,6 +160,8 @@ def modules(host: Host) -> dict[str, ModuleType]:
             unet_offload_device=lambda: torch.device("cpu"),
             should_use_bf16=lambda device: False,
             should_use_fp16=lambda device: False,
+            get_free_memory=lambda device: host.free_memory,
+            current_loaded_models=[],
             load_models_gpu=host.load,
             unload_all_models=host.free,
             free_memory=lambda need, device: host.room.append(need),

@@ -4,6 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import comfy_stub
@@ -58,8 +59,13 @@ def test_no_path_but_a_listed_name_is_read(nodes: dict[str, Any], toy: Concept, 
     assert "not in models/loras" in _error(nodes["VideoMage_LoadLora"], name, "")
 
 
+def packs(module: str) -> ModuleType:
+    """A module of the pack as ComfyUI imported it: its classes are not those that tests import."""
+    return next(m for name, m in sys.modules.items() if name.endswith(f"-videomage.{module}"))
+
+
 def test_bases_are_found_in_every_diffusers_folder(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
-    from videomage_core.model.unet3d import EMOJI_BASE
+    from videomage_core.model.base_folder import EMOJI_BASE
 
     (host.home / "models" / "diffusers" / "deep").mkdir()
     (host.home / "models" / "diffusers" / "deep" / "zeroscope").symlink_to(EMOJI_BASE)
@@ -72,15 +78,24 @@ def test_bases_are_found_in_every_diffusers_folder(nodes: dict[str, Any], host: 
         nodes["VideoMage_LoadBase"].execute("gone", "auto", "auto")
 
 
-@pytest.mark.parametrize(("memory", "checkpointed"), [("low", True), ("high", False), ("auto", False)])
-def test_the_memory_mode_decides_for_every_stage(nodes: dict[str, Any], memory: str, checkpointed: bool) -> None:
-    from videomage_core.config import FusionConfig
-
-    base = nodes["VideoMage_LoadBase"].execute("emoji base (built in)", "auto", memory).result[0]
-    # The node's modules are the pack's own copies: its configs are of the same names, not of the same classes.
-    config = type(base.preset.fusion)()
-    assert type(config).__name__ == FusionConfig.__name__
-    assert base.with_memory(config).gradient_checkpointing is checkpointed
+@pytest.mark.parametrize(("memory", "modes"), [("auto", "high medium low"), ("low", "low low low")])
+def test_a_base_works_in_the_mode_that_is_asked_for_or_fits(
+    nodes: dict[str, Any], host: comfy_stub.Host, memory: str, modes: str
+) -> None:
+    base = nodes["VideoMage_LoadBase"].execute("emoji base (built in)", "fp32", memory).result[0]
+    memory_of, works_of, modes_of = (
+        vars(packs("videomage_core.model.memory"))[n] for n in ("memory_of", "works_of", "MODES")
+    )
+    asked = {"method": "the base alone", "steps": 1, "frames": 8, "height": 48, "width": 48, "guidance_scale": 5.0}
+    works = works_of(base.preset.sampling)
+    made = []
+    for name, mode in zip(("high", "medium", "low"), modes.split(), strict=True):
+        host.free_memory = memory_of(base.backbone, works, modes_of[name])
+        host.loaded.clear()
+        made.append(nodes["VideoMage_SampleVideo"].execute(base, "a dog", seed=0, **asked).result[0])
+        assert base.backbone.memory.name == mode
+        assert [patcher.model.part for patcher in host.loaded] == base.backbone.resident(base.backbone.memory)
+    assert all(torch.allclose(video, made[0], atol=1 / 255) for video in made)
 
 
 def test_contact_sheet_labels_and_sizes(nodes: dict[str, Any]) -> None:
@@ -129,24 +144,23 @@ def test_a_path_of_home_is_understood(nodes: dict[str, Any], tmp_path: Path, mon
 
 def test_comfyui_is_asked_for_the_memory_of_the_work(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
     """More of a video takes more, "low" less; and a size that the base cannot make is said before it is loaded."""
-    comfy_host = next(module for name, module in sys.modules.items() if name.endswith("-videomage.nodes.comfy_host"))
+    comfy_host, engine = packs("nodes.comfy_host"), packs("videomage_core.model.memory")
     low, high = (
         nodes["VideoMage_LoadBase"].execute("emoji base (built in)", "fp32", m).result[0] for m in ("low", "high")
     )
 
     def asked(base: Any, **change: Any) -> int:
-        config = base.with_memory(dataclasses.replace(base.preset.motion, **change))
-        with comfy_host.computing(base, "nothing", comfy_host.Work(config, config.frames, trains=True)):
+        works = engine.works_of(dataclasses.replace(base.preset.motion, **change))
+        with comfy_host.computing(base, "nothing", works):
             return host.memory_required[-1]
 
-    assert asked(high, frames=16) == 2 * asked(high, frames=8) == asked(high, height=96)
-    assert 0 < asked(low) < asked(high)
-    sampling = comfy_host.Work.sampling(high.preset.sampling)
-    assert sampling.frames == 16 and sampling.memory(high.backbone) < asked(high)
+    longer, larger, usual = asked(high, frames=16), asked(high, height=96), asked(high, frames=8)
+    assert usual < longer == larger < 2 * usual, "the margin on the weights stays"
+    assert 0 < asked(low) < usual
     loads = len(host.memory_required)
     with pytest.raises(ValueError, match="multiples of 4"):
         asked(high, width=50)
     assert len(host.memory_required) == loads
     plain = {"method": "the base alone", "steps": 1, "frames": 8, "height": 48, "width": 48, "guidance_scale": 5.0}
     nodes["VideoMage_SampleVideo"].execute(high, "a dog", seed=0, **plain)
-    assert host.memory_required[-1] == sampling.memory(high.backbone)
+    assert 0 < host.memory_required[-1] < usual, "no gradients"

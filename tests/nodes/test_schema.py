@@ -29,9 +29,6 @@ STAGES = {
 def test_every_setting_is_a_widget_with_the_cores_default_and_range(nodes: dict[str, Any], name: str) -> None:
     widgets = {widget.id: widget for widget in nodes[name].define_schema().inputs}
     for field in dataclasses.fields(STAGES[name]):
-        if field.name == "gradient_checkpointing":  # the base's memory mode decides
-            assert field.name not in widgets
-            continue
         about = widgets[field.name].about
         assert about["default"] == getattr(STAGES[name], field.name)
         if "min" in about:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from .common import add_base, preset_of, terminal_run
+from .segmenting import add_segmenter, segmenter_of
 
 
 def add_benchmark(commands: Any) -> None:
@@ -24,14 +26,38 @@ def add_benchmark(commands: Any) -> None:
     parser.add_argument("--report", type=Path, default=Path("outputs/benchmark"), help="folder of the report")
     parser.add_argument("--clip", type=Path, help="folder of a CLIP model: scores CLIP-T, CLIP-I, T. Cons. too")
     parser.add_argument("--dino", type=Path, help="folder of a DINO or DINOv2 model: scores DINO-I too")
-    parser.add_argument("--reason", help="why it is run: kept in the report beside all earlier runs")
+    parser.add_argument("--reason", required=True, help="why it is run: kept in the report beside all earlier runs")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        help="processes that make things at the same time, each with a base of its own; more than 1 needs Ray "
+        "(pip install ray), and then seconds and memory are those of a shared machine (%(default)s)",
+    )
+    parser.add_argument("--study", type=Path, help="also write the sheets' videos as the folder of a human study")
+    add_segmenter(parser, "finds performers without masks in the clips, and subjects in their LoRAs' videos")
     add_base(parser)
     parser.set_defaults(execute=_benchmark)
+
+
+def _runner(options: argparse.Namespace, grid: Any) -> Any:
+    """A worker's own, in its own process."""
+    from ..evaluation.runner import Runner
+    from ..model.base_folder import EMOJI_BASE
+    from ..model.unet3d import load_unet3d
+    from ..run import Run
+
+    backbone = load_unet3d(options.base or EMOJI_BASE, options.dtype, options.device)
+    return Runner(backbone, preset_of(options), grid, options.work, Run(log=lambda _: None), segmenter_of(options))
 
 
 def _benchmark(options: argparse.Namespace) -> None:
     from ..evaluation.grid import Grid, load_grid
 
+    if not options.reason.strip():
+        raise ValueError('--reason: got nothing; say why it is run: REASON="..." with make')
+    if options.workers < 1:
+        raise ValueError(f"--workers: got {options.workers}, must be at least 1")
     grid = load_grid(options.grid)
     grid.size(options.size)
     swept = load_grid(options.sweeps) if options.sweeps is not None else None
@@ -42,11 +68,17 @@ def _benchmark(options: argparse.Namespace) -> None:
     for folder, what in ((options.clip, "CLIP"), (options.dino, "DINO")):
         if folder is not None:
             check_folder(folder, what)
+    import torch
+
     from ..evaluation import learned_metrics, tracked_metrics
     from ..evaluation.benchmark import Metrics, OfCells, run_grid
-    from ..evaluation.report import write_report
+    from ..evaluation.engine_mark import engine_mark
+    from ..evaluation.report import log_run, write_report
+    from ..evaluation.study_folder import require_new, write_study
+    from ..model.base_folder import EMOJI_BASE
     from ..model.fingerprint import fingerprint
-    from ..model.unet3d import EMOJI_BASE, choose_device, load_unet3d
+    from ..model.unet3d import choose_device, load_unet3d
+    from ..training import digest
 
     metrics, meanings, learned = {}, {}, None
     if options.clip or options.dino:
@@ -62,19 +94,40 @@ def _benchmark(options: argparse.Namespace) -> None:
         tracked: list[Metrics] = [tracked_metrics.TrackedMetrics(of)] if of in of_worlds else []
         return tracked + ([OfCells(of, learned)] if learned is not None else [])
 
-    preset, run = preset_of(options), terminal_run()
+    if options.study is not None:
+        require_new(options.study)
+    preset, run, segmenter = preset_of(options), terminal_run(), segmenter_of(options)
     backbone = load_unet3d(options.base or EMOJI_BASE, options.dtype, options.device)
-    results = run_grid(backbone, preset, grid, options.size, scorers(grid), options.work, run)
-    if swept is not None:
-        others = run_grid(backbone, preset, swept, options.size, scorers(swept), options.work, run)
-        results.sweeps.update(others.sweeps)
+    weights = digest(*fingerprint(backbone.network).weights)
     about = {
         "date": time.strftime("%Y-%m-%d"),
-        "grid": grid.folder.name,
-        "size": options.size,
-        "base": f"{backbone.name} ({fingerprint(backbone.network).architecture})",
-        "torch": importlib.metadata.version("torch"),
-        "reason": options.reason or "not given",
+        "reason": options.reason.strip(),
+        "grid": f"{grid.folder.name}, size {options.size}",
+        "sweeps": "" if swept is None else f"{swept.folder.name}, size {options.size}",
+        "base": f"{backbone.name}, weights {weights}, {str(backbone.dtype).removeprefix('torch.')}",
+        "preset": options.preset or ("paper" if options.base else "emoji"),
+        "engine": engine_mark(),
+        "machine": f"{backbone.device.type}, "
+        + (f"{torch.get_num_threads()} threads" if options.workers == 1 else f"{options.workers} workers at a time"),
+        "versions": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "diffusers", "peft")),
     }
+    log_run(about, options.report)
+    if options.workers > 1:
+        from ..evaluation.workers import make_ahead
+
+        for of in (grid, swept) if swept is not None else (grid,):
+            build = partial(_runner, options, of)
+            make_ahead(options.workers, build, of, options.size, preset, options.work, run)
+    scores = {of.folder: scorers(of) for of in (grid, swept) if of is not None}
+    results = run_grid(backbone, preset, grid, options.size, scores[grid.folder], options.work, run, segmenter)
     written = write_report(results, grid, metrics, meanings, about, options.report)
+    if swept is not None:
+        others = run_grid(backbone, preset, swept, options.size, scores[swept.folder], options.work, run, segmenter)
+        results.sweeps.update(others.sweeps)
+        results.failures.extend(others.failures)
+        words = f"the grid `{swept.folder.name}`"
+        written = write_report(results, grid, metrics, meanings, about, options.report, swept=words)
     print(f"wrote {written}")
+    if options.study is not None:
+        count = write_study(results.shown, grid, preset.sampling.fps, options.study)
+        print(f"wrote {options.study} with {count} videos; next: python -m videomage_core study {options.study}")

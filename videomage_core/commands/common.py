@@ -21,6 +21,12 @@ def add_base(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--dtype", default="auto", help="auto, fp32, fp16 or bf16 (%(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (%(default)s)")
+    parser.add_argument(
+        "--memory",
+        default="auto",
+        choices=("auto", "high", "medium", "low"),
+        help="how much of the device's memory to use; less is slower; auto: the most that fits (%(default)s)",
+    )
 
 
 def preset_of(options: argparse.Namespace) -> Any:
@@ -30,16 +36,28 @@ def preset_of(options: argparse.Namespace) -> Any:
 
 
 def load_base(
-    options: argparse.Namespace, height: int, width: int, prompts: Sequence[str] = (), tokens: Sequence[Any] = ()
+    options: argparse.Namespace,
+    config: Any,
+    prompts: Sequence[str] = (),
+    tokens: Sequence[Any] = (),
+    subjects: int = 2,
 ) -> Any:
-    """The base, after what can be refused without it: a size it cannot make, a prompt it cannot read."""
-    from ..model.unet3d import EMOJI_BASE, check_prompt, check_size, load_unet3d
+    """The base in the memory mode that suits a stage's config and, for a fusion, the number of its subjects.
+
+    What can be refused without it is refused before: a size it cannot make, a prompt it cannot read.
+    """
+    from ..model.base_folder import EMOJI_BASE, check_size
+    from ..model.memory import works_of
+    from ..model.unet3d import check_prompt, load_unet3d
 
     folder = options.base or EMOJI_BASE
-    check_size(folder, height, width)
+    check_size(folder, config.height, config.width)
     for prompt in prompts:
         check_prompt(folder, prompt, tokens)
-    return load_unet3d(folder, options.dtype, options.device)
+    backbone = load_unet3d(folder, options.dtype, options.device, options.memory, works_of(config, subjects))
+    if backbone.memory.name != "high":
+        print(f"memory mode: {backbone.memory.name}")
+    return backbone
 
 
 def file_and_strength(text: str) -> tuple[Path, float]:
@@ -54,15 +72,22 @@ def file_and_strength(text: str) -> tuple[Path, float]:
 
 
 def terminal_run() -> Run:
-    """Progress as one line that rewrites itself, with steps per second and the time left."""
+    """Progress as one line that rewrites itself, with steps per second and the time left.
+
+    Where nobody watches, as in a log file, a line for each tenth.
+    """
     began: dict[str, tuple[float, int]] = {}  # when, and how many steps were done by then
+    watched = sys.stderr.isatty()
 
     def progress(done: int, total: int, what: str) -> None:
         started, first = began.setdefault(what, (time.monotonic(), done))
         rate = (done - first) / max(1e-9, time.monotonic() - started)
         timing = f"{rate:.1f} it/s, {(total - done) / rate:.0f} s left" if done > first else ""
-        end = "\n" if done == total else ""
-        print(f"\r{what}: {done}/{total} {timing:30}", end=end, file=sys.stderr, flush=True)
+        if watched:
+            end = "\n" if done == total else ""
+            print(f"\r{what}: {done}/{total} {timing:30}", end=end, file=sys.stderr, flush=True)
+        elif done * 10 // total > (done - 1) * 10 // total:
+            print(f"{what}: {done}/{total} {timing}".rstrip(), file=sys.stderr, flush=True)
         if done == total:
             del began[what]
 

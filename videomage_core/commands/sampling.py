@@ -73,7 +73,7 @@ def _sample(options: argparse.Namespace) -> None:
             subject_strength=config.subject_strength * concepts[0][1],
             motion_strength=config.motion_strength * motion[1],
         )
-    backbone = load_base(options, config.height, config.width, [options.prompt], tokens)
+    backbone = load_base(options, config, [options.prompt], tokens)
     run = terminal_run()
     inverted = invert_clip(backbone, clip.pixels, config, options.output.parent / "inverted", run) if clip else None
     made = None

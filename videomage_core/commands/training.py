@@ -53,7 +53,7 @@ def _train_subject(options: argparse.Namespace) -> None:
     placeholder = SpecialToken(options.token, torch.zeros(config.token_vectors, 1), options.superclass)
     for prompt in prompts:
         require_token(prompt, options.token)
-    backbone = load_base(options, config.height, config.width, prompts, [placeholder])
+    backbone = load_base(options, config, prompts, [placeholder])
     trained = train_subject(
         backbone,
         images,
@@ -106,7 +106,7 @@ def _train_motion(options: argparse.Namespace) -> None:
         for path, pairs in zip(options.clips, subjects, strict=True)
     ]
     require_subjects(clips, config)
-    backbone = load_base(options, config.height, config.width, [options.prompt])
+    backbone = load_base(options, config, [options.prompt])
     trained = train_motion(
         backbone,
         clips,
@@ -178,7 +178,7 @@ def _fuse(options: argparse.Namespace) -> None:
     own = {path: load_lora(path) for path in options.loras if path not in triggers}
     if own:
         check_subjects(list(own.values()))
-    backbone = load_base(options, config.height, config.width)
+    backbone = load_base(options, config, subjects=len(options.loras))
     subjects = [own[p] if p in own else load_foreign_lora(backbone, p, *triggers[p]) for p in options.loras]
     fused = fuse_subjects(
         backbone,
@@ -219,6 +219,10 @@ def _work_folder(options: argparse.Namespace) -> Path:
 
 def _training_run(options: argparse.Namespace) -> Run:
     """Progress in the terminal; previews go to the training's folder."""
+    from ..spread import current
+
+    if not current().first:  # of several processes one speaks
+        return Run(log=lambda _: None)
     folder = _work_folder(options)
     count = itertools.count(1 + len(list(folder.glob("sample_*.mp4"))))  # a resumed training goes on counting
 
@@ -238,7 +242,10 @@ def _looks(preset: Any, config: Any) -> Any:
 def _save(options: argparse.Namespace, trained: Any) -> None:
     from ..data.lora_file import save_lora
     from ..data.media import save_video
+    from ..spread import current
 
+    if not current().first:
+        return
     save_lora(options.output, trained.concept)
     losses = trained.history.losses.get("loss", [])
     if trained.sample is not None:

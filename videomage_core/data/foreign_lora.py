@@ -65,7 +65,7 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         raise FileNotFoundError(f"LoRA: {path} is not there; give a .safetensors file")
     try:
         with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+            return {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 - not a dict
     except SafetensorError as error:
         raise ValueError(f"LoRA: {path.name} is not a whole safetensors file ({error}); copy it again") from error
 

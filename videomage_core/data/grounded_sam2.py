@@ -1,8 +1,8 @@
 """Masks from words, Grounded-SAM 2 (Ren et al. 2024): GroundingDINO finds the words, SAM 2 follows what it found.
 
 The paper cuts subjects out of one frame (Sec. 7.1, "Grounded-SAM") and out of whole single-subject
-videos (Sec. 3.3, "Grounded-SAM2"); it gives no settings.  Ours: a word is looked for in the first frame and in
-every ``detect_every``-th one after it; the box found where the word has no mask yet, because the subject
+videos (Sec. 3.3, "Grounded-SAM2"); it gives no settings.  Ours: a word is looked for in the first frame, in every
+``detect_every``-th one after it and in the last; a box found where the word has no mask yet, because the subject
 came later or was lost behind something, is followed from there to both ends of the clip.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -92,8 +92,8 @@ class GroundedSam2:
 
     def _find(
         self, pixels: torch.Tensor, words: Sequence[str], frames: Sequence[int], device: torch.device
-    ) -> dict[int, list[Found]]:
-        """Each word's boxes in each of ``frames``.  The detector is this call's alone, so that it ends with it."""
+    ) -> dict[int, _Seen]:
+        """What the detector sees in each of ``frames``.  It is this call's alone, so that it ends with it."""
         c, detector = self.config, load_detector(self.detector, self.bert, device)
         places = spans(words, detector.tokens)
         found = {}
@@ -101,16 +101,23 @@ class GroundedSam2:
             self.run.check()
             picture, fitted = fit(pixels[:, f], c.detector_side, round(c.detector_side * _LONGER))
             scores, boxes = detector.find(picture.to(device), caption_of(words))
-            found[f] = boxes_of_words(
-                words, places, scores, fitted.to_frame(boxes), c.box_threshold, c.text_threshold, c.boxes == "all"
-            )
+            found[f] = _Seen(places, scores, fitted.to_frame(boxes))
             self.run.progress(done + 1, len(frames), "finding words")
         return found
 
-    def _require_found(self, words: Sequence[str], found: dict[int, list[Found]]) -> None:
+    def _of_words(
+        self, words: Sequence[str], seen: _Seen, held: Mapping[int, torch.Tensor] | None = None
+    ) -> list[Found]:
+        c = self.config
+        return boxes_of_words(
+            words, seen.places, seen.scores, seen.boxes, c.box_threshold, c.text_threshold, c.boxes == "all", held
+        )
+
+    def _require_found(self, words: Sequence[str], seen: Mapping[int, _Seen]) -> None:
+        found = [self._of_words(words, of_frame) for of_frame in seen.values()]
         for n, word in enumerate(words):
-            if not any(len(of_frame[n].boxes) for of_frame in found.values()):
-                best = max(of_frame[n].best for of_frame in found.values())
+            if not any(len(of_frame[n].boxes) for of_frame in found):
+                best = max(of_frame[n].best for of_frame in found)
                 raise ValueError(
                     f"words: {word!r} was not found in {_number(len(found), 'frame')} looked at (its best score is "
                     f"{best:.2f}, box_threshold {self.config.box_threshold:g}, text_threshold "
@@ -118,32 +125,49 @@ class GroundedSam2:
                 )
 
     def _follow(
-        self, pixels: torch.Tensor, words: Sequence[str], found: dict[int, list[Found]], device: torch.device
+        self, pixels: torch.Tensor, words: Sequence[str], seen: Mapping[int, _Seen], device: torch.device
     ) -> torch.Tensor:
         """Masks [N, F, H, W].  SAM 2 is this call's alone."""
         tracker = load_tracker(self.tracker, device)
         masks = torch.zeros(len(words), *pixels.shape[1:])
-        for start, of_frame in found.items():
-            new = [n for n in range(len(words)) if len(of_frame[n].boxes) and not _shown(masks[n, start])]
+        for start, of_frame in seen.items():
+            held = {n: _box_of(masks[n, start]) for n in range(len(words)) if _shown(masks[n, start])}
+            found = self._of_words(words, of_frame, held)
+            new = [n for n in range(len(words)) if len(found[n].boxes)]
             if not new:
                 continue
             steps = itertools.count(1)
 
-            def seen(steps: Iterator[int] = steps) -> None:
+            def step(steps: Iterator[int] = steps) -> None:
                 self.run.check()
                 self.run.progress(min(next(steps), pixels.shape[1]), pixels.shape[1], "following subjects")
 
-            boxes = torch.cat([of_frame[n].boxes for n in new])
-            followed = tracker.follow(pixels, start, boxes, seen)  # [M,F,H,W]
-            for n, own in zip(new, followed.split([len(of_frame[n].boxes) for n in new]), strict=True):
-                lost = torch.tensor([not _shown(mask) for mask in masks[n]])
-                masks[n][lost] = own.any(0)[lost].float()
+            boxes = torch.cat([found[n].boxes for n in new])
+            followed = tracker.follow(pixels, start, boxes, step)  # [M,F,H,W]
+            for n, own in zip(new, followed.split([len(found[n].boxes) for n in new]), strict=True):
+                free = torch.tensor([n in held or not _shown(mask) for mask in masks[n]])
+                masks[n][free] = torch.maximum(masks[n][free], own.any(0)[free].float())
         return masks
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What the detector says of one frame: where the words' tokens stand, their scores [Q, T], boxes [Q, 4] in it."""
+
+    places: list[tuple[int, int]]
+    scores: torch.Tensor
+    boxes: torch.Tensor
+
+
+def _box_of(mask: torch.Tensor) -> torch.Tensor:
+    """The box [4] around what a mask [H, W] shows: left, top, right, bottom in pixels."""
+    rows, columns = mask.any(1).nonzero().flatten(), mask.any(0).nonzero().flatten()
+    return torch.stack([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]).float()
 
 
 def examined(frames: int, every: int) -> list[int]:
     """Which frames of a clip the detector looks at."""
-    return list(range(0, frames, every)) if every else [0]
+    return sorted({*range(0, frames, every), frames - 1}) if every else [0]
 
 
 def _shown(mask: torch.Tensor) -> bool:

@@ -12,15 +12,13 @@ training picture, and prompts only if the user wants them in.
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from PIL import Image
@@ -32,10 +30,8 @@ from ..model.backbone import Backbone
 from ..model.fingerprint import Fingerprint, fingerprint
 from ..model.lora import LoraWeights
 from ..model.text import SpecialToken
+from .lora_about import FORMAT, MOST_RANK, Kind, changed, picture_to_text, read_about, short
 
-Kind = Literal["subject", "motion", "fusion"]
-FORMAT = 1
-THUMBNAIL = 128  # pixels a side, at most
 _PREFIX, _ENDS, _EMBEDDING = "unet.", ".lora_A.weight", "lora_emb."
 
 
@@ -110,7 +106,7 @@ def save_lora(path: Path, concept: Concept) -> None:
         "rank": concept.weights.rank,
         "tokens": [{"name": t.name, "superclass": t.superclass} for t in concept.tokens],
         "details": concept.details,
-        "thumbnail": _picture_to_text(concept.thumbnail),
+        "thumbnail": picture_to_text(concept.thumbnail),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
@@ -132,43 +128,32 @@ def load_lora(path: Path) -> Concept:
     """
     with _opened(path) as file:
         metadata = file.metadata() or {}
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-    about = _about(metadata, path.name)
-    try:
-        return Concept(
-            about["kind"],
-            _weights(tensors),
-            tuple(
-                SpecialToken(t["name"], tensors[_EMBEDDING + t["name"].strip("<>")], t["superclass"])
-                for t in about["tokens"]
-            ),
-            about["base"],
-            _fingerprint(about),
-            about["details"],
-            _text_to_picture(about["thumbnail"]),
-        )
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"LoRA: {path.name} lacks {error}; it was changed after it was written") from error
+        # Copied: a file that is cut short while it is mapped to memory would take the whole program with it.
+        tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 - not a dict
+    about = read_about(metadata, path.name)
+    weights = _weights(tensors, path.name)
+    tokens = []
+    for name, superclass in about.tokens:
+        vectors = tensors.get(_EMBEDDING + name.strip("<>"))
+        if vectors is None or not vectors.is_floating_point() or not bool(vectors.float().isfinite().all()):
+            raise ValueError(changed(path.name, f"has no vectors of finite numbers for {name}"))
+        try:
+            tokens.append(SpecialToken(name, vectors, superclass))
+        except ValueError as error:
+            raise ValueError(changed(path.name, f"has a token that cannot be: {error}")) from error
+    return Concept(
+        about.kind, weights, tuple(tokens), about.base, about.fingerprint, about.details, about.thumbnail
+    )  # fmt: skip
 
 
 def read_card(path: Path) -> LoraCard:
     """Read a file's header alone, however large its weights are; errors as ``load_lora``."""
     with _opened(path) as file:
         metadata, keys = file.metadata() or {}, list(file.keys())
-    about = _about(metadata, path.name)
-    try:
-        if not any(key.startswith(_PREFIX) and key.endswith(_ENDS) for key in keys):
-            raise KeyError("LoRA layers")
-        return LoraCard(
-            about["kind"],
-            about["base"],
-            _fingerprint(about),
-            tuple((t["name"], t["superclass"]) for t in about["tokens"]),
-            about["rank"],
-            _text_to_picture(about["thumbnail"]),
-        )
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"LoRA: {path.name} lacks {error}; it was changed after it was written") from error
+    about = read_about(metadata, path.name)
+    if not any(key.startswith(_PREFIX) and key.endswith(_ENDS) for key in keys):
+        raise ValueError(changed(path.name, "holds no layers"))
+    return LoraCard(about.kind, about.base, about.fingerprint, about.tokens, about.rank, about.thumbnail)
 
 
 @contextmanager
@@ -183,35 +168,20 @@ def _opened(path: Path) -> Iterator[Any]:
         raise ValueError(f"LoRA: {path.name} is not a whole safetensors file ({error}); copy it again") from error
 
 
-def _fingerprint(about: dict[str, Any]) -> Fingerprint:
-    kept = about["fingerprint"]
-    return Fingerprint(kept["architecture"], tuple(kept["weights"]))
-
-
-def _about(metadata: dict[str, str], name: str) -> dict[str, Any]:
-    if "videomage" not in metadata:
-        raise ValueError(f"LoRA: {name} was not written by VideoMage (its metadata lacks 'videomage')")
-    try:
-        about = json.loads(metadata["videomage"])
-    except json.JSONDecodeError as error:
-        raise ValueError(f"LoRA: the metadata of {name} cannot be read ({error})") from error
-    if not isinstance(about, dict):
-        raise ValueError(f"LoRA: the metadata of {name} cannot be read (it is a {type(about).__name__})")
-    if about.get("format") != FORMAT:
-        raise ValueError(f"LoRA: {name} is of format {about.get('format')}, allowed is {FORMAT}; update VideoMage")
-    if about.get("kind") not in get_args(Kind):
-        raise ValueError(f"LoRA: {name} is a {about.get('kind')!r}, allowed: {', '.join(get_args(Kind))}")
-    return about
-
-
-def _weights(tensors: dict[str, torch.Tensor]) -> LoraWeights:
+def _weights(tensors: dict[str, torch.Tensor], name: str) -> LoraWeights:
     modules = [key[len(_PREFIX) : -len(_ENDS)] for key in tensors if key.startswith(_PREFIX) and key.endswith(_ENDS)]
-    layers = {
-        m: (tensors[f"{_PREFIX}{m}.lora_A.weight"].float(), tensors[f"{_PREFIX}{m}.lora_B.weight"].float())
-        for m in modules
-    }
+    layers = {}
+    for module in modules:
+        a, b = (tensors.get(f"{_PREFIX}{module}.lora_{factor}.weight") for factor in "AB")
+        if a is None or b is None:
+            raise ValueError(changed(name, f"lacks a half of the layer {short(module)}"))
+        if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1] or not 1 <= a.shape[0] <= MOST_RANK:
+            raise ValueError(changed(name, f"has {tuple(a.shape)} and {tuple(b.shape)} for {short(module)}"))
+        if not all(t.is_floating_point() and bool(t.float().isfinite().all()) for t in (a, b)):
+            raise ValueError(changed(name, f"has no finite numbers for {short(module)}"))
+        layers[module] = (a.float(), b.float())
     if not layers:
-        raise KeyError("LoRA layers")
+        raise ValueError(changed(name, "holds no layers"))
     return LoraWeights(layers)
 
 
@@ -297,24 +267,3 @@ def lora_path(folder: Path, name: str) -> Path:
     if not name or not path.is_relative_to(folder.resolve()):
         raise ValueError(f"name: got {name!r}, allowed is a file name, with sub-folders if you like, inside {folder}")
     return path
-
-
-def _picture_to_text(picture: Image.Image | None) -> str | None:
-    if picture is None:
-        return None
-    small = picture.convert("RGB")
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
-    buffer = io.BytesIO()
-    small.save(buffer, "PNG")
-    return base64.b64encode(buffer.getvalue()).decode()
-
-
-def _text_to_picture(text: str | None) -> Image.Image | None:
-    """The thumbnail, or None if there is none that can be trusted: the file may come from anyone."""
-    if not isinstance(text, str):
-        return None
-    try:
-        picture = Image.open(io.BytesIO(base64.b64decode(text)), formats=("PNG",))
-        return picture.convert("RGB") if max(picture.size) <= THUMBNAIL else None
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return None

@@ -254,6 +254,6 @@ def _unknown(grid: Grid, name: str, size: Size) -> list[str]:
         for value in dict.fromkeys(values)
         if value not in known
     ]
-    wanted = ["interaction"] * bool(size.methods) + ["still"] * bool(size.still_methods)
+    wanted = ["interaction"] * bool(size.methods or size.sweeps) + ["still"] * bool(size.still_methods)
     wanted += ["crowd"] * bool(size.triples)
     return problems + [f"sizes.{name} needs the template {t!r}" for t in wanted if t not in grid.templates]

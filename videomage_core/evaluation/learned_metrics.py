@@ -64,8 +64,9 @@ def check_folder(folder: Path, what: str) -> None:
 class _Preparation:
     """How a model wants its pictures."""
 
-    resize: int  # pixels, of the shorter side
+    resize: int  # pixels, of the shorter side, or of both
     crop: int
+    squash: bool  # to a square, whole; else the middle is cut out
     mean: torch.Tensor  # [3, 1, 1]
     std: torch.Tensor
 
@@ -73,13 +74,14 @@ class _Preparation:
     def of(cls, folder: Path) -> _Preparation:
         read = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
         size = read.get("size", 224)
+        squash = not read.get("do_center_crop", False) and not (isinstance(size, Mapping) and "shortest_edge" in size)
         if isinstance(size, Mapping):
             size = size.get("shortest_edge", size.get("height"))
         crop = read.get("crop_size", size) if read.get("do_center_crop", False) else size
         if isinstance(crop, Mapping):
             crop = crop["height"]
         mean, std = (torch.tensor(read[f"image_{name}"]).view(3, 1, 1) for name in ("mean", "std"))
-        return cls(int(size), int(crop), mean, std)
+        return cls(int(size), int(crop), squash, mean, std)
 
     def __call__(self, pictures: Sequence[np.ndarray]) -> torch.Tensor:
         """uint8 [H, W, 3] each -> [N, 3, crop, crop]."""
@@ -90,6 +92,8 @@ class _Preparation:
         height, width = pixels.shape[-2:]
         scale = self.resize / min(height, width)
         size = (max(self.crop, round(height * scale)), max(self.crop, round(width * scale)))
+        if self.squash:
+            size = (self.crop, self.crop)
         pixels = functional.interpolate(pixels[None], size, mode="bicubic", antialias=True)[0].clamp(0, 1)
         top, left = (size[0] - self.crop) // 2, (size[1] - self.crop) // 2
         cut = pixels[:, top : top + self.crop, left : left + self.crop]

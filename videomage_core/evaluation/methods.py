@@ -27,12 +27,14 @@ class Method:
             base: no LoRA, superclass words.
         changes: settings that differ from the preset's, by the preset's parts: {"motion": {"omega": 0}}.
         in_paper: its row in Tables 1, 2 or 4; "" if it has none.
+        about: what it is, for the report.
     """
 
     name: str
     combine: Literal["scs", "merged", "averaged", "base"]
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     in_paper: str = ""
+    about: str = ""
 
     def settings(self, preset: Preset) -> Preset:
         """The preset with this method's changes."""
@@ -43,16 +45,35 @@ class Method:
 METHODS: dict[str, Method] = {
     method.name: method
     for method in (
-        Method(FULL, "scs", in_paper="VideoMage"),
-        Method("without L_mot", "scs", {"motion": {"omega": 0.0}}, "w/o L_mot"),
-        Method("without L_attn", "scs", {"fusion": {"lambda2": 0.0}}, "w/o L_attn"),
-        Method("without SCS", "merged", in_paper="w/o SCS"),
-        Method("without guidance", "scs", {"collaborative": {"tau": 0}}),
-        Method("averaged outputs", "averaged"),
-        Method("MotionDirector", "averaged", {"motion": {"objective": "debiased"}}, "MotionDirector"),
-        Method("the base alone", "base"),
+        Method(
+            FULL, "scs", in_paper="VideoMage",
+            about="subjects fused (Eq. 6-8), the motion by L_mot (Eq. 5), collaborative sampling (Eq. 9-11)",
+        ),
+        Method(
+            "without L_mot", "scs", {"motion": {"omega": 0.0}}, "w/o L_mot",
+            "omega 0: the motion LoRA learns plain noise prediction",
+        ),
+        Method(
+            "without L_attn", "scs", {"fusion": {"lambda2": 0.0}}, "w/o L_attn",
+            "lambda2 0: fused without attention regularisation",
+        ),
+        Method("without SCS", "merged", {}, "w/o SCS", "the fused and the motion LoRA in one model, plain sampling"),
+        Method(
+            "without guidance", "scs", {"collaborative": {"tau": 0}},
+            about="tau 0: two branches whose outputs are mixed (Eq. 11), without Eq. 9 and 10",
+        ),
+        Method(
+            "averaged outputs", "averaged",
+            about="each subject's own LoRA with the motion's in turn, outputs averaged, as the paper runs baselines",
+        ),
+        Method(
+            "MotionDirector", "averaged", {"motion": {"objective": "debiased"}}, "MotionDirector",
+            "the same, with a motion LoRA trained by its dual path and debiased loss; subjects' LoRAs, rank, learning "
+            "rate and steps are VideoMage's",
+        ),
+        Method("the base alone", "base", about="superclass words in the tokens' places"),
     )
-}
+}  # fmt: skip
 
 
 def _points(part: str, setting: str, values: tuple[Any, ...], labels: tuple[str, ...] = ()) -> tuple[Method, ...]:
@@ -74,7 +95,7 @@ def sweeps(preset: Preset) -> dict[str, tuple[Method, ...]]:
             "motion",
             "appearance_prompt",
             ("A video of {subjects}", "A video of {subjects} being still", "A static video of {subjects}"),
-            ("template: a video", "template: being still", "template: a static video"),
+            ("template 'A video'", "template '..., being still'", "template 'A static video'"),
         ),
         "alpha": _points("collaborative", "alpha", (alpha / 10, alpha, alpha * 10)),
         "tau": _points("collaborative", "tau", (round(tau / 3), tau, min(2 * tau, preset.collaborative.steps))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -13,11 +14,11 @@ import torch
 
 from ..data.contact_sheet import contact_sheet
 from .benchmark import Record, Results
-from .claims import judge_claims, scores_of, subjects_of
+from .claims import Verdict, judge_claims, scores_of, subjects_of
 from .grid import Cell, Grid
 from .methods import FULL, METHODS
 from .runner import Made
-from .statistics import Estimate, estimate, paired
+from .statistics import LEAST, Estimate, estimate, paired
 from .sweep_plot import sweep_plot
 
 # Tables 1, 2 and 4 of the paper: CLIP-T, CLIP-I, DINO-I, temporal consistency, on ZeroScope.
@@ -29,7 +30,12 @@ PAPER: dict[str, tuple[float, ...]] = {
     "w/o L_attn": (0.626, 0.647, 0.358, 0.978),
     "w/o SCS": (0.601, 0.612, 0.234, 0.982),
 }
+SWEPT_METRICS = ("identity", "CLIP-I", "motion fidelity", "text alignment", "CLIP-T")
 PAPER_STILL = {"VideoMage": (0.674, 0.681, 0.403, 0.851)}
+
+PAPER_SWEEPS = (
+    'The paper\'s Table 3 chooses lambda1 0.25, lambda2 0.6, omega 0.5, alpha 1e4, tau 15 and "A static video of".'
+)
 
 HEAD = """\
 # Benchmark
@@ -38,9 +44,35 @@ Written by `python -m videomage_core benchmark`; the figures are in `{name}.json
 
 {about}
 
-In brackets: 95 % intervals of a bootstrap that draws whole groups of subjects, as videos of the same subjects
-are not independent.  "Against VideoMage": the mean difference on the same cells, from the same start noise.
+In brackets: 95 % intervals (Student's, over the means of the groups of subjects: videos of the same subjects are not
+independent, so each group counts once; fewer than {least} groups give a range of their means and no interval).  They
+allow for other start noise and other groups like these.  They do not allow for other trainings (each LoRA is trained
+once, with one seed), and groups that share a subject share its LoRA.  So a claim counts as told only if its difference
+has the same sign in every motion.
 """
+CLAIMS_HEAD = """\
+## The paper's claims
+
+Fixed before anything was run.  The difference is turned so that more is better for the claim, and is of the same cells
+from the same start noise.
+"""
+
+
+def log_run(about: Mapping[str, Any], folder: Path, name: str = "benchmark") -> None:
+    """Write down that a run begins, so that none is forgotten; one that goes on is not a new one."""
+    runs = _runs(folder, name)
+    if not runs or runs[-1].get("finished") or {**runs[-1], "date": None} != {**about, "date": None, "finished": ""}:
+        _write_runs([*runs, {**about, "finished": ""}], folder, name)
+
+
+def _runs(folder: Path, name: str) -> list[dict[str, Any]]:
+    path = folder / f"{name}_runs.json"
+    return list(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else []
+
+
+def _write_runs(runs: Sequence[Mapping[str, Any]], folder: Path, name: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}_runs.json").write_text(json.dumps(runs, indent=1) + "\n", encoding="utf-8")
 
 
 def write_report(
@@ -51,31 +83,33 @@ def write_report(
     about: Mapping[str, Any],
     folder: Path,
     name: str = "benchmark",
+    swept: str = "",
 ) -> Path:
-    """Write ``NAME.md``, ``NAME.json`` and ``images/NAME_*.png``.
+    """Write ``NAME.md``, ``NAME.json`` and ``images/NAME_*.png``; the run that was logged is finished.
 
     Args:
         results: of the grid; its sweeps may be another grid's.
         grid: what was asked.
         metrics: whether more is better, in the tables' order.
         meanings: a line on each metric.
-        about: size, base, preset, versions and reasons of the runs, JSON values; ``runs`` grows with each report.
+        about: what ``log_run`` was told: grid, size, base, preset, engine, versions, reason; JSON values.
         folder: of the docs.
+        swept: which grid the sweeps are of, in words.
 
     Returns:
         The Markdown file.
     """
-    path = folder / f"{name}.json"
-    runs = json.loads(path.read_text(encoding="utf-8")).get("runs", []) if path.is_file() else []
-    runs.append(dict(about))
+    log_run(about, folder, name)
+    runs = _runs(folder, name)
+    runs[-1]["finished"] = time.strftime("%Y-%m-%d")
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    pictures = _sheets(results.shown, grid, folder, name) + _plots(results, metrics, folder, name)
-    verdicts = judge_claims(results, dict(metrics))
+    pictures, plots = _sheets(results.shown, grid, folder, name), _plots(results, metrics, folder, name)
+    verdicts = judge_claims(results, metrics)
     figures = {
         "runs": runs,
         "claims": [
             {
-                "claim": v.claim.text, "metric": v.claim.metric, "verdict": v.word,
+                "claim": v.claim.text, "metric": v.metric, "verdict": v.word, "by motion": v.by_motion,
                 "difference": None if v.difference is None else dataclasses.asdict(v.difference),
             }
             for v in verdicts
@@ -83,11 +117,16 @@ def write_report(
         **{task: [_row(r) for r in getattr(results, task)] for task in ("performed", "still", "crowds")},
         "sweeps": {s: {v: [_row(r) for r in rs] for v, rs in values.items()} for s, values in results.sweeps.items()},
         "training_seconds": results.training,
+        "failures": results.failures,
     }  # fmt: skip
-    path.write_text(json.dumps(figures, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / f"{name}.json").write_text(json.dumps(figures, ensure_ascii=False) + "\n", encoding="utf-8")
     used = [m for m in metrics if any(m in r.scores for r in _all_records(results))]
-    parts = [HEAD.format(name=name, about=_about(about))]
-    parts.append("## The paper's claims\n\n" + "\n".join(_sentence(v) for v in verdicts))
+    parts = [HEAD.format(name=name, about=_about(about), least=LEAST)]
+    if results.failures:
+        parts.append("## Not made\n\n" + "\n".join(f"* {failure}" for failure in results.failures))
+    parts.append(CLAIMS_HEAD.strip() + "\n\n" + "\n".join(_sentence(v) for v in verdicts))
+    tried = list(dict.fromkeys(r.method for r in (*results.performed, *results.still)))
+    parts.append("## Methods\n\n" + "\n".join(f"* {n}: {METHODS[n].about}." for n in tried if n in METHODS))
     for title, records, paper in (
         ("Two subjects and a motion (Tables 1 and 2)", results.performed, PAPER),
         ("Two subjects without a motion (Table 4)", results.still, PAPER_STILL),
@@ -96,7 +135,9 @@ def write_report(
         if records:
             parts.append(f"## {title}\n\n{_tables(records, used, metrics, paper)}")
     if results.sweeps:
-        parts.append("## Settings (Table 3)\n\n" + _sweep_tables(results, used))
+        of = f"On {swept}, never on the cells above.  " if swept else ""
+        parts.append(f"## Settings (Table 3)\n\n{of}{PAPER_SWEEPS}\n\n" + _sweep_tables(results, used))
+        parts.append("\n\n".join(plots))
     parts.append("## Cost\n\n" + _cost(results))
     parts.append("## Metrics\n\n" + "\n".join(f"* {m}: {meanings[m]}." for m in used))
     if pictures:
@@ -104,6 +145,7 @@ def write_report(
     parts.append("## Runs\n\n" + "\n".join(f"* {_line(run)}" for run in runs))
     written = folder / f"{name}.md"
     written.write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
+    _write_runs(runs, folder, name)
     return written
 
 
@@ -123,20 +165,23 @@ def _row(record: Record) -> dict[str, Any]:
 
 
 def _about(about: Mapping[str, Any]) -> str:
-    return "\n".join(f"* {key}: {value}" for key, value in about.items() if key != "settings")
+    return "\n".join(f"* {key}: {value}" for key, value in about.items())
 
 
 def _line(run: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in run.items() if key != "settings")
+    return ", ".join(f"{key} {value or 'no'}" for key, value in run.items())
 
 
-def _sentence(verdict: Any) -> str:
+def _sentence(verdict: Verdict) -> str:
     claim, found = verdict.claim, verdict.difference
-    figure = "" if found is None else (
-        f" ({claim.metric}, {claim.better} against {claim.worse}, more is better: {found.mean:+.3f}, "
-        f"{found.low:+.3f} to {found.high:+.3f}, {found.count} cells)"
-    )  # fmt: skip
-    return f"* {claim.text}: **{verdict.word}**{figure}."
+    if found is None:
+        return f"* {claim.text}: **was not run** ({verdict.metric})."
+    motions = "; ".join(f"{motion} {mean:+.3f}" for motion, mean in verdict.by_motion.items())
+    margin = f", {claim.margin} worse allowed" if claim.margin else ""
+    return (
+        f"* {claim.text}: **{verdict.word}** ({verdict.metric}, {claim.better} against {claim.worse}{margin}: "
+        f"{found.mean:+.3f}, {found.ends('+.3f')}, {found.count} cells{'; ' + motions if motions else ''})."
+    )
 
 
 def _tables(
@@ -160,7 +205,7 @@ def _tables(
     header = ["", *(f"{m} {'↑' if metrics[m] else '↓'}" for m in shown)]
     text = f"{count} cells a method.\n\n{_table(header, rows)}"
     if against:
-        text += f"\n\nAgainst VideoMage:\n\n{_table(header, against)}"
+        text += f"\n\nThe method minus VideoMage, on the same cells:\n\n{_table(header, against)}"
     published = [
         [n, *map(str, paper[METHODS[n].in_paper])] for n in names if n in METHODS and METHODS[n].in_paper in paper
     ]
@@ -175,7 +220,7 @@ def _mean(values: Mapping[Cell, float]) -> Estimate:
 
 
 def _signed(found: Estimate) -> str:
-    return f"{found.mean:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
+    return f"{found.mean:+.3f} ({found.ends('+.3f')})"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -184,15 +229,20 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _sweep_tables(results: Results, used: Sequence[str]) -> str:
-    rows = []
-    for values in results.sweeps.values():
-        for name, records in values.items():
-            cells = []
-            for metric in used:
-                found = scores_of(records, name, metric)
-                cells.append(str(_mean(found)) if found else "")
-            rows.append([name, *cells])
-    return _table(["", *used], rows)
+    """Each value's means and ranges; a sentence on where each setting's identity and motion are best."""
+    rows, sentences = [], []
+    for sweep, values in results.sweeps.items():
+        means = {name: {m: _mean(scores_of(records, name, m)) for m in used} for name, records in values.items()}
+        rows += [[name, *(str(found[m]) for m in used)] for name, found in means.items()]
+        best = [
+            f"{m} is highest at {max(means, key=lambda name: means[name][m].mean)}" for m in used if m in SWEPT_METRICS
+        ]
+        sentences.append(f"* {sweep}: {', '.join(best)}.")
+    count = max((len(rs) for values in results.sweeps.values() for rs in values.values()), default=0)
+    told = "" if all(e.is_interval for found in means.values() for e in found.values()) else (
+        "  Too few groups for intervals: which value is best cannot be told, only which was."
+    )  # fmt: skip
+    return f"{count} cells a value.{told}\n\n{_table(['', *used], rows)}\n\n" + "\n".join(sentences)
 
 
 def _cost(results: Results) -> str:
@@ -204,9 +254,10 @@ def _cost(results: Results) -> str:
         memory = [r.memory_mb for r in own if r.memory_mb is not None]
         rows.append([name, f"{median(r.seconds for r in own):.1f}", f"{median(memory):.0f}" if memory else "not known"])
     text = _table(["sampling one video", "seconds, median", "memory beyond the base, MB, median"], rows)
-    trained = [[kind, str(len(s)), f"{median(s):.0f}"] for kind, s in results.training.items()]
+    trained = [[kind, str(len(s)), f"{median(s):.0f}"] for kind, s in sorted(results.training.items())]
     if trained:
-        text += "\n\n" + _table(["training steps of a", "trained", "seconds, median"], trained)
+        text += "\n\nA video needs one of each of its LoRAs; a fusion besides its subjects'.\n\n"
+        text += _table(["training, with all it makes first, of a", "trained", "seconds, median"], trained)
     return text
 
 

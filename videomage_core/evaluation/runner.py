@@ -1,11 +1,13 @@
 """Makes a benchmark's videos: LoRAs are trained once and shared, videos kept by content and method.
 
 Everything lies in one folder and is named after all that it depends on.  A stopped benchmark goes on where
-it was, and a change of engine settings, base or pictures makes anew only what depends on it.
+it was, and a change of settings, base or pictures makes anew only what depends on it; a change of the engine's
+code makes everything anew (``engine_mark``).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import time
@@ -15,12 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ..config import TrainingConfig
 from ..data.examples import load_motion_clip, load_subject_images
 from ..data.lora_file import Concept
+from ..data.masks import Segmenter, segmenter_parts
 from ..data.media import to_uint8
 from ..finished import Finished, finished, folder_of, keep
 from ..history import History
@@ -34,7 +37,8 @@ from ..stages.fusion import fuse_subjects
 from ..stages.motion_lora import train_motion
 from ..stages.motion_start import invert_clip
 from ..stages.subject_lora import train_subject
-from ..training import digest
+from ..training import TrainingDiverged, digest
+from .engine_mark import engine_mark
 from .grid import Cell, Grid
 from .memory import peak_memory
 from .methods import Method
@@ -68,16 +72,25 @@ class Runner:
         grid: what is asked.
         folder: keeps trainings and videos.
         run: progress and cancel.
+        segmenter: finds performers without masks and the subjects in their LoRAs' videos; None: plain backgrounds.
     """
 
-    def __init__(self, backbone: Backbone, preset: Preset, grid: Grid, folder: Path, run: Run) -> None:
+    def __init__(
+        self, backbone: Backbone, preset: Preset, grid: Grid, folder: Path, run: Run, segmenter: Segmenter | None = None
+    ) -> None:
         self.backbone, self.preset, self.grid, self.folder, self.run = backbone, preset, grid, folder, run
-        self.mark = fingerprint(backbone.network)
+        self.segmenter = segmenter
+        self.mark = (fingerprint(backbone.network), _mark_of_the_rest(backbone), engine_mark())
         self._concepts: dict[Path, Concept] = {}
-        self.training_seconds: dict[tuple[str, str], float] = {}  # (what, its folder) -> of all its steps
+        self._failed: dict[Path, Exception] = {}
+        self.training_seconds: dict[tuple[str, str], float] = {}  # (what, its folder) -> with all that it makes first
 
     def make(self, method: Method, cell: Cell) -> Made:
-        """The video of a cell by a method, made now or kept from before."""
+        """The video of a cell by a method, made now or kept from before.
+
+        Raises:
+            ValueError, TrainingDiverged: a LoRA that it needs cannot be trained; said at once when asked again.
+        """
         preset = method.settings(self.preset)
         subjects = [self.subject(name, preset) for name in cell.subjects]
         motion = None if cell.motion is None or method.combine == "base" else self.motion(cell.motion, preset)
@@ -89,10 +102,14 @@ class Runner:
         prompt = self.grid.prompt(cell)
         config = preset.collaborative if method.combine == "scs" and motion is not None else preset.sampling
         parts = [part for concept in (*combined, *([motion] if motion else [])) for part in concept.parts()]
-        mark = digest(method.combine, self.mark, config, prompt, cell.seed, self._clip_mark(cell, preset), *parts)
-        path = self.folder / "videos" / method.name.replace(" ", "_") / f"{cell.name}-{mark}.safetensors"
-        if path.is_file():
-            return _read(path, method, cell)
+        plain = self.grid.plain_prompt(cell)
+        mark = digest(
+            method.combine, self.mark, config, prompt, plain, cell.seed, self._clip_mark(cell, preset), *parts
+        )  # fmt: skip
+        path = self.folder / "videos" / f"{cell.name}-{mark}.safetensors"  # methods that make the same share it
+        kept = _read(path, method, cell)
+        if kept is not None:
+            return kept
         inverted = None if cell.motion is None else self.inverted(cell.motion, preset)
 
         def sample() -> torch.Tensor:
@@ -109,7 +126,7 @@ class Runner:
             both = [(combined[0], 1.0), *([(motion, 1.0)] if motion is not None else [])]
             return sample_merged(self.backbone, both, prompt, cell.seed, preset.sampling, inverted, self.run)
 
-        with peak_memory() as peak:
+        with peak_memory(self.backbone.device) as peak:
             began = time.monotonic()
             video = to_uint8(sample())
             seconds = time.monotonic() - began
@@ -130,18 +147,22 @@ class Runner:
             )  # fmt: skip
             return trained.concept, trained.history
 
-        return self._trained(f"subject {name}", preset.subject, train, entry.token, entry.superclass, *seen)
+        parts = [entry.token, entry.superclass, preset.captions, *seen]
+        return self._trained(f"subject {name}", preset.subject, self.preset.subject, train, *parts)
 
     def motion(self, name: str, preset: Preset) -> Concept:
         """The motion's LoRA."""
         entry, config = self.grid.motions[name], preset.motion
-        clip = load_motion_clip(entry.clip, list(entry.performers), config.frames)
+        clip = dataclasses.replace(
+            load_motion_clip(entry.clip, list(entry.performers), config.frames), segmenter=self.segmenter
+        )
 
         def train(folder: Path) -> tuple[Concept, History]:
             trained = train_motion(self.backbone, [clip], entry.prompt, config, folder, run=self.run)
             return trained.concept, trained.history
 
-        return self._trained(f"motion {name}", config, train, entry.prompt, clip.pixels, clip.masks, clip.subjects)
+        parts = [entry.prompt, *clip.parts()]
+        return self._trained(f"motion {name}", config, self.preset.motion, train, *parts)
 
     def fusion(self, names: Sequence[str], preset: Preset) -> Concept:
         """The fused LoRA of some subjects."""
@@ -150,11 +171,14 @@ class Runner:
             return subjects[0]
 
         def train(folder: Path) -> tuple[Concept, History]:
-            fused = fuse_subjects(self.backbone, subjects, preset.fusion, folder, preset.prompts, run=self.run)
+            fused = fuse_subjects(
+                self.backbone, subjects, preset.fusion, folder, preset.prompts, self.segmenter, run=self.run
+            )
             return fused.concept, fused.history
 
         parts = [part for concept in subjects for part in concept.parts()]
-        return self._trained(f"fusion {' '.join(names)}", preset.fusion, train, preset.prompts, *parts)
+        parts += [preset.prompts, *segmenter_parts(self.segmenter)]
+        return self._trained(f"fusion {' '.join(names)}", preset.fusion, self.preset.fusion, train, *parts)
 
     def inverted(self, name: str, preset: Preset) -> torch.Tensor:
         """The motion clip's inverted noise, the same for every method."""
@@ -170,21 +194,61 @@ class Runner:
         self,
         name: str,
         config: TrainingConfig,
+        usual: TrainingConfig,
         train: Callable[[Path], tuple[Concept, History]],
         *parts: object,
     ) -> Concept:
+        """A LoRA, trained now or kept from before; ``usual`` are the preset's own settings of its kind."""
         folder = folder_of(self.folder / "trainings", name.replace(" ", "_"), config, self.mark, *parts)
+        if folder in self._failed:
+            raise self._failed[folder]
         if folder in self._concepts:
             return self._concepts[folder]
         found = finished(folder, config.steps)
         if found is None:
             self.run.log(f"training: {name} ({folder.name})")
-            concept, history = train(folder)
+            began = time.monotonic()
+            try:
+                concept, history = train(folder)
+            except (ValueError, TrainingDiverged) as error:
+                self._failed[folder] = error
+                raise
+            finally:
+                _add_seconds(folder, time.monotonic() - began)
             found = Finished(concept, history, {})
             keep(folder, found)
         self._concepts[folder] = found.concept
-        self.training_seconds[name, folder.name] = sum(found.history.seconds)
+        self.training_seconds[_kind(name, config, usual), folder.name] = _seconds_of(folder)
         return found.concept
+
+
+def _kind(name: str, config: TrainingConfig, usual: TrainingConfig) -> str:
+    """subject, motion or fusion, with the settings that are not the preset's."""
+    own, preset = dataclasses.asdict(config), dataclasses.asdict(usual)
+    other = [f"{key} {value}" for key, value in own.items() if value != preset[key]]
+    return name.split()[0] + (f" ({', '.join(other)})" if other else "")
+
+
+_SECONDS = "seconds.txt"  # of all goes at a training, with the clips and tokens that it makes first
+
+
+def _add_seconds(folder: Path, seconds: float) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _SECONDS).write_text(f"{_seconds_of(folder) + seconds:.1f}\n", encoding="utf-8")
+
+
+def _seconds_of(folder: Path) -> float:
+    path = folder / _SECONDS
+    return float(path.read_text(encoding="utf-8")) if path.is_file() else 0.0
+
+
+def _mark_of_the_rest(backbone: Backbone) -> str:
+    """What text encoder and autoencoder make of one input, to four digits: the network has a mark of its own."""
+    shape = backbone.latent_shape(1, 64, 64)
+    noise = torch.randn((1, *shape), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        text, pixels = backbone.encode_prompt(["a dog"]), backbone.decode_video(noise.to(backbone.device))
+    return f"{float(text.abs().mean()):.4g} {float(pixels.abs().mean()):.4g}"
 
 
 def _write(path: Path, made: Made) -> None:
@@ -195,7 +259,12 @@ def _write(path: Path, made: Made) -> None:
     os.replace(partial, path)
 
 
-def _read(path: Path, method: Method, cell: Cell) -> Made:
-    with safe_open(path, framework="pt") as file:
-        about = json.loads((file.metadata() or {})["about"])
-        return Made(method.name, cell, file.get_tensor("video").numpy(), about["seconds"], about["memory_mb"])
+def _read(path: Path, method: Method, cell: Cell) -> Made | None:
+    """What was kept; None if nothing was, or if it is damaged: it is made again."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["about"])
+            video = file.get_tensor("video").clone().numpy()
+        return Made(method.name, cell, video, about["seconds"], about["memory_mb"])
+    except (OSError, SafetensorError, KeyError, ValueError):
+        return None

@@ -40,13 +40,16 @@ METRICS: dict[str, bool] = {
     "attribute mixing": False,
 }
 MEANINGS = {
-    "identity": "similarity of each tracked, cropped subject to its own pictures, -1 to 1",
+    "identity": "similarity of each tracked, cropped subject to its own pictures, -1 to 1; one that is not found at "
+    "all is as unlike as the most unlike picture of all",
     "nearest of its class": "how often nobody else of its class looks more like it",
     "text alignment": "share of what was asked that is seen: each subject's class, the place, the motion",
     "motion fidelity": "agreement of the tracked ways with the clip's, or with other true performances",
     "temporal consistency": "similarity of consecutive frames, -1 to 1",
-    "appearance leakage": "how often a subject looks more like the clip's performer than like its own pictures",
-    "attribute mixing": "how often a subject looks more like another subject than like its own pictures",
+    "appearance leakage": "how often a subject looks more like the clip's performer than like its own pictures, or is "
+    "not found",
+    "attribute mixing": "how often a subject looks more like another subject than like its own pictures, or "
+    "is not found",
 }
 
 
@@ -108,7 +111,8 @@ class TrackedMetrics:
         seen = [self._look(video, t) for t in tracks]
         order = self._who_is_who(seen, cell.subjects)
         looks, tracks = [seen[i] for i in order], [tracks[i] for i in order]
-        own = [_similarity(self._looks.own[name], look) for name, look in zip(cell.subjects, looks, strict=True)]
+        own = [self._own_similarity(name, look) for name, look in zip(cell.subjects, looks, strict=True)]
+        there = [bool(look.any()) for look in looks]
         result = {
             "identity": float(np.mean(own)),
             "text alignment": self._text_alignment(video, tracks, looks, cell),
@@ -117,14 +121,14 @@ class TrackedMetrics:
         superclasses = [self.grid.subjects[name].superclass for name in cell.subjects]
         if all(superclass in self._looks.kinds for superclass in superclasses):
             nearest = [
-                all(_similarity(other, look) <= similarity for other in self._looks.kinds[superclass].values())
-                for superclass, look, similarity in zip(superclasses, looks, own, strict=True)
+                found and all(_similarity(other, look) <= own_ for other in self._looks.kinds[superclass].values())
+                for superclass, look, own_, found in zip(superclasses, looks, own, there, strict=True)
             ]
             result["nearest of its class"] = float(np.mean(nearest))
         if len(cell.subjects) > 1:
             mixed = [
-                any(_similarity(self._looks.own[b], look) > similarity for b in cell.subjects if b != a)
-                for a, look, similarity in zip(cell.subjects, looks, own, strict=True)
+                not found or any(_similarity(self._looks.own[b], look) > own_ for b in cell.subjects if b != a)
+                for a, look, own_, found in zip(cell.subjects, looks, own, there, strict=True)
             ]
             result["attribute mixing"] = float(np.mean(mixed))
         if cell.motion is not None and cell.motion in self._ways_of_clips:
@@ -132,12 +136,21 @@ class TrackedMetrics:
                 [int(t.found.sum()) for t in self._ways_of_clips[cell.motion]]
             )
             leaked = [
-                any(_similarity(performer, look) > similarity for performer in performers)
-                for look, similarity in zip(looks, own, strict=True)
+                not found or any(_similarity(performer, look) > own_ for performer in performers)
+                for look, own_, found in zip(looks, own, there, strict=True)
             ]
             result["appearance leakage"] = float(np.mean(leaked))
             result["motion fidelity"] = self._motion_fidelity(tracks[:2], cell.motion)
         return {name: result[name] for name in METRICS if name in result}
+
+    def _own_similarity(self, name: str, look: torch.Tensor) -> float:
+        """A look's likeness to a subject's pictures; of nobody, that of the most unlike picture of the grid."""
+        if bool(look.any()):
+            return _similarity(self._looks.own[name], look)
+        everyone = [pictures for of in self._looks.kinds.values() for pictures in of.values()]
+        everyone += [pictures for other, pictures in self._looks.own.items() if other != name]
+        direction = functional.normalize(self._looks.own[name].mean(0), dim=0)
+        return float((torch.cat(everyone) @ direction).min()) if everyone else -1.0
 
     def _motion_fidelity(self, tracks: Sequence[Track], motion: str) -> float:
         """Agreement with the clip, or, where they are nearer, with the motion's true ways: phase and pace are free."""

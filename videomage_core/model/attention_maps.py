@@ -129,15 +129,24 @@ class _Recording:
     spans: Sequence[TokenSpan]
     rows: slice
     stop: bool
+    constant: frozenset[Site]
     maps: Maps = field(default_factory=Maps)
     shape: _VideoShape = field(default_factory=_VideoShape)
 
     def take(self, site: Site, attention: Any, hidden: torch.Tensor, context: torch.Tensor) -> None:
-        """Compute and keep one site's map; hidden and context as the attention layer got them."""
-        if site.kind == "cross":
-            self.maps.cross[site.name] = self._cross(attention, hidden, context)
-        else:
-            self.maps.temporal[site.name] = self._temporal(attention, hidden)
+        """Compute and keep one site's map; hidden and context as the attention layer got them.
+
+        A layer that is recomputed on the way back comes here again, and its first map stays: the second would hold on
+        to all that was recomputed.
+        """
+        constant = site in self.constant
+        if constant:
+            hidden, context = hidden.detach(), context.detach()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not constant):
+            if site.kind == "cross":
+                self.maps.cross.setdefault(site.name, self._cross(attention, hidden, context))
+            else:
+                self.maps.temporal.setdefault(site.name, self._temporal(attention, hidden))
         if self.stop and site == self.sites[-1]:
             raise ForwardEnded
 
@@ -193,6 +202,7 @@ def record(
     rows: slice = slice(None),
     stop: bool = False,
     end: nn.Module | None = None,
+    constant: Sequence[Site] = (),
 ) -> Iterator[Maps]:
     """Record the maps of ``sites`` in every forward of ``network`` inside the context.
 
@@ -204,10 +214,11 @@ def record(
         stop: leave the forward with ``ForwardEnded`` right after the last site.
         end: leave it after this module instead, which holds the last site: what is recomputed on
             the way back must be run whole.
+        constant: those of the sites whose maps are recorded without a graph.
     """
     if any(site.kind == "cross" for site in sites) and not spans:
         raise ValueError("spans: got none, but a cross-attention map needs the tokens it is for")
-    recording = _Recording(sites, spans, rows, stop and end is None)
+    recording = _Recording(sites, spans, rows, stop and end is None, frozenset(constant))
     layers: dict[Site, Any] = {site: network.get_submodule(site.name) for site in sites}
     inner = {site: layer.processor for site, layer in layers.items()}
 
@@ -216,6 +227,8 @@ def record(
         if frames == 1 and any(site.kind == "temporal" for site in sites):
             raise ValueError("frames: got 1, but temporal attention maps need at least 2 frames")
         recording.shape.__init__(batch, frames, height, width)  # type: ignore[misc]
+        recording.maps.cross.clear()
+        recording.maps.temporal.clear()
 
     def leave(*_: object) -> None:
         raise ForwardEnded

@@ -57,6 +57,27 @@ class Target:
     rows: tuple[int, ...] | None = None
 
 
+@dataclass(frozen=True)
+class MemoryMode:
+    """What a base saves of its device's memory; ``memory.py`` has the three that users choose from.
+
+    Attributes:
+        name: as the user calls it.
+        parts_stay: text encoder and autoencoder stay on the device while they are not used.
+        recomputes: activations are recomputed on the way back instead of kept.
+        layers_stay: so do the network's weights; else each layer's come when it computes.
+        one_by_one: without gradients, the videos of a batch go through the network one after the other.
+        tiles: large frames go through the autoencoder in tiles.
+    """
+
+    name: str
+    parts_stay: bool = True
+    recomputes: bool = False
+    layers_stay: bool = True
+    one_by_one: bool = False
+    tiles: bool = False
+
+
 class Backbone(Protocol):
     """A text-to-video base model, loaded.
 
@@ -76,6 +97,10 @@ class Backbone(Protocol):
         """Of the weights; latents, maps and losses are float32 whatever it is."""
 
     @property
+    def memory(self) -> MemoryMode:
+        """The mode it works in; at first all is kept on the device."""
+
+    @property
     def network(self) -> nn.Module:
         """The denoising network, in which ``targets`` and ``map_sites`` name their layers."""
 
@@ -89,8 +114,17 @@ class Backbone(Protocol):
             frames: of all videos that are in memory at once, together.
             height: in pixels.
             width: in pixels.
-            gradients: "none" are taken, or activations are "kept" for them, or "recomputed" (``checkpointing``).
+            gradients: "none" are taken, or activations are "kept" for them, or "recomputed".
         """
+
+    def use_memory(self, mode: MemoryMode, device: torch.device | None = None) -> None:
+        """Work in a mode, and on a device, from now on; with no LoRA on the base and no recording under way."""
+
+    def resident(self, mode: MemoryMode) -> list[nn.Module]:
+        """What stays on the device in a mode."""
+
+    def weights_memory(self, mode: MemoryMode) -> int:
+        """Bytes of the weights that are on the device at once."""
 
     def encode_video(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels [B, 3, F, h, w] -> clean latents [B, C, F, H, W], without sampling noise."""
@@ -138,14 +172,16 @@ class Backbone(Protocol):
             input_transformer: with those of a temporal transformer at the network's input.
         """
 
-    def checkpointing(self) -> AbstractContextManager[None]:
-        """Inside, the network recomputes activations on the way back instead of keeping them."""
-
     def map_sites(self, kind: Literal["cross", "temporal"]) -> list[Site]:
         """The layers whose attention can be recorded, in the order in which they run."""
 
     def record(
-        self, sites: Sequence[Site], spans: Sequence[TokenSpan] = (), rows: slice = slice(None), stop: bool = False
+        self,
+        sites: Sequence[Site],
+        spans: Sequence[TokenSpan] = (),
+        rows: slice = slice(None),
+        stop: bool = False,
+        constant: Sequence[Site] = (),
     ) -> AbstractContextManager[Maps]:
         """Record attention maps, with gradients, in every ``predict`` inside the context.
 
@@ -154,6 +190,7 @@ class Backbone(Protocol):
             spans: for cross maps, which tokens; the columns of a span are summed.
             rows: which part of the batch, e.g. the conditional half under guidance.
             stop: ``attend`` goes no further than the last site; there is no ``predict`` inside.
+            constant: those of the sites through whose maps no gradients are wanted; they cost no memory then.
         """
 
     def attend(self, x: torch.Tensor, level: Level, text: torch.Tensor) -> None:

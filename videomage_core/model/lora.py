@@ -10,6 +10,7 @@ The adapters themselves are peft's.  Three of its habits are kept out of the eng
   network with no adapter active, and switching to it before ``backward`` must not lose gradients.
 * Module names are matched by pattern ("attentions" also matches "temp_attentions").  Here a LoRA
   goes on exactly the modules that the base names as ``targets``.
+* Its forward computes in float32.  Here a layer computes in the base's precision (``with_adapters``).
 * Wrapped layers stay wrapped.  Here the last adapter to leave takes the wrapper with it.
 """
 
@@ -19,6 +20,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,6 +28,8 @@ from torch import nn
 
 from ..config import LoraTrainingConfig, NewLoraConfig
 from .backbone import Backbone, Target
+from .lora_forward import adapted_layers, with_adapters
+from .lora_forward import baked as baked
 
 
 @dataclass(frozen=True)
@@ -152,8 +156,9 @@ def _inject(
     for target in targets:
         layer = layers[target.module]
         layer.eval()
+        layer.forward = partial(with_adapters, layer)
         for factor in (layer.lora_A[name], layer.lora_B[name]):
-            factor.to(torch.float32)
+            factor.to(backbone.device, torch.float32)  # the layer's own weights may be away
             parameters.append(factor.weight)
         if target.rows is not None:
             _train_only_rows(layer.lora_B[name].weight, target.rows)
@@ -241,7 +246,7 @@ def weights(backbone: Backbone, name: str) -> LoraWeights:
 
 def names(backbone: Backbone) -> list[str]:
     """The adapters on the base, sorted."""
-    return sorted({name for layer in _wrapped(backbone).values() for name in layer.lora_A})
+    return sorted({name for layer in adapted_layers(backbone).values() for name in layer.lora_A})
 
 
 @contextmanager
@@ -277,7 +282,7 @@ def in_training(
         backbone: the base.
         name: how it is called.
         targets: where a new LoRA goes; not used with ``start``.
-        config: rank and dropout of a new one; gradient checkpointing.
+        config: rank and dropout of a new one.
         start: weights to begin from; None: a new LoRA.
 
     Yields:
@@ -292,8 +297,6 @@ def in_training(
             parameters = load(backbone, name, start, trainable=True)
         stack.enter_context(active(backbone, {name: 1.0}))
         stack.enter_context(dropout(backbone, name, on=True))
-        if config.gradient_checkpointing:
-            stack.enter_context(backbone.checkpointing())
         yield parameters
 
 
@@ -341,19 +344,14 @@ def leaving_no_trace(backbone: Backbone) -> Iterator[None]:
         _activate(backbone, before, trainable)
 
 
-def _wrapped(backbone: Backbone) -> dict[str, Any]:
-    """The layers that hold adapters, by the name they have without."""
-    return {n: m for n, m in backbone.network.named_modules() if hasattr(m, "lora_A") and hasattr(m, "base_layer")}
-
-
 def _layers_of(backbone: Backbone, name: str) -> dict[str, Any]:
-    return {module: layer for module, layer in _wrapped(backbone).items() if name in layer.lora_A}
+    return {module: layer for module, layer in adapted_layers(backbone).items() if name in layer.lora_A}
 
 
 def _state(backbone: Backbone) -> tuple[dict[str, float], set[int]]:
     """(active adapters with their strengths, ids of the parameters that require gradients)."""
     strengths: dict[str, float] = {}
-    for layer in _wrapped(backbone).values():
+    for layer in adapted_layers(backbone).values():
         for name in layer.active_adapters:
             if name in layer.lora_A:
                 strengths[name] = layer.scaling[name] * layer.r[name] / layer.lora_alpha[name]
@@ -361,7 +359,7 @@ def _state(backbone: Backbone) -> tuple[dict[str, float], set[int]]:
 
 
 def _activate(backbone: Backbone, strengths: dict[str, float], trainable: set[int]) -> None:
-    for layer in _wrapped(backbone).values():
+    for layer in adapted_layers(backbone).values():
         here = [name for name in strengths if name in layer.lora_A]
         layer.set_adapter(here)
         for name in here:

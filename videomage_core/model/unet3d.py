@@ -7,9 +7,8 @@ by substring) and ``transformer_in``.
 
 from __future__ import annotations
 
-import json
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -18,24 +17,23 @@ from typing import Any, Literal
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
+from ..spread import own_device
 from . import attention_maps
 from .attention_maps import ForwardEnded, Maps, Site
-from .backbone import Gradients, Level, Prediction, Role, Target
+from .backbone import Gradients, Level, MemoryMode, Prediction, Role, Target
+from .base_folder import EMOJI_BASE, PREDICTIONS, WEIGHTS, check_base_folder, require_multiples
+from .fast_attention import FastAttention
+from .layerwise import brought, bytes_of, recomputed, wrapped
+from .memory import Work, check_mode, choose_mode, free_memory
 from .text import PromptEncoder, SpecialToken, TokenSpan
 
-EMOJI_BASE = Path(__file__).parents[1] / "assets" / "emoji_base"
-
-_PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-_WEIGHTS = ("*.safetensors", "*.bin")
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-_PREDICTIONS: dict[str, Prediction] = {"epsilon": "epsilon", "v_prediction": "v"}
 
 
 # Values alive at once for each latent position of each frame in ZeroScope's U-Net, whose first blocks are
 # _WIDTH wide; counted over a forward pass, and over one with its way back.  They grow with the width alone.
-_ALIVE: dict[Gradients, int] = {"none": 10_600, "recomputed": 67_100, "kept": 162_100}
+_ALIVE: dict[Gradients, int] = {"none": 10_600, "recomputed": 24_000, "kept": 162_100}
 _WIDTH = 320
 
 
@@ -51,9 +49,11 @@ class UNet3DBackbone:
         self.alphas_cumprod: torch.Tensor = scheduler.alphas_cumprod.float()
         self.set_alpha_to_one = bool(scheduler.config.get("set_alpha_to_one", False))
         self.steps_offset = int(scheduler.config.get("steps_offset", 0))
-        self.prediction: Prediction = _PREDICTIONS[scheduler.config.prediction_type]
+        self.prediction: Prediction = PREDICTIONS[scheduler.config.prediction_type]
+        self.memory = MemoryMode("high")
+        self._recomputing, self._undo = False, list[Callable[[], None]]()
         skip_temporal_layers_at_one_frame(unet)
-        unet.set_attn_processor(_Attention())
+        unet.set_attn_processor(FastAttention())
         for part in (unet, vae, text_encoder):
             part.eval().requires_grad_(False)
 
@@ -78,7 +78,7 @@ class UNet3DBackbone:
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """See ``Backbone``; sides must be multiples of the autoencoder's factor."""
         factor = self.spatial_factor
-        _require_multiples(factor, height, width)
+        require_multiples(factor, height, width)
         return self.unet.config.in_channels, frames, height // factor, width // factor
 
     def activation_memory(self, frames: int, height: int, width: int, gradients: Gradients = "none") -> int:
@@ -86,6 +86,53 @@ class UNet3DBackbone:
         _, _, h, w = self.latent_shape(1, height, width)
         share = self.unet.config.block_out_channels[0] / _WIDTH
         return int(frames * h * w * _ALIVE[gradients] * share * self.dtype.itemsize)
+
+    def use_memory(self, mode: MemoryMode, device: torch.device | None = None) -> None:
+        """See ``Backbone``; what is away is in main memory."""
+        device = device or self.device
+        while self._undo:
+            self._undo.pop()()  # the forwards are the layers' own again
+        self.memory, self._recomputing = mode, mode.recomputes
+        staying, away = self.resident(mode), torch.device("cpu")
+        for part in (self.vae, self.prompts.text_encoder, *self.unet.children()):
+            where = device if any(part in set(stays.modules()) for stays in staying) else away
+            if any(weight.device != where for weight in part.state_dict().values()):
+                part.to(where)
+        if mode.tiles:
+            self.vae.enable_tiling()
+        else:
+            self.vae.disable_tiling()
+        if not mode.layers_stay:
+            # The way back needs the weights once more: they come again with what is recomputed.
+            self._undo.append(wrapped(self._layers(), partial(brought, device)))
+        if mode.recomputes:
+            self._undo.append(wrapped(self._layers(), recomputed))
+
+    def resident(self, mode: MemoryMode) -> list[nn.Module]:
+        """See ``Backbone``."""
+        layers = set(self._layers())
+        small = [child for child in self.unet.children() if not layers & set(child.modules())]
+        network = [self.unet] if mode.layers_stay else small
+        return [*network, self.vae, self.prompts.text_encoder] if mode.parts_stay else network
+
+    def weights_memory(self, mode: MemoryMode) -> int:
+        """See ``Backbone``; with the largest of what comes and goes."""
+        coming = [] if mode.layers_stay else [max(map(bytes_of, self._layers()))]
+        others = [] if mode.parts_stay else [max(map(bytes_of, (self.vae, self.prompts.text_encoder)))]
+        return sum([*map(bytes_of, self.resident(mode)), *coming, *others])
+
+    @contextmanager
+    def _at_work(self, part: Any) -> Iterator[None]:
+        """Inside, the text encoder or the autoencoder is on the device; where gradients flow through it, it stays."""
+        if self.memory.parts_stay or part.device == self.device:
+            yield
+            return
+        part.to(self.device)
+        try:
+            yield
+        finally:
+            if not torch.is_grad_enabled():
+                part.to("cpu")
 
     @torch.no_grad()
     def encode_video(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -103,15 +150,16 @@ class UNet3DBackbone:
     def _by_frames(self, video: torch.Tensor, convert: Any) -> torch.Tensor:
         batch = video.shape[0]
         frames = video.transpose(1, 2).flatten(0, 1)  # [B,C,F,H,W] -> [B*F,C,H,W]
-        vae = self.vae
-        converted = [convert(frame[None].to(vae.device, vae.dtype)).float() for frame in frames]
+        with self._at_work(self.vae):
+            converted = [convert(frame[None].to(self.device, self.vae.dtype)).float() for frame in frames]
         return torch.cat(converted).unflatten(0, (batch, -1)).transpose(1, 2)  # [B*F,C,H,W] -> [B,C,F,H,W]
 
     def encode_prompt(
         self, texts: Sequence[str], tokens: Sequence[SpecialToken] = (), as_superclass: bool = False
     ) -> torch.Tensor:
         """See ``Backbone``."""
-        return self.prompts.encode(texts, tokens, as_superclass)
+        with self._at_work(self.prompts.text_encoder):
+            return self.prompts.encode(texts, tokens, as_superclass)
 
     def token_spans(self, text: str, tokens: Sequence[SpecialToken], as_superclass: bool = False) -> list[TokenSpan]:
         """See ``Backbone``."""
@@ -143,8 +191,14 @@ class UNet3DBackbone:
 
     def predict(self, x: torch.Tensor, level: Level, text: torch.Tensor) -> torch.Tensor:
         """See ``Backbone``."""
-        t = level.t.to(self.device).expand(x.shape[0])
-        return self.unet(x.to(self.device, self.dtype), t, text.to(self.device, self.dtype)).sample.float()
+        if not self.memory.one_by_one or torch.is_grad_enabled():
+            return self._forward(x, level.t.expand(len(x)), text)
+        videos = zip(x.split(1), level.t.expand(len(x)).split(1), text.split(1), strict=True)
+        return torch.cat([self._forward(*video) for video in videos])
+
+    def _forward(self, x: torch.Tensor, t: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+        device, dtype = self.device, self.dtype
+        return self.unet(x.to(device, dtype), t.to(device), text.to(device, dtype)).sample.float()
 
     def initial_vectors(self, words: str, count: int) -> torch.Tensor:
         """See ``Backbone``."""
@@ -165,22 +219,27 @@ class UNet3DBackbone:
 
     @contextmanager
     def checkpointing(self) -> Iterator[None]:
-        """See ``Backbone``; block by block (stock UNet3DConditionModel refuses it).
+        """Inside, activations are recomputed, layer by layer (stock UNet3DConditionModel refuses it).
 
         Hooks and recorded maps fire again on the way back, and the adapters active then must be
         those that were active on the way there.
         """
-        blocks = [*self.unet.down_blocks, self.unet.mid_block, *self.unet.up_blocks]
-        before = [vars(block).get("forward") for block in blocks]
-        for block in blocks:
-            block.forward = partial(_recomputed, block.forward)
+        if self._recomputing:
+            yield
+            return
+        undo, self._recomputing = wrapped(self._layers(), recomputed), True
         try:
             yield
         finally:
-            for block, own in zip(blocks, before, strict=True):
-                del block.forward  # the class's own again
-                if own is not None:
-                    block.forward = own
+            undo()
+            self._recomputing = False
+
+    def _layers(self) -> list[nn.Module]:
+        """What is recomputed at a time: a convolution, a transformer.  Whole blocks would take two to three times
+        the memory."""
+        blocks = [*self.unet.down_blocks, self.unet.mid_block, *self.unet.up_blocks]
+        lists = ("resnets", "temp_convs", "attentions", "temp_attentions", "downsamplers", "upsamplers")
+        return [self.unet.transformer_in, *(m for b in blocks for name in lists for m in getattr(b, name, None) or ())]
 
     def map_sites(self, kind: Literal["cross", "temporal"]) -> list[Site]:
         """See ``Backbone``.  Both attention layers of a temporal block are temporal self-attention."""
@@ -189,57 +248,29 @@ class UNet3DBackbone:
         return sorted((Site(n, kind) for n in names if n.split(".")[-1] in layers), key=_running_order)
 
     def record(
-        self, sites: Sequence[Site], spans: Sequence[TokenSpan] = (), rows: slice = slice(None), stop: bool = False
+        self,
+        sites: Sequence[Site],
+        spans: Sequence[TokenSpan] = (),
+        rows: slice = slice(None),
+        stop: bool = False,
+        constant: Sequence[Site] = (),
     ) -> AbstractContextManager[Maps]:
         """See ``Backbone``."""
         ordered = sorted(sites, key=_running_order)
-        end = self._recomputed_block(ordered[-1]) if stop and ordered else None
-        return attention_maps.record(self.unet, ordered, spans, rows, stop, end)
+        end = self._recomputed_layer(ordered[-1]) if stop and ordered else None
+        return attention_maps.record(self.unet, ordered, spans, rows, stop, end, constant)
 
     def attend(self, x: torch.Tensor, level: Level, text: torch.Tensor) -> None:
         """See ``Backbone``."""
         with suppress(ForwardEnded):
-            self.predict(x, level, text)
+            self._forward(x, level.t.expand(len(x)), text)
 
-    def _recomputed_block(self, site: Site) -> nn.Module | None:
-        """The block around a site, if it is recomputed on the way back."""
-        parts = site.name.split(".")
-        block = self.unet.get_submodule(".".join(parts[: 1 if parts[0] in ("mid_block", "transformer_in") else 2]))
-        return block if "forward" in vars(block) else None
-
-
-class _Attention:
-    """PyTorch's fused attention; on a CPU, for short sequences, written out: there the fused one is several times
-    slower backwards.
-
-    Scores of up to 256 x 256 fit a core's cache; longer ones would cost memory that the fused one saves.
-    """
-
-    LONGEST = 256
-
-    def __init__(self) -> None:
-        from diffusers.models.attention_processor import AttnProcessor, AttnProcessor2_0
-
-        self.written_out, self.fused = AttnProcessor(), AttnProcessor2_0()
-
-    def __call__(
-        self,
-        attention: Any,
-        hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> torch.Tensor:
-        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        short = max(hidden_states.shape[1], context.shape[1]) <= self.LONGEST
-        processor = self.written_out if short and hidden_states.device.type == "cpu" else self.fused
-        return processor(attention, hidden_states, encoder_hidden_states, *args, **kwargs)
-
-
-def _recomputed(forward: Any, *arguments: Any, **named: Any) -> Any:
-    if not torch.is_grad_enabled():
-        return forward(*arguments, **named)
-    return checkpoint(forward, *arguments, use_reentrant=False, **named)
+    def _recomputed_layer(self, site: Site) -> nn.Module | None:
+        """The layer around a site, if it is recomputed on the way back."""
+        if not self._recomputing:
+            return None
+        inside = (layer for layer in self._layers() if self.unet.get_submodule(site.name) in set(layer.modules()))
+        return next(inside)
 
 
 def _is_lora(name: str) -> bool:
@@ -262,7 +293,13 @@ def _running_order(site: Site) -> tuple[int, list[int], bool, str]:
     return stages.index(parts[0]), numbers, "temp_attentions" in parts, parts[-1]
 
 
-def load_unet3d(folder: str | Path = EMOJI_BASE, dtype: str = "auto", device: str = "auto") -> UNet3DBackbone:
+def load_unet3d(
+    folder: str | Path = EMOJI_BASE,
+    dtype: str = "auto",
+    device: str = "auto",
+    memory: str = "high",
+    works: Sequence[Work] = (),
+) -> UNet3DBackbone:
     """Load a base from a folder in diffusers layout.
 
     Args:
@@ -270,14 +307,17 @@ def load_unet3d(folder: str | Path = EMOJI_BASE, dtype: str = "auto", device: st
             ``.bin``, which is read with ``weights_only``.  Nothing is downloaded.
         dtype: "fp32", "fp16", "bf16"; "auto" is fp32 on a CPU, and on a GPU bf16, or fp16 if it has no bf16.
         device: a torch device; "auto" takes a GPU where there is one.
+        memory: "high", "medium", "low" (``memory.py``); "auto" is the first of them in which ``works`` fit.
+        works: what is to be done, from ``works_of(config)``.
 
     Raises:
         FileNotFoundError: no such folder, or parts of a base are missing; all of them are named.
-        ValueError: the folder holds another kind of model or a broken file, or dtype or device is unknown.
+        ValueError: the folder holds another kind of model or a broken file, or dtype, device or memory is unknown.
     """
     folder = Path(folder).resolve()
     where = choose_device(device)
     chosen = _dtype(dtype, where)
+    check_mode(memory)
     check_base_folder(folder)
 
     # slow to import, and not needed to refuse a wrong folder
@@ -285,14 +325,16 @@ def load_unet3d(folder: str | Path = EMOJI_BASE, dtype: str = "auto", device: st
     from transformers import CLIPTextModel
 
     with _without_progress_bars():
-        return UNet3DBackbone(
+        backbone = UNet3DBackbone(
             folder.name,
-            _load_weights(UNet3DConditionModel, folder / "unet", chosen).to(where),
-            _load_weights(AutoencoderKL, folder / "vae", chosen).to(where),
-            _load_weights(CLIPTextModel, folder / "text_encoder", chosen).to(where),
+            _load_weights(UNet3DConditionModel, folder / "unet", chosen),
+            _load_weights(AutoencoderKL, folder / "vae", chosen),
+            _load_weights(CLIPTextModel, folder / "text_encoder", chosen),
             _load_tokenizer(folder),
             DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
         )
+    backbone.use_memory(choose_mode(memory, backbone, works, free_memory(where)), where)
+    return backbone
 
 
 def _load_tokenizer(folder: Path) -> Any:
@@ -329,7 +371,7 @@ def check_prompt(folder: Path, text: str, tokens: Sequence[SpecialToken] = ()) -
 def choose_device(name: str) -> torch.device:
     """A device by name; "auto" takes a GPU where there is one.  ValueError for one that is not there."""
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return own_device() or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -355,7 +397,7 @@ def _load_weights(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
     # both libraries renamed ``torch_dtype`` to ``dtype``, at different times
     renamed = kind.__module__.startswith("transformers") and int(transformers.__version__.split(".")[0]) >= 5
     options: dict[str, Any] = {"dtype" if renamed else "torch_dtype": dtype}
-    if not any(f for name in _WEIGHTS for f in folder.glob(name) if ".fp16." not in f.name):
+    if not any(f for name in WEIGHTS for f in folder.glob(name) if ".fp16." not in f.name):
         options["variant"] = "fp16"
     try:
         part, report = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True, **options)
@@ -367,64 +409,3 @@ def _load_weights(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
         count = len(missing) + len(report["mismatched_keys"])
         raise ValueError(f"base: {count} weights in {folder} are missing or misfit, e.g. {first}; copy them again")
     return part
-
-
-def check_size(folder: Path, height: int, width: int) -> None:
-    """Raise ValueError, before anything is loaded, if a base cannot make videos of that size."""
-    check_base_folder(folder)
-    blocks = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))["block_out_channels"]
-    _require_multiples(2 ** (len(blocks) - 1), height, width)
-
-
-def _require_multiples(factor: int, height: int, width: int) -> None:
-    if height % factor or width % factor or min(height, width) < factor:
-        nearest = [max(factor, round(side / factor) * factor) for side in (height, width)]
-        raise ValueError(
-            f"size: got {height}x{width} pixels (height x width), both must be multiples of {factor}; "
-            f"nearest: {nearest[0]}x{nearest[1]}"
-        )
-
-
-def is_base_folder(folder: Path) -> bool:
-    """Whether ``folder`` holds a base that ``load_unet3d`` takes."""
-    try:
-        check_base_folder(folder)
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def check_base_folder(folder: Path) -> None:
-    """Raise, before anything is loaded, if ``folder`` is no whole base with a UNet3DConditionModel."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"base: {folder} is not a folder; give one in diffusers layout ({', '.join(_PARTS)})")
-    missing = [part for part in _PARTS if not (folder / part).is_dir()]
-    for part, config in (("unet", "config.json"), ("vae", "config.json"), ("text_encoder", "config.json")):
-        if part not in missing and not (folder / part / config).is_file():
-            missing.append(f"{part}/{config}")
-        if part not in missing and not any(f for pattern in _WEIGHTS for f in (folder / part).glob(pattern)):
-            missing.append(f"{part}/*.safetensors (or *.bin)")
-    tokenizer = folder / "tokenizer"
-    pieces = [name for name in ("vocab.json", "merges.txt") if not (tokenizer / name).is_file()]
-    if "tokenizer" not in missing and not (tokenizer / "tokenizer.json").is_file():
-        missing += [f"tokenizer/{name}" for name in pieces]
-    if "scheduler" not in missing and not (folder / "scheduler" / "scheduler_config.json").is_file():
-        missing.append("scheduler/scheduler_config.json")
-    if missing:
-        raise FileNotFoundError(f"base: {folder} lacks {', '.join(missing)}; copy the whole model folder again")
-    kind = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8")).get("_class_name")
-    if kind != "UNet3DConditionModel":
-        raise ValueError(
-            f"base: {folder}/unet is a {kind}, allowed is UNet3DConditionModel "
-            "(ZeroScope v2, ModelScope text-to-video, or the embedded base)"
-        )
-    scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
-    if scheduler.get("rescale_betas_zero_snr"):
-        raise ValueError(
-            f"base: {folder}/scheduler asks for rescale_betas_zero_snr, whose first step holds no signal at all; "
-            "set it to false in scheduler_config.json if the model was not trained so"
-        )
-    if scheduler.get("prediction_type", "epsilon") not in _PREDICTIONS:
-        raise ValueError(
-            f"base: {folder}/scheduler predicts {scheduler['prediction_type']!r}, allowed: {', '.join(_PREDICTIONS)}"
-        )

@@ -1,8 +1,9 @@
 """SAM 2: boxes in one frame of a clip become masks in all of them (Ravi et al. 2024), run in either of two ways.
 
 Tracking needs only a few past frames: the package's and transformers' states keep all, so that a long clip
-would fill the memory; what is too old to be looked at is dropped here, which changes no mask.  Frames are resized
-one by one, when they are looked at.
+would fill the memory; what is too old to be looked at is dropped here.  Forward that changes no mask; on the way back
+from a subject that comes late, SAM 2 would also look at some frames after that one, which are gone in clips that go on
+for more than ``_KEPT`` frames.  Frames are resized one by one, when they are looked at.
 """
 
 from __future__ import annotations

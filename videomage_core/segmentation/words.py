@@ -8,7 +8,7 @@ alone is less of a "stuffed animal").
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -82,6 +82,7 @@ def boxes_of_words(
     box_threshold: float,
     text_threshold: float,
     every: bool,
+    held: Mapping[int, torch.Tensor] | None = None,
 ) -> list[Found]:
     """Each word's boxes, none twice.
 
@@ -93,11 +94,16 @@ def boxes_of_words(
         box_threshold: a box's best token must be over it.
         text_threshold: the mean of the word's tokens must be over it.
         every: all boxes of a word; else the best one.
+        held: boxes [4] of what words, by their number, are followed by already: what lies there is not found
+            again, and such a word gets more boxes only if it gets ``every``.
     """
+    held = held or {}
     means = torch.stack([scores[:, a:b].mean(1) for a, b in spans])  # [N,Q]
     peaks = torch.stack([scores[:, a:b].amax(1) for a, b in spans])  # [N,Q]
     whose = means.amax(0)
-    taken: dict[str, list[int]] = {}
+    taken: dict[str, list[torch.Tensor]] = {}
+    for n, box in held.items():
+        taken.setdefault(words[n].lower(), []).append(box)
     found = []
     for n, word in enumerate(words):
         count = [w.lower() for w in words].count(word.lower())
@@ -105,14 +111,15 @@ def boxes_of_words(
         before = taken.setdefault(word.lower(), [])
         chosen: list[int] = []
         for q in peaks[n].argsort(descending=True, stable=True).tolist():
+            if n in held and (count > 1 or not every):
+                break
             if not bool(fits[q]):
                 continue
-            known = boxes[before + chosen]
-            if len(known) and float(overlap(boxes[q], known).max()) > _SAME:
+            if before and float(overlap(boxes[q], torch.stack(before)).max()) > _SAME:
                 continue
             chosen.append(q)
+            before.append(boxes[q])
             if count > 1 or not every:
                 break
-        before.extend(chosen)
         found.append(Found(boxes[chosen].reshape(-1, 4), peaks[n][chosen], float(peaks[n].max())))
     return found

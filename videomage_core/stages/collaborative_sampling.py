@@ -129,7 +129,8 @@ def sample_collaboratively(
         branches = _branches(backbone, prompt, tokens, spans, config)
         x = start_for(backbone, seed, config, inverted).to(backbone.device)
         negative = backbone.encode_prompt([config.negative_prompt])
-        latents, looks, moved = _denoise(backbone, x, branches, negative, cross, temporal, config, with_maps, run)
+        with lora.baked(backbone):
+            latents, looks, moved = _denoise(backbone, x, branches, negative, cross, temporal, config, with_maps, run)
         video = backbone.decode_video(latents)[0].cpu()
     words = tuple(span.word for span in spans)
     return Collaboration(video, words, looks, *moved)
@@ -192,9 +193,7 @@ def _denoise(
         guided = index < config.tau and config.alpha > 0
         if guided:
             alpha = alpha_at(index, config) * x.numel() / PAPER_VALUES
-            maps, (to_sub, to_mot) = guidance(
-                backbone, x, level, branches, cross, temporal, config.gradient_checkpointing
-            )
+            maps, (to_sub, to_mot) = guidance(backbone, x, level, branches, cross, temporal)
             x_sub, x_mot = x - alpha * to_sub, x - alpha * to_mot
             for kept, update in zip(moved, (to_sub, to_mot), strict=True):
                 kept.append(alpha * _rms(update) / _rms(x))
@@ -237,9 +236,11 @@ def guidance(
     branches: tuple[_Branch, _Branch],
     cross: Sequence[Site],
     temporal: Sequence[Site],
-    checkpointing: bool = False,
 ) -> tuple[Maps, tuple[torch.Tensor, torch.Tensor]]:
     """What each branch tells the other at x [1, C, F, h, w]: two forwards to the last site, two ways back.
+
+    Where the base recomputes activations, only one branch's are there at a time: a fraction of the memory, for one more
+    forward and each layer run twice; the same result.
 
     Args:
         backbone: the base, with both LoRAs on it.
@@ -248,8 +249,6 @@ def guidance(
         branches: subject's and motion's.
         cross: whose M_SCA are compared.
         temporal: whose M_TSA are compared.
-        checkpointing: keep one branch's activations at a time, and only some of them: a fraction of the
-            memory, for one more forward and each block run twice; the same result.
 
     Returns:
         The subject branch's maps, and the gradients of L_m->s (Eq. 10) to x_sub and of L_s->m (Eq. 9)
@@ -262,38 +261,47 @@ def guidance(
     def gradient(loss: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
         return torch.autograd.grad(loss * scale, at)[0] / scale
 
-    def attended(branch: _Branch) -> AbstractContextManager[tuple[torch.Tensor, Maps]]:
-        return _attended(backbone, x, level, branch, [*cross, *temporal])
+    def attended(
+        branch: _Branch, moving: Sequence[Site], constant: Sequence[Site] = ()
+    ) -> AbstractContextManager[tuple[torch.Tensor, Maps]]:
+        return _attended(backbone, x, level, branch, moving, constant)
 
     with torch.enable_grad():
-        if not checkpointing:
-            with attended(subject) as (x_sub, of_subject):
+        if not backbone.memory.recomputes:
+            with attended(subject, temporal, constant=cross) as (x_sub, of_subject):
                 pass
-            with attended(motion) as (x_mot, of_motion):
+            with attended(motion, cross, constant=temporal) as (x_mot, of_motion):
                 pass
             to_sub = gradient(map_distance(of_subject.temporal, of_motion.temporal), x_sub)
             to_mot = gradient(map_distance(of_motion.cross, of_subject.cross), x_mot)
             return of_subject, (to_sub, to_mot)
-        with torch.no_grad(), attended(motion) as (_, of_motion):
-            constant = dict(of_motion.temporal)
-        with backbone.checkpointing():  # blocks are recomputed, and recorded again, on the way back
-            with attended(subject) as (x_sub, of_subject):
-                seen = Maps({n: m.detach() for n, m in of_subject.cross.items()})
-                to_sub = gradient(map_distance(dict(of_subject.temporal), constant), x_sub)
-            with attended(motion) as (x_mot, of_motion):
-                to_mot = gradient(map_distance(dict(of_motion.cross), seen.cross), x_mot)
-        return seen, (to_sub, to_mot)
+        with torch.no_grad(), attended(motion, temporal) as (_, of_motion):
+            pass
+        with attended(subject, temporal, constant=cross) as (x_sub, of_subject):  # on the way back recorded again
+            to_sub = gradient(map_distance(of_subject.temporal, of_motion.temporal), x_sub)
+        of_subject.temporal.clear()  # and with it the graph
+        with attended(motion, cross) as (x_mot, of_motion):
+            to_mot = gradient(map_distance(of_motion.cross, of_subject.cross), x_mot)
+        return of_subject, (to_sub, to_mot)
 
 
 @contextmanager
 def _attended(
-    backbone: Backbone, x: torch.Tensor, level: Level, branch: _Branch, sites: Sequence[Site]
+    backbone: Backbone,
+    x: torch.Tensor,
+    level: Level,
+    branch: _Branch,
+    moving: Sequence[Site],
+    constant: Sequence[Site],
 ) -> Iterator[tuple[torch.Tensor, Maps]]:
-    """One branch run as far as the last site: a copy of x that gradients reach, and the maps; its LoRA acts inside."""
+    """One branch run as far as the last site; its LoRA acts inside.
+
+    Yields a copy of x, and the maps: gradients flow from those of ``moving`` to it.
+    """
     at = x.detach().requires_grad_(torch.is_grad_enabled())
     with (
         lora.active(backbone, {branch.adapter: branch.strength}),
-        backbone.record(sites, branch.spans, stop=True) as maps,
+        backbone.record([*moving, *constant], branch.spans, stop=True, constant=constant) as maps,
     ):
         backbone.attend(at, level, branch.text)
         yield at, maps

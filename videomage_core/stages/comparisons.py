@@ -57,7 +57,7 @@ def sample_merged(
     run: Run | None = None,
 ) -> torch.Tensor:
     """All LoRAs, each with its strength, in one model; arguments and result as ``sample_base``."""
-    with applied(backbone, concepts) as tokens:
+    with applied(backbone, concepts) as tokens, lora.baked(backbone):
         return generate_videos(backbone, [prompt], [seed], config, run, tokens, inverted)[0].cpu()
 
 
@@ -96,16 +96,17 @@ def sample_averaged(
         text = backbone.encode_prompt([prompt], tokens)
         negative = backbone.encode_prompt([config.negative_prompt])
         x = start_for(backbone, seed, config, inverted).to(backbone.device)
-        for index in range(config.steps):
-            run.check()
-            level, eps = levels[index], torch.zeros_like(x)
-            for name in names:
-                with lora.active(backbone, {name: 1.0, **always}):
-                    output = predict_guided(backbone, x, level, text, negative, config.guidance_scale)
-                eps = eps + split_output(output, x, level, backbone.prediction)[1] / len(names)
-            preview(backbone, split_output(eps, x, level, "epsilon")[0], index, config.steps, run)
-            x = step(eps, x, level, levels[index + 1], "epsilon")
-            run.progress(index + 1, config.steps, "sampling averaged outputs")
+        with lora.baked(backbone):
+            for index in range(config.steps):
+                run.check()
+                level, eps = levels[index], torch.zeros_like(x)
+                for name in names:
+                    with lora.active(backbone, {name: 1.0, **always}):
+                        output = predict_guided(backbone, x, level, text, negative, config.guidance_scale)
+                    eps = eps + split_output(output, x, level, backbone.prediction)[1] / len(names)
+                preview(backbone, split_output(eps, x, level, "epsilon")[0], index, config.steps, run)
+                x = step(eps, x, level, levels[index + 1], "epsilon")
+                run.progress(index + 1, config.steps, "sampling averaged outputs")
         return backbone.decode_video(x)[0].cpu()
 
 

@@ -15,7 +15,6 @@ together, and both LoRAs take their steps at once (theirs: the spatial one first
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -39,9 +38,8 @@ def appearance_lora(backbone: Backbone, config: MotionConfig) -> Iterator[dict[s
         Its parameters by names that are the same in every run.
     """
     targets = backbone.targets("spatial", config.layers == "attention")
-    once = dataclasses.replace(config, gradient_checkpointing=False)  # the motion's training has wrapped the blocks
     with (
-        lora.in_training(backbone, APPEARANCE, targets, once) as parameters,
+        lora.in_training(backbone, APPEARANCE, targets, config) as parameters,
         lora.active(backbone, {MOTION: 1.0}),
     ):
         yield parameters

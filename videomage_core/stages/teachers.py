@@ -98,7 +98,7 @@ def prepare(
             prompts.teacher[i % len(prompts.teacher)].replace("{subject}", name) for i in range(config.teacher_videos)
         ]
         alone = [prompts.cutmix.replace("{subject}", name)] * (config.cutmix_videos if config.lambda2 else 0)
-        with lora.active(backbone, {adapter: 1.0}):
+        with lora.active(backbone, {adapter: 1.0}), lora.baked(backbone):
             latents = made_clips(
                 backbone, asked + alone, config.seed, sampling, folder, "teacher", digest(*made_by), run, concept.tokens
             )

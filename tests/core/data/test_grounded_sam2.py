@@ -104,15 +104,46 @@ def test_who_comes_later_is_followed_from_there(staged):
 
 
 def test_who_was_lost_is_found_again(staged):
-    segmenter, tracker = staged({0: {"dog": DOG}, 8: {"dog": CAT}}, lost=3)
+    segmenter, tracker = staged({0: {"dog": DOG}, 8: {"dog": CAT}, 9: {"dog": CAT}}, lost=3)
     masks = segmenter.segment(numbered(10), ["dog"])
     assert [start for start, _ in tracker.asked] == [0, 8]
     assert masks[0].flatten(1).any(1).tolist() == [True] * 3 + [False] * 4 + [True] * 3
     assert masks[0, 9, 20, 20] == 1 and masks[0, 0, 5, 5] == 1
 
 
+def test_who_comes_in_the_last_frame_is_found(staged):
+    segmenter, _ = staged({0: {"dog": DOG}, 9: {"dog": DOG, "cat": CAT}})
+    masks = segmenter.segment(numbered(10), ["dog", "cat"])
+    assert masks[1].flatten(1).any(1).tolist() == [False] * 8 + [True] * 2
+
+
+class TwoDogs(OnlyWords):
+    """One dog from the first frame on; from frame 4 a second one, which it is surer of."""
+
+    def find(self, picture: torch.Tensor, caption: str) -> tuple[torch.Tensor, torch.Tensor]:
+        from videomage_core.segmentation.boxes import DEVIATION, MEAN
+
+        frame = round(float((picture[0, 0, 0] * DEVIATION[0] + MEAN[0]) * 2 - 1) * 100)
+        scores = torch.tensor([[0.0, 0.6, 0, 0], [0.0, 0.9 if frame >= 4 else 0.0, 0, 0]])
+        left, top, right, bottom = (torch.tensor([DOG, CAT]) / 32).T
+        return scores, torch.stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], dim=1)
+
+
+@pytest.mark.parametrize(("words", "boxes"), [(["dog", "dog"], "best"), (["dog"], "all")])
+def test_a_second_of_a_kind_that_comes_later_is_not_taken_for_the_first(staged, monkeypatch, words, boxes):
+    segmenter, _ = staged({}, words=("dog",), boxes=boxes)
+    monkeypatch.setattr(g, "load_detector", lambda *_: TwoDogs({}, ("dog",)))
+    masks = segmenter.segment(numbered(10), words)
+    first, second = masks[0, 9], masks[-1, 9]
+    assert first[4:14, 2:12].all() and second[10:30, 16:30].all()
+    assert float(masks.sum(0)[9].max()) == 1 and float(masks[:, 0].sum()) == 100
+    if boxes == "best":
+        assert float(first.sum()) == 100 and float(second.sum()) == 280, "each has one dog for itself"
+
+
 def test_the_detector_looks_at_every_nth_frame_or_the_first_alone(staged):
-    assert examined(10, 4) == [0, 4, 8] and examined(1, 8) == [0] and examined(9, 0) == [0]
+    assert examined(10, 4) == [0, 4, 8, 9] and examined(9, 4) == [0, 4, 8]
+    assert examined(1, 8) == [0] and examined(9, 0) == [0]
     segmenter, _ = staged({4: {"dog": DOG}}, detect_every=0)
     with pytest.raises(ValueError, match="'dog' was not found in the frame looked at"):
         segmenter.segment(numbered(6), ["dog"])
@@ -207,7 +238,7 @@ def with_true_boxes(monkeypatch, file: Path, boxes: dict[int, dict[str, list[flo
     """SAM 2 behind a detector that knows the boxes: {frame: {word: box}}, of 32 pixels a side."""
     monkeypatch.setattr(g, "check_detector", lambda *_: None)
     words = tuple({word for here in boxes.values() for word in here})
-    looked = iter(sorted(boxes))
+    looked = iter([*sorted(boxes), 98, 98])  # 98: nothing to be seen
 
     class Knows(OnlyWords):
         def find(self, picture, caption):

@@ -64,7 +64,7 @@ def test_stock_diffusers_loads_it_and_predicts_the_same(concept, tmp_path, emoji
     from diffusers import UNet3DConditionModel
     from diffusers.loaders import PeftAdapterMixin, StableDiffusionLoraLoaderMixin
 
-    from videomage_core.model.unet3d import EMOJI_BASE
+    from videomage_core.model.base_folder import EMOJI_BASE
 
     class StockUNet(UNet3DConditionModel, PeftAdapterMixin):
         pass
@@ -177,7 +177,7 @@ def test_layers_of_different_ranks_come_back_as_they_were(concept, tmp_path):
 
 @pytest.mark.parametrize("text", ["!!!", "JSFQUy1BZG9iZS0zLjA=", ""])
 def test_a_thumbnail_that_is_no_small_png_is_left_out(concept, tmp_path, monkeypatch, text):
-    monkeypatch.setattr("videomage_core.data.lora_file._picture_to_text", lambda _: text)
+    monkeypatch.setattr("videomage_core.data.lora_file.picture_to_text", lambda _: text)
     save_lora(tmp_path / "toy.safetensors", concept)
     assert load_lora(tmp_path / "toy.safetensors").thumbnail is None
 

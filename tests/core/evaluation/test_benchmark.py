@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import json
 import time
 
 import numpy as np
 import pytest
+import torch
 
 from tests.core.evaluation.small_grid import write_small_grid
 from tests.core.test_demo import SHORT
 from videomage_core.cli import main
+from videomage_core.data.media import load_clip
 from videomage_core.evaluation.benchmark import Record, Results, run_grid
 from videomage_core.evaluation.claims import judge_claims
+from videomage_core.evaluation.engine_mark import _statements
 from videomage_core.evaluation.grid import Cell, load_grid
 from videomage_core.evaluation.memory import peak_memory
 from videomage_core.evaluation.methods import FULL, METHODS
-from videomage_core.evaluation.report import write_report
+from videomage_core.evaluation.report import log_run, write_report
 from videomage_core.evaluation.runner import Runner
+from videomage_core.evaluation.study_folder import require_new, write_study
 from videomage_core.run import Cancelled, Run
+from videomage_core.study.trials import load_study
 
 MORE_IS_BETTER = {"brightness": True}
 
@@ -68,11 +72,26 @@ def test_every_method_makes_every_cell_and_nothing_twice(emoji_base, grid, work,
         written = write_report(results, grid, MORE_IS_BETTER, {"brightness": "how bright"}, about, tmp_path)
     text, figures = written.read_text(), json.loads((tmp_path / "benchmark.json").read_text())
     assert len(figures["runs"]) == 2 and len(figures["performed"]) == 4
+    assert all(run["finished"] for run in figures["runs"])
     assert "| VideoMage |" in text and "a <rex>" not in text and "how bright." in text
     assert "0.662 | 0.67 | 0.407 | 0.983" in text, "the paper's numbers stand beside"
     assert sorted(p.name for p in (tmp_path / "images").iterdir()) == [
         "benchmark_alpha.png", "benchmark_riding.png", "benchmark_still.png",
     ]  # fmt: skip
+
+
+def test_a_study_of_what_was_made(emoji_base, grid, work, tmp_path):
+    results = run_grid(emoji_base, SHORT, grid, "quick", [Brightness()], work, Run())
+    assert write_study(results.shown, grid, 8, tmp_path) == 4
+    study = load_study(tmp_path, FULL)
+    (name,) = study.cells
+    cell = study.cells[name]
+    assert cell.prompt == "a dog is riding a panda on grass" and [p.stem for p in cell.pictures] == ["po", "rex"]
+    assert len(study.comparisons) == 3
+    assert load_clip(study.videos[FULL, name], 8).pixels.shape == (3, 8, 384, 384)
+    assert load_clip(cell.clip, 8).pixels.shape == (3, 8, 384, 384)
+    with pytest.raises(ValueError, match="is there already"):
+        require_new(tmp_path)
 
 
 def test_another_setting_makes_anew_only_what_depends_on_it(emoji_base, grid, work):
@@ -91,8 +110,60 @@ def test_a_stopped_benchmark_stops(emoji_base, grid, tmp_path):
         run_grid(emoji_base, SHORT, grid, "quick", [Brightness()], tmp_path, Run(cancelled=lambda: True))
 
 
+def test_runs_are_logged_when_they_begin_and_once_each(tmp_path):
+    about = {"date": "2026-01-01", "reason": "a test"}
+    log_run(about, tmp_path)
+    log_run({**about, "date": "2026-01-02"}, tmp_path)  # goes on the next day
+    log_run({**about, "reason": "another"}, tmp_path)
+    runs = json.loads((tmp_path / "benchmark_runs.json").read_text())
+    assert [(run["reason"], run["finished"]) for run in runs] == [("a test", ""), ("another", "")]
+
+
+def test_what_cannot_be_made_is_named_and_all_else_is_made(emoji_base, grid, work, monkeypatch):
+    asked: list[str] = []
+
+    def fails(runner: Runner, name: str, preset: object) -> None:
+        asked.append(name)
+        raise ValueError("its loss is no number")
+
+    monkeypatch.setattr(Runner, "motion", fails)
+    results = run_grid(emoji_base, SHORT, grid, "quick", [Brightness()], work, Run())
+    assert [r.method for r in results.performed] == ["the base alone"] and len(results.still) == 2
+    assert len(results.failures) == 3 + 3 and "VideoMage, rex+po_riding_grass_3: its loss" in results.failures[0]
+
+
+def test_a_failed_training_is_not_tried_again(emoji_base, grid, tmp_path, monkeypatch):
+    tries: list[int] = []
+
+    def fails(*_: object, **__: object) -> None:
+        tries.append(1)
+        raise ValueError("no")
+
+    monkeypatch.setattr("videomage_core.evaluation.runner.train_subject", fails)
+    runner = Runner(emoji_base, SHORT, grid, tmp_path, Run())
+    for _ in range(3):
+        with pytest.raises(ValueError, match="no"):
+            runner.subject("rex", SHORT)
+    assert len(tries) == 1
+
+
+def test_a_damaged_video_is_made_again(emoji_base, grid, work):
+    runner = Runner(emoji_base, SHORT, grid, work, Run())
+    cell = grid.performed(grid.size("quick"))[0]
+    good = runner.make(METHODS["the base alone"], cell)
+    for path in (work / "videos").glob(f"{cell.name}-*"):
+        path.write_bytes(path.read_bytes()[:100])
+    assert np.array_equal(runner.make(METHODS["the base alone"], cell).video, good.video)
+
+
+def test_other_code_is_another_mark_and_other_comments_are_not():
+    plain = "def f(x):\n    return x\n"
+    assert _statements('"""Doc."""\n' + plain.replace("    ", '    """Doc."""  # why\n    ')) == _statements(plain)
+    assert _statements(plain.replace("return x", "return -x")) != _statements(plain)
+
+
 def records(method: str, values: list[float]) -> list[Record]:
-    cells = [Cell((str(i % 6), "b"), "riding", "grass", i) for i in range(len(values))]
+    cells = [Cell((str(i % 6), "b"), ("riding", "hopping")[i // 6 % 2], "grass", i) for i in range(len(values))]
     return [Record(method, cell, {"identity": v}, 1.0, None) for cell, v in zip(cells, values, strict=True)]
 
 
@@ -102,23 +173,35 @@ def test_a_claim_holds_fails_or_cannot_be_told(gain, word):
     base, noise = rng.normal(0, 0.05, 24), rng.normal(0, 0.02, 24)
     full = base + gain + noise - noise.mean()
     results = Results(performed=records(FULL, list(full)) + records("without SCS", list(base)))
-    verdicts = {v.claim.text: v for v in judge_claims(results, {"identity": True}) if v.claim.metric == "identity"}
+    verdicts = {v.claim.text: v for v in judge_claims(results, {"identity": True})}
     assert verdicts["SCS: without it identity is worse (Table 2)"].word == word
     assert verdicts["L_mot: without it identity is worse (Table 2)"].word == "was not run"
 
 
-def test_peak_memory_sees_what_is_held_inside():
-    gc.collect()
-    with peak_memory() as peak:
-        held = np.ones(400_000_000, dtype=np.uint8)
-        time.sleep(0.3)
-        del held
-    if peak() is not None:
-        assert 300 < peak() < 600
+def test_a_claim_that_one_motion_contradicts_cannot_be_told():
+    base = [0.0] * 24
+    full = [0.4 if i // 6 % 2 else -0.1 for i in range(24)]
+    results = Results(performed=records(FULL, full) + records("without L_mot", base))
+    (verdict,) = (
+        v for v in judge_claims(results, {"identity": True}) if v.difference and "L_mot" in v.claim.text
+    )  # fmt: skip
+    assert verdict.difference is not None and verdict.difference.low > 0 and verdict.word == "cannot be told"
+
+
+def test_peak_memory_sees_what_is_held_inside_every_time():
+    for _ in range(3):
+        with peak_memory(torch.device("cpu")) as peak:
+            held = [np.ones(100_000, dtype=np.uint8) for _ in range(4_000)]
+            time.sleep(0.2)
+            del held
+        if peak() is not None:
+            assert 300 < peak() < 600
 
 
 def test_the_command_refuses_before_it_loads(tmp_path, capsys, grid):
-    assert main(["benchmark", str(tmp_path)]) == 2
+    assert main(["benchmark", str(tmp_path), "--reason", " "]) == 2
+    assert "--reason: got nothing" in capsys.readouterr().err
+    assert main(["benchmark", str(tmp_path), "--reason", "a test"]) == 2
     assert "grid.toml is not there" in capsys.readouterr().err
-    assert main(["benchmark", str(grid.folder), "--size", "huge"]) == 2
+    assert main(["benchmark", str(grid.folder), "--size", "huge", "--reason", "a test"]) == 2
     assert "size: got 'huge'" in capsys.readouterr().err

@@ -1,28 +1,50 @@
-"""Intervals are wide where values of a cluster hang together."""
+"""Intervals are wide where values of a group hang together."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from videomage_core.evaluation.statistics import estimate, paired
+from videomage_core.evaluation.statistics import estimate, paired, student
 
 
 def test_the_interval_of_independent_values_is_the_textbooks():
     values = np.random.default_rng(1).normal(5, 2, 400)
     found = estimate(list(values), list(range(400)))
-    half = 1.96 * values.std(ddof=1) / 20
+    half = 1.966 * values.std(ddof=1) / 20
     assert found.mean == pytest.approx(values.mean())
-    assert found.high - found.mean == pytest.approx(half, rel=0.1)
-    assert found.mean - found.low == pytest.approx(half, rel=0.1)
+    assert found.high - found.mean == pytest.approx(half, rel=1e-3)
+    assert found.mean - found.low == pytest.approx(half, rel=1e-3)
     assert (found.count, found.clusters) == (400, 400)
 
 
-def test_equal_values_in_a_cluster_count_once():
+@pytest.mark.parametrize(("freedom", "quantile"), [(3, 3.182), (5, 2.571), (7, 2.365), (30, 2.042), (1000, 1.962)])
+def test_students_quantiles_are_the_tables(freedom, quantile):
+    assert student(freedom) == pytest.approx(quantile, rel=0.01)
+
+
+def test_six_groups_hold_the_truth_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(2000):
+        found = estimate(list(rng.normal(0, 1, 6)), list(range(6)))
+        held += found.low <= 0 <= found.high
+    assert 0.935 < held / 2000 < 0.965
+
+
+def test_equal_values_in_a_group_count_once():
     means = np.random.default_rng(2).normal(0, 1, 8)
     values, clusters = np.repeat(means, 50), np.repeat(np.arange(8), 50)
     together, apart = estimate(list(values), list(clusters)), estimate(list(values), list(range(400)))
     assert together.high - together.low > 4 * (apart.high - apart.low)
+
+
+def test_few_groups_give_a_range_and_no_interval():
+    two = estimate([1, 2, 5, 6], ["a", "a", "b", "b"])
+    assert (two.mean, two.low, two.high, two.is_interval) == (3.5, 1.5, 5.5, False)
+    assert "range" in str(two)
+    one = estimate([1, 2, 6], ["a"] * 3)
+    assert (one.low, one.high, one.is_interval) == (1, 6, False)
 
 
 def test_a_paired_difference_cancels_what_cells_share():
@@ -30,7 +52,7 @@ def test_a_paired_difference_cancels_what_cells_share():
     hard = {cell: float(rng.normal(0, 10)) for cell in range(30)}
     better = {cell: value + 1 + float(rng.normal(0, 0.1)) for cell, value in hard.items()}
     found = paired(better, hard, lambda cell: cell % 6)
-    assert 0.9 < found.low < found.high < 1.1
+    assert 0.85 < found.low < found.high < 1.15
     better.pop(0)
     assert paired(better, hard, lambda cell: cell % 6).count == 29
 

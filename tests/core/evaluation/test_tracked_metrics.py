@@ -64,7 +64,10 @@ def test_without_a_motion_motion_is_not_measured(metrics):
 
 def test_an_empty_video_is_nobody(metrics):
     scores = metrics.score(np.full((8, 48, 48, 3), 90, dtype=np.uint8), CELL)
-    assert scores["identity"] == 0 and scores["text alignment"] < 0.5
+    right = metrics.score(scene(*WHO.values()), CELL)
+    assert scores["identity"] < 0 < right["identity"] and scores["text alignment"] < 0.5
+    failed = {"nearest of its class": 0, "appearance leakage": 1, "attribute mixing": 1}
+    assert {name: scores[name] for name in failed} == failed, "nobody is nobody's best"
     assert scores["temporal consistency"] == pytest.approx(1, abs=1e-4)
 
 

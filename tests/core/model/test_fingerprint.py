@@ -7,8 +7,8 @@ import copy
 import pytest
 import torch
 
+from videomage_core.model.base_folder import EMOJI_BASE
 from videomage_core.model.fingerprint import fingerprint, fingerprint_of_file
-from videomage_core.model.unet3d import EMOJI_BASE
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -303,8 +303,36 @@ def test_a_training_begins_from_given_weights(emoji_base, latents):
     lora.load(emoji_base, "same", weights)
     with lora.active(emoji_base, {"same": 1}):
         wanted = predict(emoji_base, latents)
-    with lora.in_training(emoji_base, "new", [], LoraTrainingConfig(gradient_checkpointing=False), weights) as got:
+    with lora.in_training(emoji_base, "new", [], LoraTrainingConfig(), weights) as got:
         torch.testing.assert_close(predict(emoji_base, latents).detach(), wanted, atol=1e-4, rtol=0)
         assert all(p.requires_grad and p.dtype == torch.float32 for p in got.values())
     assert not torch.allclose(plain, wanted, atol=1e-2)
     assert lora.names(emoji_base) == ["same"] and torch.equal(predict(emoji_base, latents), plain)
+
+
+def test_baked_loras_act_as_the_layers_do_and_leave_nothing(emoji_base, latents):
+    one, two = random_lora(emoji_base, "spatial", 4), random_lora(emoji_base, "temporal", 3)
+    before = {name: weight.clone() for name, weight in emoji_base.network.state_dict().items()}
+    level, text = emoji_base.levels(10)[4], emoji_base.encode_prompt(["a dog"])
+    sets = ({}, {"one": 1.0}, {"two": 0.5}, {"one": 0.25, "two": 2.0})
+
+    def outputs() -> list[torch.Tensor]:
+        made = []
+        for strengths in sets:
+            with lora.active(emoji_base, strengths):
+                x = latents.clone().requires_grad_()
+                output = emoji_base.predict(x, level, text)
+            made += [output.detach(), torch.autograd.grad(output.square().mean(), x)[0]]
+        return made
+
+    with lora.leaving_no_trace(emoji_base):
+        lora.load(emoji_base, "one", one)
+        lora.load(emoji_base, "two", two)
+        plain = outputs()
+        with lora.baked(emoji_base):
+            fast = outputs()
+        again = outputs()
+    for wanted, got, after in zip(plain, fast, again, strict=True):
+        assert torch.allclose(got, wanted, rtol=1e-4, atol=1e-5 * float(wanted.abs().max()))
+        assert torch.equal(after, wanted), "outside, the layers compute as before"
+    assert all(torch.equal(weight, before[name]) for name, weight in emoji_base.network.state_dict().items())

@@ -26,7 +26,7 @@ from videomage_core.stages.collaborative_sampling import (
 
 # alpha is far above the paper's, so that a few steps with LoRAs of noise show what guidance does
 CONFIG = CollaborativeConfig(
-    frames=2, height=24, width=24, steps=3, guidance_scale=3.0, tau=2, alpha=1e6, gradient_checkpointing=False,
+    frames=2, height=24, width=24, steps=3, guidance_scale=3.0, tau=2, alpha=1e6,
 )  # fmt: skip
 PROMPT = "a <toy> is passing a <pet>"
 PLAIN = "a robot is passing a dog"
@@ -130,11 +130,12 @@ def sites(emoji_base):
     return emoji_base.map_sites("cross"), emoji_base.map_sites("temporal")
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("mode", ["high", "medium", "low"])
 @pytest.mark.parametrize("part", [slice(None), slice(1, 3)])
-def test_guidance_is_eq_9_and_10(emoji_base, branches, sites, part, checkpointing):
+def test_guidance_is_eq_9_and_10(emoji_base, branches, sites, part, mode, in_mode):
     cross, temporal, level = sites[0][part], sites[1][part], emoji_base.levels(4)[1]
-    maps, got = guidance(emoji_base, INVERTED, level, branches, cross, temporal, checkpointing)
+    with in_mode(mode):
+        maps, got = guidance(emoji_base, INVERTED, level, branches, cross, temporal)
     wanted = plain_guidance(emoji_base, INVERTED, level, branches, cross, temporal)
     for one, two in zip(got, wanted, strict=True):
         largest = float(two.abs().max())
@@ -178,10 +179,11 @@ def test_branches_that_agree_leave_each_other_alone(emoji_base, branches, sites)
         torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-4 * float(two.abs().max()))
 
 
-def test_checkpointing_changes_nothing_but_memory(emoji_base, both, motion):
+@pytest.mark.parametrize("mode", ["medium", "low"])
+def test_memory_modes_change_nothing_but_memory(emoji_base, both, motion, mode, in_mode):
     one = sample(emoji_base, both, motion, with_maps=True)
-    config = dataclasses.replace(CONFIG, gradient_checkpointing=True)
-    two = sample(emoji_base, both, motion, config, with_maps=True)
+    with in_mode(mode):
+        two = sample(emoji_base, both, motion, with_maps=True)
     assert close(one.video, two.video, 1e-4) and close(one.maps, two.maps, 1e-4)
     assert one.moved_subject == pytest.approx(two.moved_subject, rel=1e-3)
     assert one.moved_motion == pytest.approx(two.moved_motion, rel=1e-3)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ from videomage_core.stages.teachers import Teacher
 from videomage_core.training import loss_scale_for
 
 CONFIG = FusionConfig(
-    steps=3, frames=2, height=24, width=24, learning_rate=1e-3, save_every=2, gradient_checkpointing=False,
+    steps=3, frames=2, height=24, width=24, learning_rate=1e-3, save_every=2,
     teacher_videos=1, teacher_steps=1, teacher_guidance=1.0, cutmix_videos=1,
 )  # fmt: skip
 PAIR = "A <toy> and a <pet>"
@@ -224,9 +223,9 @@ def test_map_error_is_eq_7():
     assert float(map_error([layer[:, [1, 0]] for layer in peaked], pasted().masks)) > 0.1
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("mode", ["high", "medium", "low"])
 @pytest.mark.parametrize("chosen", [slice(None), slice(1, 2)])
-def test_attention_loss_has_the_value_and_the_gradient_of_eq_7(emoji_base, subjects, chosen, checkpointing):
+def test_attention_loss_has_the_value_and_the_gradient_of_eq_7(emoji_base, subjects, chosen, mode, in_mode):
     sites, pair = emoji_base.map_sites("cross")[chosen], pasted()
     tokens = [*subjects[0].tokens, *subjects[1].tokens]
     start = lora.average([concept.weights for concept in subjects])
@@ -241,7 +240,7 @@ def test_attention_loss_has_the_value_and_the_gradient_of_eq_7(emoji_base, subje
             wanted = eq_7(list(maps.cross.values()), pair.masks)
         plain = torch.autograd.grad(wanted, list(parameters.values()), allow_unused=True)
         for scale in (1.0, 1024.0):
-            with emoji_base.checkpointing() if checkpointing else nullcontext():
+            with in_mode(mode):
                 trained = list(parameters.values())
                 got = attention_loss(emoji_base, pair, ["<toy>", "<pet>"], tokens, sites, seeded(), trained, scale)
                 assert float(got.detach()) == pytest.approx(float(wanted.detach()), rel=1e-4)
@@ -270,15 +269,15 @@ def test_half_precision_rounds_no_gradient_of_l_attn_away(emoji_base, subjects, 
     assert 0.9 < float(half.norm() / full.norm()) < 1.1
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_maps_that_no_part_of_the_lora_reaches_are_an_error(emoji_base, subjects, checkpointing):
+@pytest.mark.parametrize("mode", ["high", "medium", "low"])
+def test_maps_that_no_part_of_the_lora_reaches_are_an_error(emoji_base, subjects, mode, in_mode):
     weights = subjects[0].weights
     late = lora.LoraWeights({m: f for m, f in weights.layers.items() if m.startswith("up_blocks")})
     early, tokens = emoji_base.map_sites("cross")[:1], [*subjects[0].tokens, *subjects[1].tokens]
-    config = dataclasses.replace(CONFIG, gradient_checkpointing=checkpointing)
     with (
         pytest.raises(ValueError, match="cross_layers: the maps of these layers do not depend on the LoRA"),
-        lora.in_training(emoji_base, "fused", [], config, late) as parameters,
+        lora.in_training(emoji_base, "fused", [], CONFIG, late) as parameters,
+        in_mode(mode),
     ):
         attention_loss(
             emoji_base, pasted(), ["<toy>", "<pet>"], tokens, early, seeded(), list(parameters.values())
@@ -377,10 +376,12 @@ def test_a_stop_while_teachers_are_made_and_a_damaged_file_change_nothing(emoji_
     assert torch.equal(factors(again.concept.weights), factors(wanted.concept.weights))
 
 
-def test_checkpointing_changes_nothing_but_memory(emoji_base, subjects, tmp_path):
+@pytest.mark.parametrize("mode", ["medium", "low"])
+def test_memory_modes_change_nothing_but_memory(emoji_base, subjects, tmp_path, mode, in_mode):
     config = dataclasses.replace(CONFIG, steps=2)
     one = fuse(emoji_base, subjects, tmp_path / "a", config)
-    two = fuse(emoji_base, subjects, tmp_path / "b", dataclasses.replace(config, gradient_checkpointing=True))
+    with in_mode(mode):
+        two = fuse(emoji_base, subjects, tmp_path / "b", config)
     torch.testing.assert_close(factors(one.concept.weights), factors(two.concept.weights), atol=1e-5, rtol=1e-4)
     assert one.history.losses["L_attn"] == pytest.approx(two.history.losses["L_attn"], rel=1e-4)
 
@@ -399,7 +400,7 @@ def test_what_is_fused_of_something_else_does_not_go_on_with_this_ones_checkpoin
     emoji_base, subjects, make_concept, tmp_path
 ):
     fuse(emoji_base, subjects, tmp_path)
-    longer = fuse(emoji_base, subjects, tmp_path, dataclasses.replace(CONFIG, steps=4, gradient_checkpointing=True))
+    longer = fuse(emoji_base, subjects, tmp_path, dataclasses.replace(CONFIG, steps=4))
     assert longer.history.resumed_at == 3
     whole = GivenMasks(torch.ones(1, 2, 24, 24) * torch.linspace(0, 1, 24))
     others = [subjects[0], make_concept(emoji_base, 7, "<pet>", "dog", rank=1)]

@@ -16,7 +16,6 @@ from videomage_core.stages.motion_lora import MotionClip, train_motion
 
 CONFIG = MotionConfig(
     steps=4, frames=4, height=24, width=24, learning_rate=1e-2, save_every=2, objective="debiased", dropout=0.1,
-    gradient_checkpointing=False,
 )  # fmt: skip
 
 
@@ -120,11 +119,12 @@ def test_each_term_reaches_its_own_lora_alone(emoji_base, always):
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_checkpointing_changes_nothing_but_memory(emoji_base, monkeypatch, share):
+def test_recomputing_changes_nothing_but_memory(emoji_base, monkeypatch, share, in_mode):
     """Although every path needs other adapters on its way back."""
     monkeypatch.setattr(motion_director, "SKIPPED", share)
     terms, plain = gradients(emoji_base, CONFIG, seed=5)
-    again, recomputed = gradients(emoji_base, dataclasses.replace(CONFIG, gradient_checkpointing=True), seed=5)
+    with in_mode("medium"):
+        again, recomputed = gradients(emoji_base, CONFIG, seed=5)
     for name in terms:
         torch.testing.assert_close(terms[name], again[name])
     for key, gradient in plain.items():
@@ -219,9 +219,11 @@ def test_resumed_is_the_same_as_straight(emoji_base, tmp_path):
     assert all(torch.equal(one["appearance"][name], two["appearance"][name]) for name in one["appearance"])
 
 
-def test_checkpointed_training_is_the_same(emoji_base, tmp_path):
+@pytest.mark.parametrize("mode", ["medium", "low"])
+def test_memory_modes_train_the_same(emoji_base, tmp_path, mode, in_mode):
     one = train(emoji_base, tmp_path / "a")
-    two = train(emoji_base, tmp_path / "b", dataclasses.replace(CONFIG, gradient_checkpointing=True))
+    with in_mode(mode):
+        two = train(emoji_base, tmp_path / "b")
     torch.testing.assert_close(flat(one), flat(two), atol=1e-5, rtol=1e-4)
 
 

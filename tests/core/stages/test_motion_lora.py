@@ -17,7 +17,6 @@ from videomage_core.stages.subject_lora import prediction_error
 
 CONFIG = MotionConfig(
     steps=3, frames=8, height=48, width=48, learning_rate=1e-2, save_every=2, inversion_steps=2,
-    gradient_checkpointing=False,
 )  # fmt: skip
 
 
@@ -131,9 +130,11 @@ def test_several_clips_and_a_stop(emoji_base, tmp_path):
     assert torch.equal(flat(resumed), wanted)
 
 
-def test_checkpointing_changes_nothing_but_memory(emoji_base, tmp_path):
+@pytest.mark.parametrize("mode", ["medium", "low"])
+def test_memory_modes_change_nothing_but_memory(emoji_base, tmp_path, mode, in_mode):
     one = train(emoji_base, tmp_path / "a")
-    two = train(emoji_base, tmp_path / "b", dataclasses.replace(CONFIG, gradient_checkpointing=True))
+    with in_mode(mode):
+        two = train(emoji_base, tmp_path / "b")
     torch.testing.assert_close(flat(one), flat(two), atol=1e-5, rtol=1e-4)
 
 

@@ -25,7 +25,7 @@ from videomage_core.stages.subject_lora import (
 
 CONFIG = SubjectConfig(
     steps=3, height=48, width=48, batch_size=2, learning_rate=1e-2, token_learning_rate=1e-2, save_every=2,
-    gradient_checkpointing=False, auxiliary_clips=1, auxiliary_steps=2,
+    auxiliary_clips=1, auxiliary_steps=2,
 )  # fmt: skip
 
 
@@ -109,9 +109,11 @@ def test_a_stop_and_a_second_call_give_what_one_call_gives(emoji_base, tmp_path)
     assert torch.equal(flat(resumed), wanted)
 
 
-def test_checkpointing_changes_nothing_but_memory(emoji_base, tmp_path):
+@pytest.mark.parametrize("mode", ["medium", "low"])
+def test_memory_modes_change_nothing_but_memory(emoji_base, tmp_path, mode, in_mode):
     one = train(emoji_base, tmp_path / "a")
-    two = train(emoji_base, tmp_path / "b", dataclasses.replace(CONFIG, gradient_checkpointing=True))
+    with in_mode(mode):
+        two = train(emoji_base, tmp_path / "b")
     torch.testing.assert_close(flat(one), flat(two), atol=1e-5, rtol=1e-4)
 
 

@@ -1,0 +1,128 @@
+"""What a piece of work takes, counted without computing it: operations, and bytes alive at once.
+
+PyTorch's meta tensors have shapes and no values, so that a U-Net of ZeroScope's size runs through any stage in
+seconds on any machine.  Counted are the tensors that PyTorch allocates; not an operation's own workspace, nor what the
+allocator rounds up or cannot use.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from videomage_core.model.memory import MODES
+from videomage_core.model.unet3d import UNet3DBackbone, load_unet3d
+
+
+class Alive(TorchDispatchMode):
+    """The bytes of all tensors made inside and alive at once, at their most.
+
+    Args:
+        known: tensors that were there before, such as weights: views of them are not counted.
+    """
+
+    def __init__(self, known: list[torch.Tensor]) -> None:
+        super().__init__()
+        self._known = {tensor.untyped_storage()._cdata for tensor in known}
+        self.now = self.most = 0
+
+    def __torch_dispatch__(self, function: Any, _: Any, arguments: Any = (), named: Any = None) -> Any:
+        out = function(*arguments, **(named or {}))
+        for made in tree_leaves(out):
+            if not isinstance(made, torch.Tensor) or made.untyped_storage()._cdata in self._known:
+                continue
+            storage = made.untyped_storage()
+            self._known.add(storage._cdata)
+            self.now += storage.nbytes()
+            self.most = max(self.most, self.now)
+            weakref.finalize(storage, self._gone, storage._cdata, storage.nbytes())
+        return out
+
+    def _gone(self, storage: int, size: int) -> None:
+        self._known.discard(storage)
+        self.now -= size
+
+
+def peak_bytes(job: Callable[[], object], network: torch.nn.Module) -> int:
+    """Bytes alive at once beyond the network's weights.
+
+    Attention counts as a GPU's fused kernel does it: queries, keys, values and output, never the map.
+    """
+    counted = Alive([*network.parameters(), *network.buffers()])
+    fused = mock.patch.object(
+        torch.nn.functional, "scaled_dot_product_attention", lambda q, k, v, *_, **__: q + v[..., :1, :]
+    )
+    no_autocast = mock.patch.object(torch, "autocast", lambda *_, **__: nullcontext())  # knows no meta device
+    with fused, no_autocast, counted:
+        job()
+    return counted.most
+
+
+def operations(job: Callable[[], object]) -> int:
+    """Multiplications and additions of matrix products, convolutions and attention."""
+    counted = FlopCounterMode(display=False)
+    with mock.patch.object(torch, "autocast", lambda *_, **__: nullcontext()), counted:
+        job()
+    return int(counted.get_total_flops())
+
+
+def zeroscope() -> UNet3DBackbone:
+    """A base of ZeroScope's shapes in half precision, without values."""
+    from diffusers import AutoencoderKL, UNet3DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    small = load_unet3d(dtype="fp32", device="cpu")  # for its words and its schedule
+    scheduler = mock.Mock(alphas_cumprod=small.alphas_cumprod)
+    scheduler.config = type("Config", (dict,), {"prediction_type": "epsilon"})()
+    text = CLIPTextConfig(
+        hidden_size=1024, intermediate_size=4096, num_hidden_layers=23, num_attention_heads=16, hidden_act="gelu"
+    )
+    vae = {
+        "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "sample_size": 512,
+        "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
+    }  # fmt: skip
+    with torch.device("meta"):
+        parts = UNet3DConditionModel().half(), AutoencoderKL(**vae).half(), CLIPTextModel(text).half()
+    base = UNet3DBackbone("zeroscope", *parts, small.prompts.tokenizer, scheduler)
+    for part in (*parts[0].children(), *parts[1:]):
+        part.to = lambda *_, part=part, **__: part  # what has no values cannot be moved
+    return base
+
+
+@dataclass(frozen=True)
+class Counted:
+    """One step of a stage in one memory mode.
+
+    Attributes:
+        weights: bytes of the base's weights that are on the device at once.
+        loras: bytes of the LoRAs on it, with what the optimiser keeps of them.
+        activations: the most bytes alive at once beyond those.
+        operations: multiplications and additions; 0 where they were not asked for.
+    """
+
+    weights: int
+    loras: int
+    activations: int
+    operations: int = 0
+
+    @property
+    def gigabytes(self) -> float:
+        return (self.weights + self.loras + self.activations) / 1e9
+
+
+def count(base: UNet3DBackbone, step: Any, mode: str, with_operations: bool = True) -> Counted:
+    """A step of ``stage_steps``, counted on a base without values in a memory mode."""
+    base.use_memory(MODES[mode])
+    with step() as (job, loras):
+        activations = peak_bytes(job, base.network)
+        work = operations(job) if with_operations else 0
+    return Counted(base.weights_memory(MODES[mode]), loras, activations, work)

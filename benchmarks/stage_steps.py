@@ -1,0 +1,178 @@
+"""One step of each stage, with gradients but without its optimiser, of any base at any settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+
+import torch
+
+from videomage_core.config import CollaborativeConfig, FusionConfig, MotionConfig, SubjectConfig
+from videomage_core.data.cutmix import CutMix
+from videomage_core.model import lora
+from videomage_core.model.attention_maps import chosen_sites
+from videomage_core.model.text import SpecialToken
+from videomage_core.model.unet3d import UNet3DBackbone
+from videomage_core.presets import Preset
+from videomage_core.sampling import predict_guided
+from videomage_core.stages.collaborative_sampling import MOTION, SUBJECT, _Branch, guidance
+from videomage_core.stages.fusion import attention_loss, fusion_loss
+from videomage_core.stages.motion_lora import _Example, motion_loss
+from videomage_core.stages.subject_lora import _subject_loss, _View, prediction_error
+from videomage_core.stages.teachers import Teacher
+
+TRAINED = 4  # float32 values kept of a trained weight: itself, its gradient, AdamW's two moments
+PROMPT = "a <s0> and a <s1>"
+
+Step = tuple[Callable[[], object], int]  # a job, and the bytes of the LoRAs that it works with
+
+
+def stage_steps(
+    base: UNet3DBackbone, preset: Preset, subjects: int = 2
+) -> dict[str, Callable[[], AbstractContextManager[Step]]]:
+    """Stage -> a context with its step, LoRAs on the base.
+
+    Args:
+        base: the base; it may be without values, on the meta device.
+        preset: the settings.
+        subjects: how many are fused.
+    """
+    return {
+        "train subject": lambda: subject_step(base, preset.subject),
+        "train motion": lambda: motion_step(base, preset.motion),
+        "fuse": lambda: fusion_step(base, preset.fusion, subjects),
+        "SCS, a prediction": lambda: prediction(base, preset.collaborative),
+        "SCS, a guidance": lambda: guidance_step(base, preset.collaborative),
+    }
+
+
+def of_size(preset: Preset, frames: int, height: int, width: int) -> Preset:
+    """The preset with clips and videos of another size."""
+    size = {"height": height, "width": width}
+    return replace(
+        preset,
+        subject=replace(preset.subject, **size),
+        motion=replace(preset.motion, frames=frames, **size),
+        fusion=replace(preset.fusion, **size),
+        collaborative=replace(preset.collaborative, frames=frames, **size),
+    )
+
+
+@contextmanager
+def subject_step(base: UNet3DBackbone, config: SubjectConfig) -> Iterator[Step]:
+    """L_sub of a batch of pictures and L_reg of a clip (Eq. 4)."""
+    with lora.in_training(base, "subject", base.targets("spatial"), config) as parameters:
+        (token,) = _tokens(base, 1)
+        token.vectors.requires_grad_()
+        _, _, height, width = base.latent_shape(1, config.height, config.width)
+        mask = torch.ones(1, 1, 1, height, width, device=base.device)
+        views = [_View(_latents(base, 1, config), mask, "a <s0>")] * config.batch_size
+        clip = _latents(base, config.auxiliary_frames, config)
+        with torch.no_grad():
+            text = base.encode_prompt(["a dog"])
+
+        def job() -> None:
+            generator = torch.Generator().manual_seed(0)
+            loss = _subject_loss(base, views, token, generator)
+            loss = loss + config.lambda1 * prediction_error(base, clip, text, generator).mean()
+            torch.autograd.grad(loss, [token.vectors, *parameters.values()], allow_unused=True)
+
+        yield job, _bytes(list(parameters.values()), TRAINED)
+
+
+@contextmanager
+def motion_step(base: UNet3DBackbone, config: MotionConfig) -> Iterator[Step]:
+    """L_mot (Eq. 5): the frozen base and the LoRA on noisy clips."""
+    with lora.in_training(base, "motion", base.targets("temporal"), config) as parameters:
+        examples = [_Example(_latents(base, config.frames, config), _text(base), _text(base))] * config.batch_size
+
+        def job() -> None:
+            terms = motion_loss(base, examples, config, torch.Generator().manual_seed(0))
+            torch.autograd.grad(sum(terms.values()), list(parameters.values()), allow_unused=True)
+
+        yield job, _bytes(list(parameters.values()), TRAINED)
+
+
+@contextmanager
+def fusion_step(base: UNet3DBackbone, config: FusionConfig, subjects: int) -> Iterator[Step]:
+    """L_fusion of all subjects and L_attn of a pair (Eq. 6-8)."""
+    rank = config.rank or 4 * subjects
+    with lora.leaving_no_trace(base):
+        teachers, kept = [], 0
+        for n in range(subjects):
+            kept += _bytes(lora.add(base, f"teacher_{n}", base.targets("spatial"), rank=4), 1)
+            latents = _latents(base, config.frames, config)
+            teachers.append(Teacher(f"teacher_{n}", latents, _text(base)))
+        parameters = lora.add(base, "fused", base.targets("spatial"), rank=rank)
+        tokens, names = _tokens(base, 2), ["<s0>", "<s1>"]
+        frames = torch.zeros(3, config.frames, config.height, config.width)
+        pair = CutMix(frames, torch.zeros(2, *frames.shape[1:]))
+        sites = chosen_sites(base.map_sites("cross"), config.cross_layers)
+
+        def job() -> None:
+            generator = torch.Generator().manual_seed(0)
+            loss = fusion_loss(base, teachers, config.batch_size, generator)
+            loss = loss + attention_loss(base, pair, names, tokens, sites, generator, parameters)
+            torch.autograd.grad(loss, parameters, allow_unused=True)
+
+        with lora.active(base, {"fused": 1.0}):
+            yield job, kept + _bytes(parameters, TRAINED)
+
+
+@contextmanager
+def prediction(base: UNet3DBackbone, config: CollaborativeConfig) -> Iterator[Step]:
+    """One branch's guided prediction; a step of SCS has two."""
+    with both_loras(base) as (_, kept), lora.active(base, {SUBJECT: 1.0}), lora.baked(base):
+        x, text = _latents(base, config.frames, config), _text(base)
+        level = base.random_level(1, torch.Generator().manual_seed(0))
+
+        def job() -> None:
+            with torch.no_grad():
+                predict_guided(base, x, level, text, text, config.guidance_scale)
+
+        yield job, kept
+
+
+@contextmanager
+def guidance_step(base: UNet3DBackbone, config: CollaborativeConfig) -> Iterator[Step]:
+    """What the branches tell each other in one guided step (Eq. 9 and 10)."""
+    with both_loras(base) as (branches, kept), lora.baked(base):
+        x, level = _latents(base, config.frames, config), base.random_level(1, torch.Generator().manual_seed(0))
+        cross = chosen_sites(base.map_sites("cross"), config.cross_layers)
+        temporal = chosen_sites(base.map_sites("temporal"), config.temporal_layers)
+        yield lambda: guidance(base, x, level, branches, cross, temporal), kept
+
+
+@contextmanager
+def both_loras(base: UNet3DBackbone) -> Iterator[tuple[tuple[_Branch, _Branch], int]]:
+    """A fused LoRA of two subjects and a motion's, as SCS has them, and the bytes they take."""
+    with lora.leaving_no_trace(base):
+        both = [
+            *lora.add(base, SUBJECT, base.targets("spatial"), rank=8),
+            *lora.add(base, MOTION, base.targets("temporal"), rank=4),
+        ]
+        for parameter in both:
+            parameter.requires_grad_(False)
+        spans = base.token_spans(PROMPT, _tokens(base, 2))
+        subject, motion = (_Branch(name, 1.0, _text(base), spans, 0.5) for name in (SUBJECT, MOTION))
+        yield (subject, motion), _bytes(both, 1)
+
+
+def _tokens(base: UNet3DBackbone, count: int) -> list[SpecialToken]:
+    width = base.unet.config.cross_attention_dim
+    return [SpecialToken(f"<s{n}>", torch.zeros(1, width, device=base.device), "dog") for n in range(count)]
+
+
+def _latents(
+    base: UNet3DBackbone, frames: int, config: SubjectConfig | MotionConfig | CollaborativeConfig
+) -> torch.Tensor:
+    return torch.ones(1, *base.latent_shape(frames, config.height, config.width), device=base.device)
+
+
+def _text(base: UNet3DBackbone) -> torch.Tensor:
+    return torch.ones(1, 77, base.unet.config.cross_attention_dim, device=base.device)
+
+
+def _bytes(parameters: list[torch.nn.Parameter], kept: int) -> int:
+    return sum(parameter.nbytes for parameter in parameters) * kept

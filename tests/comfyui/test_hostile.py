@@ -1,0 +1,144 @@
+"""Prompts and files from strangers: refused with a reason or run, never a dead server or a write outside its folder."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prompts import BASE, Prompt, node, subject_prompt, with_few_steps
+from server import PACK, Server
+
+COUNT = int(os.environ.get("FAULTS_PROMPTS", "40"))  # `make faults` asks for 200
+PATHS = (
+    "../../escaped", "/tmp/escaped", "C:\\escaped", "\\\\host\\share\\escaped", "CON", "nul.txt", "a/b", "a\\b",
+    "..\u2024/escaped", "\uff0e\uff0e\uff0fescaped", "escaped\x00.png", "~/escaped", "$HOME/escaped", ".", "..", " ",
+)  # fmt: skip
+ODD = (None, True, -1, 0, 2**63, 1e308, "nan", "", "x" * 20_000, [], {}, [[]], ["999", 0], ["1", 99], ["1"], [1, 2, 3])
+
+
+def mutated(prompt: Prompt, number: int) -> tuple[str, Prompt]:
+    """A prompt with one thing wrong; the same for the same number."""
+    chance, changed = random.Random(number), copy.deepcopy(prompt)
+    ours = [key for key, of in changed.items() if of["class_type"].startswith("VideoMage_") and of["inputs"]]
+    key = chance.choice(sorted(ours))
+    inputs = changed[key]["inputs"]
+    name = chance.choice(sorted(inputs))
+    kind = ("value", "path", "missing", "link", "class", "extra", "inputs", "circle")[number % 8]
+    if kind == "value":
+        inputs[name] = chance.choice(ODD)
+    elif kind == "path":
+        texts = [n for n, v in inputs.items() if isinstance(v, str)] or [name]
+        inputs[chance.choice(sorted(texts))] = chance.choice(PATHS)
+    elif kind == "missing":
+        del inputs[name]
+    elif kind == "link":
+        inputs[name] = [chance.choice(sorted(changed)), chance.choice([0, 1, 2, 7, -1])]
+    elif kind == "class":
+        changed[key]["class_type"] = chance.choice(["VideoMage_None", "", "SaveVideo", "VideoMage_SCSSampler", "os"])
+    elif kind == "extra":
+        inputs[chance.choice(["lora_9", "mask_9", "__class__", "images_folder", "x"])] = chance.choice([*ODD, *PATHS])
+    elif kind == "inputs":
+        # Inputs that are no table end ComfyUI's own worker thread (0.3.64), before it asks any node.
+        changed[key]["inputs"] = chance.choice([{}, {"a": "b"}, {name: inputs[name]}])
+    else:
+        inputs[name] = [key, 0]
+    return f"{number}: {kind} of {changed[key]['class_type']}.{name}", changed
+
+
+def files_of(home: Path) -> set[str]:
+    """All files of a ComfyUI's folder but where nodes and ComfyUI itself may write."""
+    free = ("output/", "temp/", "user/", "input/", "models/loras/videomage/", "comfyui.log", "custom_nodes/")
+    found = (path.relative_to(home).as_posix() for path in home.rglob("*"))
+    return {path for path in found if not f"{path}/".startswith(free)}
+
+
+def settled(server: Server, prompt_id: str, seconds: float) -> dict[str, Any] | None:
+    """What became of a prompt; one that still runs is interrupted."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        entry = server.get(f"/history/{prompt_id}").get(prompt_id)
+        if entry:
+            return dict(entry)
+        time.sleep(0.05)
+    server.read("/interrupt", {})
+    return None
+
+
+def test_changed_workflows_are_refused_or_run(server: Server, prompts: dict[str, Prompt]) -> None:
+    titles, before = sorted(prompts), files_of(server.home)
+    parent = {path.name for path in server.home.parent.iterdir()}
+    for number in range(COUNT):
+        what, prompt = mutated(with_few_steps(prompts[titles[number % len(titles)]]), number)
+        status, body = server.read("/prompt", {"prompt": prompt, "client_id": "test"})
+        answer = json.loads(body)
+        assert status in (200, 400), f"{what}: {status} {body[:300]!r}"
+        if status == 400:
+            assert answer["error"]["message"] or answer["node_errors"], what
+            continue
+        entry = settled(server, answer["prompt_id"], 1.5)
+        server.read("/queue", {"clear": True})
+        for message, details in (entry or {"status": {"messages": []}})["status"]["messages"]:
+            if message == "execution_error" and details["node_type"].startswith("VideoMage_"):
+                kind, said = details["exception_type"], details["exception_message"]
+                assert kind.split(".")[-1] in ("ValueError", "FileNotFoundError", "OSError"), f"{what}: {kind} {said}"
+                assert said.strip(), what
+    assert server.process is not None and server.process.poll() is None
+    until = time.monotonic() + 60
+    while any(server.get("/queue").values()) and time.monotonic() < until:
+        server.read("/interrupt", {})
+        time.sleep(0.2)
+    assert files_of(server.home) == before
+    assert {path.name for path in server.home.parent.iterdir()} == parent
+    assert not Path("/tmp/escaped").exists() and not (Path.home() / "escaped").exists()
+    server.run(subject_prompt(2, "after_all_that"))
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_names_that_lead_out_are_refused_when_queued(server: Server, name: str) -> None:
+    save = node(server, "VideoMage_SaveLora", lora=["2", 0], file_name=name)
+    prompt = {
+        "1": {"class_type": "VideoMage_LoadBase", "inputs": BASE},
+        "2": subject_prompt(2, "inside")["3"] | {},
+        "3": save,
+    }
+    prompt["2"]["inputs"] |= {"base": ["1", 0], "images": ["4", 0], "file_name": name}
+    prompt["4"] = {"class_type": "VideoMage_ExampleSubject", "inputs": {"subject": "dog"}}
+    status, body = server.read("/prompt", {"prompt": prompt, "client_id": "test"})
+    errors = json.loads(body).get("node_errors", {})
+    assert status == 400 and {"2", "3"} <= errors.keys(), body[:500]
+    assert "file name: got" in json.dumps(errors["2"]) and "allowed are letters" in json.dumps(errors["2"])
+
+
+def test_files_of_strangers_in_the_loader(server: Server) -> None:
+    """The hostile files of the core's own suite, through the card's route and the loader node."""
+    import sys
+
+    sys.path.insert(0, str(PACK))
+    from tests.faults.hostile_files import CHANGES
+    from tests.faults.hostile_files import mutated as changed
+
+    server.run(subject_prompt(2, "good"))
+    folder = server.home / "models" / "loras"
+    good = (folder / "videomage" / "good.safetensors").read_bytes()
+    for number in range(len(CHANGES)):
+        (folder / f"bad_{number}.safetensors").write_bytes(changed(good, number)[1])
+    for number in range(len(CHANGES)):
+        name = f"bad_{number}.safetensors"
+        status, body = server.read(f"/videomage/lora?name={name}&base={'emoji base (built in)'.replace(' ', '%20')}")
+        assert status == 200 and isinstance(json.loads(body), dict)
+        load = {"1": {"class_type": "VideoMage_LoadLora", "inputs": {"lora_name": name, "rename": ""}}}
+        load["2"] = {"class_type": "VideoMage_LoraInfo", "inputs": {"lora": ["1", 0]}}
+        status, body = server.read("/prompt", {"prompt": load, "client_id": "test"})
+        if status == 200:
+            entry = server.outcome(json.loads(body)["prompt_id"], 60)
+            for message, details in entry["status"]["messages"]:
+                if message == "execution_error":
+                    assert details["exception_type"] == "ValueError", f"{CHANGES[number][0]}: {details}"
+    for path in folder.glob("bad_*"):
+        path.unlink()

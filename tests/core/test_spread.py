@@ -1,0 +1,65 @@
+"""One training on two processes gives what one gives."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from videomage_core.cli import main
+from videomage_core.data.lora_file import load_lora
+from videomage_core.spread import Spread, current
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_alone_a_process_takes_all(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    assert current() == Spread() and list(Spread().share(3)) == [0, 1, 2]
+    assert Spread().add_up([torch.ones(1)], {"loss": 2.0}) == {"loss": 2.0}
+
+
+def test_processes_share_the_forwards_of_a_step():
+    shares = [list(Spread(index, 3).share(7)) for index in range(3)]
+    assert sorted(forward for share in shares for forward in share) == list(range(7))
+    with pytest.raises(ValueError, match=r"accumulation: got 1 with 2 processes, .*give at least 2"):
+        Spread(0, 2).share(1)
+
+
+def test_two_processes_train_what_one_does(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.linear_gradient("L").resize((40, 30)).save(photos / "a.png")
+
+    def arguments(name: str) -> list[str]:
+        return [
+            "train-subject", str(photos), "--token", "<toy>", "--superclass", "robot", "--steps", "3",
+            "--accumulation", "3", "--batch-size", "1", "--auxiliary-clips", "2", "--auxiliary-steps", "2",
+            "--auxiliary-frames", "2", "--dropout", "0.1", "--device", "cpu", "--height", "24", "--width", "24",
+            "--output", str(tmp_path / f"{name}.safetensors"),
+        ]  # fmt: skip
+
+    assert main(arguments("one")) == 0
+    launch = [
+        sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1",
+        "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "0", "-m", "videomage_core",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [*launch, *arguments("two")],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("wrote ") == 1, "one process writes"
+    one, two = (load_lora(tmp_path / f"{name}.safetensors") for name in ("one", "two"))
+    for module, factors in one.weights.layers.items():
+        for a, b in zip(factors, two.weights.layers[module], strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(one.tokens[0].vectors, two.tokens[0].vectors, rtol=1e-3, atol=1e-5)

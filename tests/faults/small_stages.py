@@ -1,0 +1,120 @@
+"""Each stage at its smallest, so that it can be disturbed many times: run whole, it takes some seconds.
+
+python tests/faults/small_stages.py STAGE STEPS FOLDER    runs one and prints a line for each step of anything
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from videomage_core.config import CollaborativeConfig, FusionConfig, MotionConfig, SubjectConfig
+from videomage_core.data.examples import MotionClip, SubjectImage
+from videomage_core.data.lora_file import Concept
+from videomage_core.data.masks import GivenMasks
+from videomage_core.model.fingerprint import fingerprint
+from videomage_core.model.lora import LoraWeights
+from videomage_core.model.text import SpecialToken
+from videomage_core.model.unet3d import UNet3DBackbone, load_unet3d
+from videomage_core.run import Run
+from videomage_core.stages.collaborative_sampling import sample_collaboratively
+from videomage_core.stages.fusion import fuse_subjects
+from videomage_core.stages.motion_lora import train_motion
+from videomage_core.stages.motion_start import invert_clip
+from videomage_core.stages.subject_lora import train_subject
+
+SIZE = {"height": 24, "width": 24}
+STAGES = ("subject", "motion", "fusion", "sampling")
+
+
+def run_stage(name: str, base: UNet3DBackbone, folder: Path, steps: int, run: Run | None = None) -> list[torch.Tensor]:
+    """All that a stage makes: factors, vectors, losses, or a video."""
+    return {"subject": _subject, "motion": _motion, "fusion": _fusion, "sampling": _sampling}[name](
+        base, folder, steps, run or Run(log=lambda _: None)
+    )
+
+
+def _subject(base: UNet3DBackbone, folder: Path, steps: int, run: Run) -> list[torch.Tensor]:
+    config = SubjectConfig(
+        steps=steps,
+        save_every=2,
+        dropout=0.1,
+        auxiliary_clips=2,
+        auxiliary_frames=2,
+        auxiliary_steps=2,
+        flip=True,
+        **SIZE,
+    )
+    image = SubjectImage(_noise(0, 3, 30, 40).clamp(-1, 1))
+    made = train_subject(base, [image], "<toy>", "robot", config, folder, run=run)
+    return [*_factors(made.concept), torch.tensor(made.history.losses["loss"])]
+
+
+def _motion(base: UNet3DBackbone, folder: Path, steps: int, run: Run) -> list[torch.Tensor]:
+    config = MotionConfig(steps=steps, save_every=2, frames=2, inversion_steps=steps // 2 + 1, dropout=0.1, **SIZE)
+    mask = torch.zeros(1, 2, 24, 24)
+    mask[..., 6:18, 6:18] = 1
+    clip = MotionClip(_noise(1, 3, 2, 24, 24).clamp(-1, 1), ("dog",), mask)
+    made = train_motion(base, [clip], "a dog is jumping", config, folder, run=run)
+    return [*_factors(made.concept), torch.tensor(made.history.losses["loss"])]
+
+
+def _fusion(base: UNet3DBackbone, folder: Path, steps: int, run: Run) -> list[torch.Tensor]:
+    config = FusionConfig(
+        steps=steps, save_every=2, frames=2, teacher_videos=1, teacher_steps=2, cutmix_videos=1, **SIZE
+    )
+    mask = torch.zeros(1, 2, 24, 24)
+    mask[..., 8:16, 8:16] = 1
+    subjects = [_concept(base, 2, "<toy>"), _concept(base, 3, "<pet>")]
+    made = fuse_subjects(base, subjects, config, folder, segmenter=GivenMasks(mask), run=run)
+    return [*_factors(made.concept), torch.tensor(made.history.losses["loss"])]
+
+
+def _sampling(base: UNet3DBackbone, folder: Path, steps: int, run: Run) -> list[torch.Tensor]:
+    config = CollaborativeConfig(frames=2, steps=steps, tau=steps // 2, inversion_steps=3, **SIZE)
+    clip = _noise(1, 3, 2, 24, 24).clamp(-1, 1)
+    inverted = invert_clip(base, clip, config, folder, run)
+    motion = _concept(base, 4, None)
+    made = sample_collaboratively(
+        base, _concept(base, 2, "<toy>"), motion, "a <toy> is jumping", 0, config, inverted, True, run
+    )
+    assert made.maps is not None
+    return [made.video, made.maps]
+
+
+def _concept(base: UNet3DBackbone, seed: int, token: str | None) -> Concept:
+    generator, layers = torch.Generator().manual_seed(seed), {}
+    for target in base.targets("temporal" if token is None else "spatial"):
+        layer = base.network.get_submodule(target.module)
+        a, b = (
+            torch.randn(2, layer.in_features, generator=generator),
+            torch.randn(layer.out_features, 2, generator=generator),
+        )
+        layers[target.module] = (a * 0.1, b * 0.1)
+    tokens = () if token is None else (SpecialToken(token, base.initial_vectors("robot", 1), "robot"),)
+    kind = "motion" if token is None else "subject"
+    return Concept(kind, LoraWeights(layers), tokens, base.name, fingerprint(base.network))
+
+
+def _factors(concept: Concept) -> list[torch.Tensor]:
+    factors = [factor for pair in concept.weights.layers.values() for factor in pair]
+    return [*factors, *(token.vectors for token in concept.tokens)]
+
+
+def _noise(seed: int, *shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def same(one: list[torch.Tensor], two: list[torch.Tensor]) -> bool:
+    """Bit for bit."""
+    return len(one) == len(two) and all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+if __name__ == "__main__":
+    stage, steps, folder = sys.argv[1:]
+    torch.set_num_threads(1)
+    told: Callable[[int, int, str], None] = lambda done, total, what: print(what, done, total, flush=True)  # noqa: E731
+    run_stage(stage, load_unet3d(dtype="fp32", device="cpu"), Path(folder), int(steps), Run(progress=told))

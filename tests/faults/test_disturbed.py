@@ -1,0 +1,304 @@
+"""Whatever disturbs a stage, it ends as if nothing had been, or with an error that says what to do.
+
+FAULTS is how often each kind of disturbance is tried on each stage: 50 for `make faults`, once otherwise.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from tests.faults.small_stages import STAGES, run_stage, same
+from videomage_core.checkpoint import CHECKPOINT
+from videomage_core.model import lora
+from videomage_core.model.unet3d import load_unet3d
+from videomage_core.run import Cancelled, Run
+from videomage_core.training import TrainingDiverged
+
+TIMES = int(os.environ.get("FAULTS", "1"))
+KILLS = int(os.environ.get("FAULTS", "1"))  # each starts a process of its own
+STEPS = 6
+TRAININGS = STAGES[:-1]
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As in the processes that are killed: sums are taken in another order with more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def undisturbed(emoji_base, tmp_path) -> Callable[..., list[torch.Tensor]]:
+    return lambda stage, steps=STEPS: run_stage(stage, emoji_base, tmp_path / "undisturbed", steps)
+
+
+def whole(folder: Path) -> None:
+    """Every file that a stage left can be read to its end, and none is half written."""
+    for path in folder.rglob("*"):
+        if path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                assert all(file.get_tensor(key) is not None for key in file.keys()), path  # noqa: SIM118
+        elif path.suffix == ".pt":
+            assert torch.load(path, weights_only=True)["step"] >= 0, path
+
+
+def events_of(stage: str, base: Any, folder: Path) -> int:
+    """How often a stage tells progress, all in all."""
+    told: list[int] = []
+    run_stage(stage, base, folder, STEPS, Run(progress=lambda *_: told.append(1), log=lambda _: None))
+    return len(told)
+
+
+# --- killed
+
+
+@pytest.mark.parametrize("stage", TRAININGS)
+def test_killed(stage, undisturbed, emoji_base, tmp_path, one_thread):
+    folder, chance, steps = tmp_path / "killed", random.Random(stage), STEPS + 2 * KILLS
+    for number in range(KILLS):
+        process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("small_stages.py")), stage, str(steps), str(folder)],
+            cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert process.stdout is not None
+        for _ in range(chance.randint(1, 3)):
+            assert process.stdout.readline(), f"kill {number}: it ended before"
+        time.sleep(chance.uniform(0, 0.05))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        whole(folder)
+    assert same(run_stage(stage, emoji_base, folder, steps), undisturbed(stage, steps))
+    assert not list(folder.rglob("*.partial"))
+
+
+# --- stopped by the user, by a full disk, by a lack of memory
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_cancelled(stage, undisturbed, emoji_base, tmp_path):
+    wanted, chance = undisturbed(stage), random.Random(stage)
+    events = events_of(stage, emoji_base, tmp_path / "counted")
+    for number in range(TIMES):
+        folder, left = tmp_path / str(number), [chance.randint(0, events - 1)]
+
+        def cancelled(left: list[int] = left) -> bool:
+            left[0] -= 1
+            return left[0] < 0
+
+        with pytest.raises(Cancelled):
+            run_stage(stage, emoji_base, folder, STEPS, Run(cancelled=cancelled, log=lambda _: None))
+        whole(folder)
+        assert not lora.names(emoji_base)
+        assert same(run_stage(stage, emoji_base, folder, STEPS), wanted), f"{number}: cancelled {left}"
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_disk_full(stage, undisturbed, emoji_base, tmp_path, monkeypatch):
+    """The n-th file that is to be put in its place finds no room."""
+    wanted, replace = undisturbed(stage), os.replace
+    written: list[str] = []
+    monkeypatch.setattr(os, "replace", lambda a, b: (written.append(str(b)), replace(a, b)))
+    run_stage(stage, emoji_base, tmp_path / "counted", STEPS)
+    for number in random.Random(stage).choices(range(len(written)), k=TIMES):
+        folder, left = tmp_path / f"full_{number}", [number]
+
+        def full(source: Any, target: Any, left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] == -1:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
+            replace(source, target)
+
+        monkeypatch.setattr(os, "replace", full)
+        try:
+            run_stage(stage, emoji_base, folder, STEPS)
+        except OSError as error:
+            assert "No space left" in str(error)
+        monkeypatch.setattr(os, "replace", replace)
+        whole(folder)
+        assert not list(folder.rglob("*.partial"))
+        assert same(run_stage(stage, emoji_base, folder, STEPS), wanted), f"file {number} of {len(written)}"
+        shutil.rmtree(folder)
+
+
+POINTS = ("predict", "attend", "encode_video", "decode_video", "encode_prompt", "backward", "step")
+
+
+@contextmanager
+def out_of_memory_at(point: str, call: int | None, base: Any) -> Iterator[list[int]]:
+    """The ``call``-th pass through a point finds no memory; yields a count of the passes."""
+    owner: Any = {"backward": torch.Tensor, "step": torch.optim.AdamW}.get(point, base)
+    before, passes = getattr(owner, point), [0]
+
+    def refuse(*arguments: Any, **named: Any) -> Any:
+        passes[0] += 1
+        if passes[0] - 1 == call:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return before(*arguments, **named)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(owner, point, refuse)
+        yield passes
+
+
+def bytes_alive() -> int:
+    gc.collect()
+    storages = {}
+    for thing in gc.get_objects():
+        if isinstance(thing, torch.Tensor) and thing.device.type == "cpu":
+            storages[thing.untyped_storage().data_ptr()] = thing.untyped_storage().nbytes()
+    return sum(storages.values())
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("stage", STAGES)
+def test_out_of_memory(stage, point, emoji_base, tmp_path):
+    with out_of_memory_at(point, None, emoji_base) as passes:
+        wanted = run_stage(stage, emoji_base, tmp_path / "counted", STEPS)
+    if not passes[0]:
+        pytest.skip(f"{stage} does not pass {point}")
+    chance = random.Random(f"{stage} {point}")
+    for number in range(max(1, TIMES // 5)):  # seven points make it 50 and more
+        folder, before = tmp_path / str(number), bytes_alive()
+        with out_of_memory_at(point, chance.randrange(passes[0]), emoji_base), pytest.raises(torch.OutOfMemoryError):
+            run_stage(stage, emoji_base, folder, STEPS)
+        assert not lora.names(emoji_base)
+        assert bytes_alive() <= before + 4096, "memory is where it was"
+        whole(folder)
+        assert same(run_stage(stage, emoji_base, folder, STEPS), wanted)
+        shutil.rmtree(folder)
+
+
+# --- what a training itself meets
+
+
+@pytest.mark.parametrize("stage", TRAININGS)
+def test_not_a_number(stage, undisturbed, emoji_base, tmp_path, monkeypatch):
+    wanted, predict, chance = undisturbed(stage), type(emoji_base).predict, random.Random(stage)
+    for number in range(TIMES):
+        folder, left = tmp_path / str(number), [chance.randint(0, 6)]
+
+        def broken(self: Any, *arguments: Any, left: list[int] = left) -> torch.Tensor:
+            output = predict(self, *arguments)
+            if torch.is_grad_enabled():
+                left[0] -= 1
+            return output * float("nan") if left[0] == -1 and torch.is_grad_enabled() else output
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(type(emoji_base), "predict", broken)
+            with pytest.raises(
+                TrainingDiverged, match=r"not a finite number at step \d+\. The last checkpoint is kept"
+            ):
+                run_stage(stage, emoji_base, folder, STEPS)
+        whole(folder)
+        assert same(run_stage(stage, emoji_base, folder, STEPS), wanted)
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def stopped_halfway(emoji_base, tmp_path) -> Callable[[str], Path]:
+    """The folder of a training that was cancelled after some of its steps."""
+
+    def stop(stage: str) -> Path:
+        folder, done = tmp_path / "halfway", [0]
+
+        def progress(step: int, _: int, what: str) -> None:
+            done[0] = step if what == "training" else 0
+
+        run = Run(progress=progress, cancelled=lambda: done[0] >= STEPS // 2, log=lambda _: None)
+        with pytest.raises(Cancelled):
+            run_stage(stage, emoji_base, folder, STEPS, run)
+        return folder
+
+    return stop
+
+
+@pytest.mark.parametrize("stage", TRAININGS)
+def test_the_base_changed_under_a_resumed_run(stage, stopped_halfway, emoji_base):
+    folder = stopped_halfway(stage)
+    (checkpoint,) = folder.rglob(CHECKPOINT)  # a motion's may be that of its inversion
+    before, kept = checkpoint.read_bytes(), [weight.detach().clone() for weight in emoji_base.unet.parameters()]
+    generator = torch.Generator().manual_seed(0)
+    try:
+        with torch.no_grad():
+            for weight in emoji_base.unet.parameters():
+                weight.mul_(1 + 0.1 * torch.randn(weight.shape, generator=generator))
+        with pytest.raises(ValueError, match=r"holds the checkpoint of another training .* or base"):
+            run_stage(stage, emoji_base, folder, STEPS)
+    finally:
+        with torch.no_grad():
+            for weight, own in zip(emoji_base.unet.parameters(), kept, strict=True):
+                weight.copy_(own)
+    assert checkpoint.read_bytes() == before
+
+
+@pytest.mark.parametrize("stage", TRAININGS)
+def test_two_trainings_on_one_output(stage, undisturbed, emoji_base, tmp_path):
+    """The second is refused while the first is at work, which does not notice."""
+    wanted, folder, refused = undisturbed(stage), tmp_path / "both", []
+    other = load_unet3d(dtype="fp32", device="cpu")
+
+    def progress(step: int, _: int, what: str) -> None:
+        if what == "training" and step == 3:
+            with pytest.raises(
+                ValueError, match=r"another training is at work in .*wait until it has ended, or choose"
+            ):
+                run_stage(stage, other, folder, STEPS)
+            refused.append(step)
+
+    made = run_stage(stage, emoji_base, folder, STEPS, Run(progress=progress, log=lambda _: None))
+    assert set(refused) == {3} and same(made, wanted)
+
+
+def torn(state: dict[str, Any], path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def empty(state: dict[str, Any], path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def older(state: dict[str, Any], path: Path) -> None:
+    torch.save({"step": state["step"], "lora": state["parameters"]["lora"]}, path)
+
+
+def a_list(state: dict[str, Any], path: Path) -> None:
+    torch.save([1, 2, 3], path)
+
+
+@pytest.mark.parametrize("damage", [torn, empty, older, a_list])
+def test_a_checkpoint_that_cannot_be_gone_on_from(damage, stopped_halfway, emoji_base):
+    path = stopped_halfway("subject") / CHECKPOINT
+    damage(torch.load(path, weights_only=True), path)
+    before = path.read_bytes()
+    said = "written by another version" if damage in (older, a_list) else "cannot be read"
+    with pytest.raises(ValueError, match=f"{said}.*delete"):
+        run_stage("subject", emoji_base, path.parent, STEPS)
+    assert path.read_bytes() == before, "nothing is lost without being told"
+
+
+# --- nothing disturbs it
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_same_seed_gives_the_same_bytes(stage, undisturbed, emoji_base, tmp_path):
+    assert same(undisturbed(stage), run_stage(stage, emoji_base, tmp_path / "again", STEPS))

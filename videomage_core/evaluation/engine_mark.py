@@ -1,0 +1,39 @@
+"""A mark of the code that makes LoRAs and videos, so that a benchmark never shows what older code made.
+
+Settings count by themselves, and comments, docstrings and messages of the code around them do not: only
+the statements of the modules named here.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+_CORE = Path(__file__).parents[1]
+_READERS = [f"data/{name}.py" for name in ("cutmix", "examples", "frames", "images", "masks", "media", "views")]
+_MAKERS = ("model", "stages", "sampling.py", "training.py", *_READERS)
+
+
+@cache
+def engine_mark() -> str:
+    """16 hexadecimal digits; another mark means that results may differ."""
+    mark = hashlib.sha256()
+    for name in _MAKERS:
+        place = _CORE / name
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            mark.update(path.relative_to(_CORE).as_posix().encode())
+            mark.update(_statements(path.read_text(encoding="utf-8")).encode())
+    return mark.hexdigest()[:16]
+
+
+def _statements(source: str) -> str:
+    """A module without comments and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
