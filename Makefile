@@ -24,7 +24,7 @@ demo: $(STAMP)
 	$(BIN)/python -m videomage_core demo
 
 test: lint
-	$(BIN)/python -m pytest --ignore tests/comfyui
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --ignore tests/comfyui
 	$(MAKE) test-comfyui
 
 # Starts a real ComfyUI: that of COMFYUI_PATH, ~/ComfyUI, or the one whose custom node this is.

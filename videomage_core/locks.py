@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _LOCK = "in_use"
@@ -28,13 +28,14 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def in_turn(folder: Path) -> Iterator[None]:
-    """Inside, no other process is inside with the same folder; those that come wait."""
+def in_turn(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
+    """Inside, no other process has the same folder; those that come wait, and call ``waiting`` again and again."""
     while True:
         with _held(folder) as held:
             if held:
                 yield
                 return
+        waiting()
         time.sleep(_POLL)
 
 

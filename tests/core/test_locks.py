@@ -52,10 +52,10 @@ def test_others_wait_for_their_turn(tmp_path):
     order: list[str] = []
 
     def second() -> None:
-        with in_turn(tmp_path):
+        with in_turn(tmp_path, lambda: None):
             order.append("second")
 
-    with in_turn(tmp_path):
+    with in_turn(tmp_path, lambda: None):
         waiting = threading.Thread(target=second)
         waiting.start()
         time.sleep(0.3)

@@ -11,43 +11,62 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ..locks import in_turn
+from ..run import Run
 
 
-def kept(path: Path | None, make: Callable[[], torch.Tensor], log: Callable[[str], None]) -> torch.Tensor:
+def kept(path: Path | None, make: Callable[[], torch.Tensor], run: Run) -> torch.Tensor:
     """What ``make`` gives, from ``path`` if it is there.
 
     Args:
         path: a .safetensors file, named after all that the tensor depends on; None keeps nothing.
         make: called if there is no such file, or a damaged one.
-        log: takes a line for the user.
+        run: told of what is out of the ordinary; cancels while another process at work in the folder is waited for.
 
     Returns:
         The tensor, on the CPU.
 
     Raises:
+        Cancelled: the host stopped the run.
         OSError: the disk is full or the folder cannot be written.
     """
     if path is None:
         return make().cpu().contiguous()
+    found = _read(path)
+    if found is not None:
+        return found
     path.parent.mkdir(parents=True, exist_ok=True)
-    with in_turn(path.parent):  # another process may be making it: then this one waits, and reads
-        return _read_or_make(path, make, log)
+
+    def waiting() -> None:
+        run.check()
+        run.progress(0, 1, "waiting for another process")
+
+    with in_turn(path.parent, waiting):  # it may be making the same
+        found = _read(path)
+        if found is None:
+            if path.is_file():
+                run.log(f"{path.name} is damaged; making it again")
+            found = make().cpu().contiguous()
+            _write(path, found)
+        return found
 
 
-def _read_or_make(path: Path, make: Callable[[], torch.Tensor], log: Callable[[str], None]) -> torch.Tensor:
-    if path.is_file():
-        try:
-            with safe_open(path, framework="pt") as file:
-                return file.get_tensor("kept")
-        except SafetensorError:
-            log(f"{path.name} is damaged; making it again")
-    made = make().cpu().contiguous()
+def _read(path: Path) -> torch.Tensor | None:
+    """None if the file is not there or damaged."""
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            return file.get_tensor("kept")
+    except SafetensorError:
+        return None
+
+
+def _write(path: Path, tensor: torch.Tensor) -> None:
     partial = path.with_suffix(".partial")
     try:
-        save_file({"kept": made}, partial)
+        save_file({"kept": tensor}, partial)
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:  # safetensors reports a failed write as its own kind
         raise OSError(f"{path} could not be written ({error}); make room or choose another folder") from error
     finally:
         partial.unlink(missing_ok=True)
-    return made

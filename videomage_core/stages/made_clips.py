@@ -60,4 +60,4 @@ def made_clips(
             clips.append(sample_prompt(backbone, prompt, seed + index, sampling, its_run, tokens))
         return torch.cat(clips)
 
-    return kept(path, make, run.log)
+    return kept(path, make, run)

@@ -51,4 +51,4 @@ def invert_clip(
         with lora.active(backbone, {}):
             return invert(backbone, backbone.encode_video(fitted[None]), text, config.inversion_steps, run=run)
 
-    return kept(path, make, run.log)
+    return kept(path, make, run)

@@ -11,6 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from videomage_core.data.kept import kept
+from videomage_core.locks import alone_in
+from videomage_core.run import Cancelled, Run
 
 
 class Maker:
@@ -24,7 +26,7 @@ class Maker:
         return torch.full((2, 3), float(self.calls), dtype=self.dtype).T  # not contiguous
 
 
-def ignore(_: str) -> None: ...
+ignore = Run(log=lambda _: None)
 
 
 def files(folder: Path) -> list[str]:
@@ -38,6 +40,18 @@ def test_it_is_made_once_and_comes_back_the_same(tmp_path, dtype):
     read = kept(path, make, ignore)
     assert make.calls == 1 and files(tmp_path) == ["x.safetensors"]
     assert torch.equal(made, read) and read.dtype == made.dtype == dtype and read.shape == (3, 2)
+
+
+def test_a_folder_in_use_is_waited_for_until_the_host_stops(tmp_path):
+    make, path, told = Maker(), tmp_path / "x.safetensors", []
+    run = Run(lambda *event: told.append(event), cancelled=lambda: len(told) == 2)
+    with alone_in(tmp_path), pytest.raises(Cancelled):
+        kept(path, make, run)
+    assert make.calls == 0 and told == [(0, 1, "waiting for another process")] * 2
+    kept(path, make, ignore)
+    with alone_in(tmp_path):  # what is there is read at once
+        kept(path, make, run)
+    assert make.calls == 1
 
 
 def test_without_a_path_nothing_is_kept():
@@ -55,9 +69,9 @@ def test_a_damaged_file_is_made_anew(tmp_path, damage):
         save_file({"other": torch.zeros(2)}, path)
     else:
         path.write_bytes({"short": whole[:-4], "empty": b"", "text": b"no tensors at all"}[damage])
-    assert float(kept(path, make, said.append)[0, 0]) == 2
+    assert float(kept(path, make, Run(log=said.append))[0, 0]) == 2
     assert said == ["x.safetensors is damaged; making it again"]
-    assert float(kept(path, make, said.append)[0, 0]) == 2
+    assert float(kept(path, make, Run(log=said.append))[0, 0]) == 2
     assert make.calls == 2 and len(path.read_bytes()) == len(whole)
 
 
