@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 from collections.abc import Mapping
@@ -46,30 +47,34 @@ def furthest(path: Path, owner: Mapping[str, Any], steps: int) -> dict[str, Any]
     Raises:
         ValueError: another training's checkpoint, one that is damaged, or of another version; says what to do.
     """
-    found = None
-    if path.is_file():
-        found = _read(path)
+    found = _read(path)
+    if found is not None:
         if not _belongs(found, owner):
             raise ValueError(
                 f"folder: {path.parent} holds the checkpoint of another training (other data, settings or base); "
                 "choose another folder, or delete it to begin anew"
             )
         if found["step"] > steps:
-            os.replace(path, path.with_stem(f"{path.stem}-{found['step']}"))
+            with contextlib.suppress(FileNotFoundError):  # another process of the same training was first
+                os.replace(path, path.with_stem(f"{path.stem}-{found['step']}"))
             found = None
     aside = {int(p.stem.rpartition("-")[2]): p for p in path.parent.glob(f"{path.stem}-*{path.suffix}")}
     for step in sorted((step for step in aside if step <= steps), reverse=True):
         if found is not None and found["step"] >= step:
             break
         state = _read(aside[step])
-        if _belongs(state, owner):  # else left behind by a training whose own checkpoint was deleted
+        # One of another owner was left behind by a training whose own checkpoint was deleted.
+        if state is not None and _belongs(state, owner):
             return state
     return found
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any] | None:
+    """None if there is no such file."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        return None
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         why = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(

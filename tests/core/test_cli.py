@@ -183,6 +183,27 @@ def test_fuse_and_sample_a_motion(tmp_path, photos, motion, capsys):
     assert "does not name <bob>" in capsys.readouterr().err
 
 
+def test_fuse_with_a_clip_of_the_users(tmp_path, photos, motion, capsys):
+    from PIL import Image
+
+    files = [toy(tmp_path, photos, name) for name in ("ann", "bob")]
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    for f in range(8):
+        mask = Image.new("L", (48, 48))
+        mask.paste(255, (4 * f, 20, 15 + 4 * f, 35))
+        mask.save(masks / f"{f}.png")
+    fuse = ["fuse", *map(str, files), "--output", str(tmp_path / "both.safetensors"), "--steps", "2"]
+    fuse += ["--teacher-videos", "1", "--teacher-steps", "1"]
+    cut = [text for name in ("ann", "bob") for text in ("--cutout", f"<{name}>={tmp_path / 'clip'}={masks}")]
+    assert main([*fuse, *cut]) == 0
+    assert "2 steps" in capsys.readouterr().out
+    assert main([*fuse, "--cutout", f"<eve>={tmp_path / 'clip'}={masks}"]) == 2
+    assert "--cutout: got a clip of <eve>, the LoRAs have <ann>, <bob>" in capsys.readouterr().err
+    assert main([*fuse, "--cutout", "<ann>"]) == 2
+    assert "write TOKEN=CLIP=MASKS" in capsys.readouterr().err
+
+
 def test_two_loras_with_one_token_and_the_way_out(tmp_path, photos, capsys):
     first = toy(tmp_path, photos, "ann")
     second = tmp_path / "again.safetensors"

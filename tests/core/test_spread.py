@@ -31,18 +31,46 @@ def test_processes_share_the_forwards_of_a_step():
         Spread(0, 2).share(1)
 
 
-def test_two_processes_train_what_one_does(tmp_path):
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    Image.linear_gradient("L").resize((40, 30)).save(photos / "a.png")
+@pytest.fixture
+def pictures(tmp_path):
+    """Four pictures: of a subject, or a clip."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for f in range(4):
+        frame = Image.new("RGB", (40, 30), "white")
+        frame.paste((0, 90, 0), (5 * f, 10, 15 + 5 * f, 22))
+        frame.save(folder / f"{f}.png")
+    return folder
 
+
+SHARED = [
+    "--steps",
+    "3",
+    "--accumulation",
+    "3",
+    "--batch-size",
+    "1",
+    "--device",
+    "cpu",
+    "--height",
+    "24",
+    "--width",
+    "24",
+]
+COMMANDS = {
+    "train-subject": [
+        "--token", "<toy>", "--superclass", "robot", "--auxiliary-clips", "2", "--auxiliary-steps", "2",
+        "--auxiliary-frames", "2", "--dropout", "0.1",
+    ],
+    "train-motion": ["--prompt", "a frog is walking", "--subject", "frog", "--frames", "4", "--inversion-steps", "2"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_two_processes_train_what_one_does(command, pictures, tmp_path):
     def arguments(name: str) -> list[str]:
-        return [
-            "train-subject", str(photos), "--token", "<toy>", "--superclass", "robot", "--steps", "3",
-            "--accumulation", "3", "--batch-size", "1", "--auxiliary-clips", "2", "--auxiliary-steps", "2",
-            "--auxiliary-frames", "2", "--dropout", "0.1", "--device", "cpu", "--height", "24", "--width", "24",
-            "--output", str(tmp_path / f"{name}.safetensors"),
-        ]  # fmt: skip
+        output = ["--output", str(tmp_path / f"{name}.safetensors")]
+        return [command, str(pictures), *COMMANDS[command], *SHARED, *output]
 
     assert main(arguments("one")) == 0
     launch = [
@@ -65,4 +93,5 @@ def test_two_processes_train_what_one_does(tmp_path):
     for module, factors in one.weights.layers.items():
         for a, b in zip(factors, two.weights.layers[module], strict=True):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-5)
-    torch.testing.assert_close(one.tokens[0].vectors, two.tokens[0].vectors, rtol=1e-3, atol=1e-5)
+    for a, b in zip(one.tokens, two.tokens, strict=True):
+        torch.testing.assert_close(a.vectors, b.vectors, rtol=1e-3, atol=1e-5)

@@ -18,7 +18,7 @@ from videomage_core.checkpoint import CHECKPOINT
 from videomage_core.config import TrainingConfig
 from videomage_core.model.fingerprint import Fingerprint
 from videomage_core.run import Cancelled, Run
-from videomage_core.training import ParameterGroup, TrainingDiverged, fit, schedule
+from videomage_core.training import ParameterGroup, TrainingDiverged, fit, scaled_gradients, schedule
 
 CONFIG = TrainingConfig(steps=10, save_every=2, accumulation=2, schedule="cosine", warmup_steps=2)
 
@@ -362,3 +362,16 @@ def test_a_gradient_that_is_not_finite_stops_although_the_loss_is(tmp_path):
     with pytest.raises(TrainingDiverged, match=r"the gradient is not a finite number at step 1\."):
         fit([ParameterGroup("w", {"w": weight}, 0.1)], loss_at, CONFIG, tmp_path, "x")
     assert torch.equal(weight.detach(), torch.zeros(3)) and not list(tmp_path.iterdir())
+
+
+def test_gradients_that_are_scaled_too_much_for_half_precision_are_taken_again_scaled_less():
+    weight, other = torch.tensor([1.0, 3.0], requires_grad=True), torch.ones(1, requires_grad=True)
+
+    def loss() -> torch.Tensor:
+        return (weight.half() * 100).float().sum()  # on the way back, in fp16: 100 times the scale; it ends at 65504
+
+    assert torch.autograd.grad(loss() * 1024.0, weight)[0].isinf().all()
+    found, none = scaled_gradients(loss(), [weight, other], 1024.0)
+    assert none is None and torch.equal(found, torch.full((2,), 100.0))
+    bad = (weight - weight.detach()).sqrt().sum()
+    assert scaled_gradients(bad, [weight], 8.0)[0].isinf().all()

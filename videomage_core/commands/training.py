@@ -152,6 +152,14 @@ def add_fuse(commands: Any) -> None:
     )
     parser.add_argument("--teacher-prompt", action="append", default=[], help="with {subject}; once for each (several)")
     parser.add_argument("--cutmix-prompt", help="with {subject}: it alone on a plain background")
+    parser.add_argument(
+        "--cutout",
+        action="append",
+        default=[],
+        metavar="TOKEN=CLIP=MASKS",
+        help="a clip or folder of images of one subject and its masks, white on it, for L_attn instead of videos that "
+        "its LoRA makes, e.g. '<toy>=toy.mp4=toy_masks.mp4'; once for each clip (several)",
+    )
     add_segmenter(parser, "cuts each subject out of its own videos, by its superclass")
     add_training(parser, FusionConfig, "outputs/loras/fused.safetensors")
     parser.set_defaults(execute=_fuse)
@@ -164,6 +172,7 @@ def _fuse(options: argparse.Namespace) -> None:
     from ..data.foreign_lora import load_foreign_lora
     from ..data.lora_file import load_lora
     from ..stages.fusion import check_subjects, fuse_subjects
+    from ..stages.teachers import with_clip
 
     prompts = preset.prompts
     if options.teacher_prompt:
@@ -178,8 +187,15 @@ def _fuse(options: argparse.Namespace) -> None:
     own = {path: load_lora(path) for path in options.loras if path not in triggers}
     if own:
         check_subjects(list(own.values()))
+    clips = [_cutout(text, config.frames) for text in options.cutout]
     backbone = load_base(options, config, subjects=len(options.loras))
     subjects = [own[p] if p in own else load_foreign_lora(backbone, p, *triggers[p]) for p in options.loras]
+    for token, pixels, mask in clips:
+        named = [n for n, concept in enumerate(subjects) if concept.tokens[0].name == token]
+        if not named:
+            known = ", ".join(concept.tokens[0].name for concept in subjects)
+            raise ValueError(f"--cutout: got a clip of {token}, the LoRAs have {known}; name one of these")
+        subjects[named[0]] = with_clip(subjects[named[0]], pixels, mask)
     fused = fuse_subjects(
         backbone,
         subjects,
@@ -191,6 +207,18 @@ def _fuse(options: argparse.Namespace) -> None:
         run=_training_run(options),
     )
     _save(options, fused)
+
+
+def _cutout(text: str, frames: int) -> tuple[str, Any, Any]:
+    """The token, and its clip and mask."""
+    from ..data.examples import load_motion_clip
+
+    parts = [part.strip() for part in text.split("=")]
+    if len(parts) != 3 or not all(parts):
+        raise ValueError(f"--cutout: got {text!r}, write TOKEN=CLIP=MASKS, e.g. '<toy>=toy.mp4=toy_masks.mp4'")
+    clip = load_motion_clip(Path(parts[1]), [(parts[0], Path(parts[2]))], frames)
+    assert clip.masks is not None
+    return parts[0], clip.pixels, clip.masks[0]
 
 
 def _trigger(text: str) -> tuple[Path, tuple[str, str]]:

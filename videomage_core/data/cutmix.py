@@ -57,6 +57,12 @@ def cut_out(pixels: torch.Tensor, mask: torch.Tensor) -> Cutout:
     return Cutout(pixels[:, :, box[0], box[1]], mask[:, box[0], box[1]])
 
 
+def in_frames(cutout: Cutout, frames: int) -> Cutout:
+    """The cut-out with ``frames`` frames, evenly chosen; one frame stands still."""
+    chosen = torch.linspace(0, cutout.pixels.shape[1] - 1, frames).round().long()
+    return Cutout(cutout.pixels[:, chosen], cutout.mask[chosen])
+
+
 def cutmix(subjects: Sequence[Cutout], background: torch.Tensor, overlap: float, generator: torch.Generator) -> CutMix:
     """Paste subjects on a background, at sizes and places drawn from ``generator``, in a random order of depth.
 

@@ -130,15 +130,16 @@ def masked(
     """
     if segmenter is None:
         return list(images)
-    shown, problem = [], ""
+    shown, problem, run = [], "", run or Run()
     for index, image in enumerate(images):
         mask = image.mask
         if mask is None:
+            run.check()
             try:
                 mask = segmenter.segment(image.pixels[:, None], [word])[0, 0]  # [1,1,H,W] -> [H,W]
             except ValueError as error:
                 problem = str(error)
-                (run or Run()).log(f"picture {index + 1}: all of it counts ({error})")
+                run.log(f"picture {index + 1}: all of it counts ({error})")
         shown.append(replace(image, mask=mask))
     if problem and all(image.mask is None for image in shown):
         raise ValueError(f"masks: the segmenter finds {word!r} in none of {len(shown)} pictures ({problem})")

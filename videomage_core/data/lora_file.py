@@ -30,6 +30,7 @@ from ..model.backbone import Backbone
 from ..model.fingerprint import Fingerprint, fingerprint
 from ..model.lora import LoraWeights
 from ..model.text import SpecialToken
+from .cutmix import Cutout
 from .lora_about import FORMAT, MOST_RANK, Kind, changed, picture_to_text, read_about, short
 
 _PREFIX, _ENDS, _EMBEDDING = "unet.", ".lora_A.weight", "lora_emb."
@@ -47,6 +48,7 @@ class Concept:
         fingerprint: the base's mark.
         details: settings, steps, versions and, if wanted, prompts: JSON values.
         thumbnail: a generated sample, at most 128 pixels a side.
+        cutouts: the subject cut out of clips that the user has, for a fusion (``with_clip``); no file holds them.
     """
 
     kind: Kind
@@ -56,13 +58,15 @@ class Concept:
     fingerprint: Fingerprint
     details: dict[str, Any] = field(default_factory=dict)
     thumbnail: Image.Image | None = None
+    cutouts: tuple[Cutout, ...] = ()
 
     def parts(self) -> list[object]:
         """All that a result depends on that is made with it, for ``training.digest``."""
         layers = sorted(self.weights.layers)  # a file does not keep their order
         factors = [factor for name in layers for factor in self.weights.layers[name]]
         tokens = [part for token in self.tokens for part in (token.name, token.superclass, token.vectors)]
-        return [self.kind, self.fingerprint, self.weights.scale, *layers, *factors, *tokens]
+        cut = [part for cutout in self.cutouts for part in (cutout.pixels, cutout.mask)]
+        return [self.kind, self.fingerprint, self.weights.scale, *layers, *factors, *tokens, *cut]
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,10 @@ def require_useful(mask: torch.Tensor, word: str) -> None:
     """Raise ValueError if a subject's mask is empty, or covers everything, in all of its frames."""
     share = mask.flatten(1).mean(1)  # [F,H,W] -> [F]
     if bool((share < EMPTY).all()):
-        raise ValueError(f"mask of {word!r}: it is empty; draw the subject, or check which mask is wired where")
+        raise ValueError(
+            f"mask of {word!r}: it is empty; draw the subject, check which mask is wired where, or, where words were "
+            "to find it, try other words or lower thresholds"
+        )
     if bool((share > FULL).all()):
         raise ValueError(
             f"mask of {word!r}: it covers the whole picture; it may be inverted, or the picture has no alpha channel"

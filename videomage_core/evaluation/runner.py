@@ -143,7 +143,7 @@ class Runner:
         def train(folder: Path) -> tuple[Concept, History]:
             trained = train_subject(
                 self.backbone, images, entry.token, entry.superclass, preset.subject, folder,
-                captions=preset.captions, run=self.run, cache=self.folder / "made",
+                captions=preset.captions, run=self.run, cache=self.folder,
             )  # fmt: skip
             return trained.concept, trained.history
 

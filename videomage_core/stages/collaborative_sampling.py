@@ -49,6 +49,7 @@ from ..model.fingerprint import fingerprint
 from ..model.text import SpecialToken, TokenSpan
 from ..run import Run
 from ..sampling import predict_guided, preview, split_output, start_for, step
+from ..training import scaled_gradients
 
 PAPER_VALUES = 4 * 24 * 40 * 72  # latent values of the paper's videos: 24 frames of 320x576 pixels
 SUBJECT, MOTION = "subject", "motion"  # names of the two adapters
@@ -259,7 +260,9 @@ def guidance(
     scale = 2.0**20 if backbone.dtype == torch.float16 else 1.0
 
     def gradient(loss: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
-        return torch.autograd.grad(loss * scale, at)[0] / scale
+        (found,) = scaled_gradients(loss, [at], scale)
+        assert found is not None
+        return found
 
     def attended(
         branch: _Branch, moving: Sequence[Site], constant: Sequence[Site] = ()

@@ -35,7 +35,7 @@ from ..model.fingerprint import fingerprint
 from ..model.text import SpecialToken
 from ..run import Run
 from ..sampling import add_noise
-from ..training import ParameterGroup, carrying, digest, fit, loss_scale_for
+from ..training import ParameterGroup, carrying, digest, fit, loss_scale_for, scaled_gradients
 from .teachers import FusionPrompts, Pieces, Teacher, draw_pair, prepare
 from .trained import details, look, thumbnail
 
@@ -226,7 +226,7 @@ def attention_loss(
         sites: whose maps are compared.
         generator: of all randomness.
         parameters: what is trained.
-        scale: as ``fit``'s loss scale.
+        scale: as ``fit``'s loss scale; halved where half precision overflows.
     """
     with torch.no_grad():
         x0 = backbone.encode_video(pair.pixels[None])
@@ -239,8 +239,8 @@ def attention_loss(
         loss = map_error(list(maps.cross.values()), pair.masks)
         if not loss.requires_grad:
             raise ValueError("cross_layers: the maps of these layers do not depend on the LoRA; record later ones too")
-        gradients = torch.autograd.grad(loss * scale, parameters, allow_unused=True)
-    return carrying(loss, parameters, [None if g is None else g / scale for g in gradients])
+        gradients = scaled_gradients(loss, parameters, scale)
+    return carrying(loss, parameters, gradients)
 
 
 def map_error(maps: Sequence[torch.Tensor], masks: torch.Tensor) -> torch.Tensor:

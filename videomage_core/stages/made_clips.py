@@ -34,7 +34,8 @@ def made_clips(
         prompts: N of them; the i-th is made with seed + i.
         seed: of the first.
         sampling: size, steps, guidance.
-        folder: keeps them, in a file whose name says what they were made of.
+        folder: keeps them, in a folder "made", in a file whose name says what they were made of: not beside a
+            checkpoint, for one process may be making clips where another waits to train.
         name: "auxiliary", "teacher", ...: for the file and the log.
         made_by: marks the base and its LoRAs.
         run: progress and cancel, both after each denoising step of each clip.
@@ -45,7 +46,7 @@ def made_clips(
     """
     learned = [(token.name, token.vectors) for token in tokens]
     marks = [mark for pair in learned for mark in pair]
-    path = folder / f"{name}-{digest(made_by, list(prompts), sampling, seed, *marks)}.safetensors"
+    path = folder / "made" / f"{name}-{digest(made_by, list(prompts), sampling, seed, *marks)}.safetensors"
 
     def make() -> torch.Tensor:
         run.log(f"making {len(prompts)} {name} clips, of which none were given or kept")

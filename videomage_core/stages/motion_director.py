@@ -24,7 +24,7 @@ from ..config import MotionConfig
 from ..model import lora
 from ..model.backbone import Backbone
 from ..sampling import add_noise, training_target
-from ..training import carrying
+from ..training import carrying, scaled_gradients
 
 MOTION, APPEARANCE = "motion", "appearance"
 SKIPPED = 0.2  # of the steps, in which the spatial LoRA is off
@@ -105,12 +105,8 @@ def _own_gradient(
     path: Callable[[], dict[str, torch.Tensor]], parameters: Sequence[torch.Tensor], scale: float
 ) -> dict[str, torch.Tensor]:
     """A path's terms, whose sum's gradient to ``parameters`` is taken now and carried by the last of them."""
-    while True:
-        terms = path()
-        gradients = torch.autograd.grad(torch.stack(list(terms.values())).sum() * scale, parameters)
-        if scale <= 1 or all(bool(gradient.isfinite().all()) for gradient in gradients):
-            break
-        scale /= 2  # half precision overflowed on the way back: again, scaled less
+    terms = path()
+    gradients = scaled_gradients(torch.stack(list(terms.values())).sum(), parameters, scale)
     *others, last = terms
-    carried = carrying(terms[last], parameters, [gradient / scale for gradient in gradients])
+    carried = carrying(terms[last], parameters, gradients)
     return {**{name: terms[name].detach() for name in others}, last: carried}

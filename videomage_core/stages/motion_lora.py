@@ -257,7 +257,7 @@ def invert_subject(
 
     loop = TrainingConfig(
         steps=config.inversion_steps, save_every=config.save_every, seed=config.seed,
-        max_gradient_norm=config.max_gradient_norm,
+        accumulation=config.accumulation, max_gradient_norm=config.max_gradient_norm,
     )  # fmt: skip
     groups = [ParameterGroup("token", {"vectors": vectors}, config.inversion_learning_rate)]
     identity = digest(

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
 from ..config import FusionConfig, SamplingConfig
-from ..data.cutmix import CutMix, Cutout, cut_out, cutmix
+from ..data.cutmix import CutMix, Cutout, cut_out, cutmix, in_frames
 from ..data.lora_file import Concept
-from ..data.masks import PlainBackground, Segmenter
+from ..data.masks import GivenMasks, PlainBackground, Segmenter
 from ..model import lora
 from ..model.backbone import Backbone
 from ..model.fingerprint import Fingerprint
@@ -97,7 +97,8 @@ def prepare(
         asked = [
             prompts.teacher[i % len(prompts.teacher)].replace("{subject}", name) for i in range(config.teacher_videos)
         ]
-        alone = [prompts.cutmix.replace("{subject}", name)] * (config.cutmix_videos if config.lambda2 else 0)
+        made = config.cutmix_videos if config.lambda2 and not concept.cutouts else 0
+        alone = [prompts.cutmix.replace("{subject}", name)] * made
         with lora.active(backbone, {adapter: 1.0}), lora.baked(backbone):
             latents = made_clips(
                 backbone, asked + alone, config.seed, sampling, folder, "teacher", digest(*made_by), run, concept.tokens
@@ -106,7 +107,9 @@ def prepare(
             texts = backbone.encode_prompt(asked + alone, concept.tokens)
             single = backbone.decode_video(latents[len(asked) :].to(backbone.device)).cpu() if alone else None
         teachers.append(Teacher(adapter, latents[: len(asked)], texts[: len(asked)]))
-        if single is not None:
+        if concept.cutouts:
+            cutouts.append([in_frames(cutout, config.frames) for cutout in concept.cutouts])
+        elif single is not None:
             words = concept.tokens[0].superclass
             cutouts.append(_cutouts(single, name, words, segmenter or PlainBackground(), run))
     if not config.lambda2:
@@ -117,10 +120,33 @@ def prepare(
     return teachers, Pieces(cutouts, background, [concept.tokens[0].name for concept in subjects])
 
 
+def with_clip(concept: Concept, pixels: torch.Tensor, mask: torch.Tensor) -> Concept:
+    """The subject's LoRA with one more clip of it, cut out by a mask of the user's: a fusion takes these for L_attn.
+
+    Args:
+        concept: a subject's LoRA.
+        pixels: a clip in which it is seen, [3, F, H, W] in -1..1; one frame is a photo.
+        mask: where, [F, H, W] in 0..1, or [1, H, W] for all frames; of the clip's size or another.
+
+    Raises:
+        ValueError: not a subject's LoRA; a mask of another length; one that is empty or covers all.
+    """
+    if concept.kind != "subject" or not concept.tokens:
+        raise ValueError(f"LoRA: got a {concept.kind}'s, wanted is that of one subject, with its token")
+    frames = pixels.shape[1]
+    if len(mask) not in (1, frames):
+        raise ValueError(
+            f"mask of {concept.tokens[0].name}: got {len(mask)} frames for a clip of {frames}; give as many, or 1"
+        )
+    (found,) = GivenMasks(mask.expand(frames, -1, -1)[None]).segment(pixels, [concept.tokens[0].name])
+    return replace(concept, cutouts=(*concept.cutouts, cut_out(pixels, found)))
+
+
 def _cutouts(videos: torch.Tensor, name: str, words: str, segmenter: Segmenter, run: Run) -> list[Cutout]:
     """A subject cut out of its videos [V, 3, F, H, W]; those in which it cannot be found are passed over."""
     found, problem = [], ""
     for video in videos:
+        run.check()
         try:
             found.append(cut_out(video, segmenter.segment(video, [words])[0]))
         except ValueError as error:

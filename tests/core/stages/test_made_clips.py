@@ -55,7 +55,7 @@ def test_they_are_made_once(emoji_base, tmp_path, counted):
     make(emoji_base, tmp_path)
     make(emoji_base, tmp_path)
     assert counted == [("a <toy>", 3), ("a <toy> on grass", 4)]
-    assert len(list(tmp_path.glob("teacher-*.safetensors"))) == 1
+    assert len(list((tmp_path / "made").glob("teacher-*.safetensors"))) == 1
 
 
 def test_every_denoising_step_of_every_clip_is_told(emoji_base, tmp_path):
@@ -82,7 +82,7 @@ def test_what_is_of_something_else_is_made_too(emoji_base, tmp_path, counted, ch
     make(emoji_base, tmp_path)
     before = len(counted)
     make(emoji_base, tmp_path, **change)
-    assert len(counted) > before and len(list(tmp_path.iterdir())) == 2
+    assert len(counted) > before and len(list((tmp_path / "made").iterdir())) == 2
 
 
 @pytest.mark.parametrize("allowed", [1, SAMPLING.steps, SAMPLING.steps + 1])  # a question before each step
@@ -95,4 +95,4 @@ def test_a_stop_between_two_clips_or_inside_one_keeps_nothing(emoji_base, tmp_pa
 
     with pytest.raises(Cancelled):
         make(emoji_base, tmp_path, run=Run(cancelled=stop))
-    assert len(asked) == allowed + 1 and not list(tmp_path.iterdir())
+    assert len(asked) == allowed + 1 and not list((tmp_path / "made").iterdir())

@@ -167,8 +167,8 @@ def test_the_loss_scale_changes_nothing(emoji_base, always, monkeypatch, overflo
     _, wanted = gradients(emoji_base, CONFIG, seed=7)
     taken, scales = torch.autograd.grad, []
 
-    def grad(loss, parameters, *more):
-        found = taken(loss, parameters, *more)
+    def grad(loss, parameters, **more):
+        found = taken(loss, parameters, **more)
         scales.append(float(loss.detach()))
         return tuple(g * torch.inf if overflows and len(scales) % 2 else g for g in found)
 

@@ -73,7 +73,7 @@ def test_lambda1_weighs_l_reg_and_zero_leaves_it_out(emoji_base, tmp_path):
     assert quarter == pytest.approx(full / 4, rel=1e-5)
     off = train(emoji_base, tmp_path / "c", dataclasses.replace(one, lambda1=0.0), auxiliary=())
     assert set(off.history.losses) == {"L_sub", "loss"}
-    assert not list((tmp_path / "c").glob("auxiliary*"))
+    assert not (tmp_path / "c" / "made").exists()
 
 
 def test_the_error_is_of_noise_prediction(emoji_base, latents):
@@ -135,7 +135,7 @@ def test_the_base_makes_auxiliary_clips_once(emoji_base, tmp_path):
             run=Run(log=said.append),
         )  # fmt: skip
     assert len([line for line in said if "auxiliary clips" in line]) == 1
-    assert len(list((tmp_path / "cache").glob("auxiliary-*.safetensors"))) == 1
+    assert len(list((tmp_path / "cache" / "made").glob("auxiliary-*.safetensors"))) == 1
 
 
 def test_general_captions_do_not_name_the_class():

@@ -17,7 +17,7 @@ from videomage_core.model.fingerprint import fingerprint
 from videomage_core.run import Run
 from videomage_core.sampling import sample_prompt
 from videomage_core.stages import made_clips
-from videomage_core.stages.teachers import FusionPrompts, Pieces, draw_pair, prepare
+from videomage_core.stages.teachers import FusionPrompts, Pieces, draw_pair, prepare, with_clip
 
 CONFIG = FusionConfig(
     frames=2, height=24, width=24, teacher_videos=3, cutmix_videos=2, teacher_steps=1, teacher_guidance=2.0, seed=4,
@@ -111,7 +111,7 @@ def test_without_l_attn_nothing_is_made_for_it(emoji_base, subjects, tmp_path):
     with_it, _ = get(emoji_base, subjects, tmp_path / "with")
     for one, two in zip(teachers, with_it, strict=True):  # L_fusion learns from the same
         assert torch.equal(one.latents, two.latents) and torch.equal(one.texts, two.texts)
-    assert sorted(path.name.split("-")[0] for path in tmp_path.glob("*.safetensors")) == ["teacher", "teacher"]
+    assert sorted(path.name.split("-")[0] for path in (tmp_path / "made").iterdir()) == ["teacher", "teacher"]
 
 
 def test_videos_are_made_once_for_each_lora_and_damaged_ones_anew(emoji_base, subjects, tmp_path, monkeypatch):
@@ -123,7 +123,7 @@ def test_videos_are_made_once_for_each_lora_and_damaged_ones_anew(emoji_base, su
 
     monkeypatch.setattr(made_clips, "sample_prompt", counted)
     one, _ = get(emoji_base, subjects, tmp_path)
-    assert len(made) == 5 + 5 + 1 and len(list(tmp_path.iterdir())) == 3
+    assert len(made) == 5 + 5 + 1 and len(list((tmp_path / "made").iterdir())) == 3
     again, _ = get(emoji_base, subjects, tmp_path)
     assert len(made) == 11 and all(torch.equal(a.latents, b.latents) for a, b in zip(one, again, strict=True))
     b = next(iter(subjects[1].weights.layers.values()))[1]
@@ -131,7 +131,7 @@ def test_videos_are_made_once_for_each_lora_and_damaged_ones_anew(emoji_base, su
         b[0, 0] += 1  # the same subject, trained for longer
     get(emoji_base, subjects, tmp_path)
     assert len(made) == 16 and "<toy>" not in "".join(made[11:])
-    for path in tmp_path.glob("background-*"):
+    for path in (tmp_path / "made").glob("background-*"):
         path.write_bytes(path.read_bytes()[:-9])
     said: list[str] = []
     get(emoji_base, subjects, tmp_path, run=Run(log=said.append))
@@ -175,3 +175,28 @@ def test_prompts_without_a_place_for_the_subject_are_refused():
         with pytest.raises(ValueError, match=r"prompt: got 'A dog', must hold \{subject\}"):
             FusionPrompts(**change)
     assert FusionPrompts(clean="A {corner}, empty").clean == "A {corner}, empty"
+
+
+def test_a_clip_of_the_users_stands_for_videos_that_are_not_made(emoji_base, subjects, tmp_path):
+    pixels = torch.rand(3, 5, 20, 30, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    mask = torch.zeros(1, 20, 30)
+    mask[:, 4:16, 6:20] = 1
+    segmenter, own = Box(), with_clip(with_clip(subjects[0], pixels, mask), pixels[:, :1], mask)
+    teachers, pieces = get(emoji_base, [own, subjects[1]], tmp_path, segmenter=segmenter)
+    assert [words for _, words in segmenter.asked] == [("dog",)] * 2, "only the other's videos are looked at"
+    clip, photo = pieces.cutouts[0]
+    assert torch.equal(clip.pixels, pixels[:, [0, 4], 4:16, 6:20]) and clip.mask.shape == (2, 12, 14)
+    assert torch.equal(photo.pixels, pixels[:, [0, 0], 4:16, 6:20])
+    assert len(teachers[0].latents) == 3 and own.parts() != subjects[0].parts()
+
+
+def test_a_clip_that_says_nothing_is_refused(emoji_base, make_concept):
+    subject, pixels = make_concept(emoji_base, 1), torch.zeros(3, 4, 8, 8)
+    with pytest.raises(ValueError, match=r"mask of <toy>: got 3 frames for a clip of 4; give as many, or 1"):
+        with_clip(subject, pixels, torch.ones(3, 8, 8))
+    with pytest.raises(ValueError, match=r"mask of '<toy>': it is empty"):
+        with_clip(subject, pixels, torch.zeros(1, 8, 8))
+    with pytest.raises(ValueError, match=r"mask of '<toy>': it covers the whole picture"):
+        with_clip(subject, pixels, torch.ones(1, 8, 8))
+    with pytest.raises(ValueError, match=r"LoRA: got a fusion's, wanted is that of one subject"):
+        with_clip(dataclasses.replace(subject, kind="fusion"), pixels, torch.ones(1, 8, 8))
