@@ -45,10 +45,11 @@ base: $(STAMP)
 	$(BIN)/python -m emoji_world.train_base
 
 # Draws what the benchmark asks for, measures its metrics on true scenes, then makes and scores it; each resumes.
-# REASON="..." is kept in the report.
+# REASON="..." is kept in the report; WORKERS=2 makes two things at a time.
+WORKERS ?= 1
 GRIDS := outputs/benchmark
 BENCHMARK = $(BIN)/python -m videomage_core benchmark $(GRIDS)/test --sweeps $(GRIDS)/development \
-	--report docs --reason "$(REASON)"
+	--report docs --reason "$(REASON)" --workers $(WORKERS)
 
 $(GRIDS)/%/grid.toml: emoji_world/*.py | $(STAMP)
 	$(BIN)/python -m emoji_world.write_grid $* $(GRIDS)/$*

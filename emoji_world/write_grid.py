@@ -78,10 +78,12 @@ def sizes(half: str) -> dict[str, Size]:
     if half == "development":  # sweeps are of this half alone
         quick = dataclasses.replace(quick, sweeps=("alpha",))
         standard = dataclasses.replace(
-            standard, pairs=PAIRS[half][:2], motions=motions[:1], methods=(), triples=(), still_methods=(),
+            standard, pairs=PAIRS[half][:1], motions=motions[:1], methods=(), triples=(), still_methods=(),
             sweeps=SWEEPS,
         )  # fmt: skip
-    full = dataclasses.replace(standard, seeds=tuple(range(start, start + 10)), places=tuple(BACKGROUNDS)[:4])
+    full = dataclasses.replace(
+        standard, pairs=PAIRS[half], seeds=tuple(range(start, start + 10)), places=tuple(BACKGROUNDS)[:4]
+    )
     return {"quick": quick, "standard": standard, "full": full}
 
 

@@ -71,7 +71,7 @@ def _benchmark(options: argparse.Namespace) -> None:
     import torch
 
     from ..evaluation import learned_metrics, tracked_metrics
-    from ..evaluation.benchmark import Metrics, OfCells, run_grid
+    from ..evaluation.benchmark import Metrics, OfCells, Results, run_grid
     from ..evaluation.engine_mark import engine_mark
     from ..evaluation.report import log_run, write_report
     from ..evaluation.study_folder import require_new, write_study
@@ -112,17 +112,19 @@ def _benchmark(options: argparse.Namespace) -> None:
         "versions": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "diffusers", "peft")),
     }
     log_run(about, options.report)
-    if options.workers > 1:
-        from ..evaluation.workers import make_ahead
 
-        for of in (grid, swept) if swept is not None else (grid,):
-            build = partial(_runner, options, of)
-            make_ahead(options.workers, build, of, options.size, preset, options.work, run)
+    def run_whole(of: Grid) -> Results:
+        if options.workers > 1:
+            from ..evaluation.workers import make_ahead
+
+            make_ahead(options.workers, partial(_runner, options, of), of, options.size, preset, options.work, run)
+        return run_grid(backbone, preset, of, options.size, scores[of.folder], options.work, run, segmenter)
+
     scores = {of.folder: scorers(of) for of in (grid, swept) if of is not None}
-    results = run_grid(backbone, preset, grid, options.size, scores[grid.folder], options.work, run, segmenter)
+    results = run_whole(grid)
     written = write_report(results, grid, metrics, meanings, about, options.report)
     if swept is not None:
-        others = run_grid(backbone, preset, swept, options.size, scores[swept.folder], options.work, run, segmenter)
+        others = run_whole(swept)
         results.sweeps.update(others.sweeps)
         results.failures.extend(others.failures)
         words = f"the grid `{swept.folder.name}`"
