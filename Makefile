@@ -45,11 +45,12 @@ base: $(STAMP)
 	$(BIN)/python -m emoji_world.train_base
 
 # Draws what the benchmark asks for, measures its metrics on true scenes, then makes and scores it; each resumes.
-# REASON="..." is kept in the report; WORKERS=2 makes two things at a time.
+# REASON="..." is kept in the report; WORKERS=2 makes two things at a time; DTYPE=bf16 is faster on processors that have it.
 WORKERS ?= 1
+DTYPE ?= auto
 GRIDS := outputs/benchmark
 BENCHMARK = $(BIN)/python -m videomage_core benchmark $(GRIDS)/test --sweeps $(GRIDS)/development \
-	--report docs --reason "$(REASON)" --workers $(WORKERS)
+	--report docs --reason "$(REASON)" --workers $(WORKERS) --dtype $(DTYPE)
 
 $(GRIDS)/%/grid.toml: emoji_world/*.py | $(STAMP)
 	$(BIN)/python -m emoji_world.write_grid $* $(GRIDS)/$*
