@@ -45,7 +45,7 @@ base: $(STAMP)
 	$(BIN)/python -m emoji_world.train_base
 
 # Draws what the benchmark asks for, measures its metrics on true scenes, then makes and scores it; each resumes.
-# REASON="..." is kept in the report; WORKERS=2 makes two things at a time; DTYPE=bf16 is faster on processors that have it.
+# REASON="..." is kept in the report.  WORKERS=2 makes two things at a time, DTYPE=bf16 is faster where processors have it.
 WORKERS ?= 1
 DTYPE ?= auto
 GRIDS := outputs/benchmark

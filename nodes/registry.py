@@ -14,12 +14,14 @@ from .motion_lora import TrainMotion
 from .plain_sampling import SampleVideo
 from .segmentation import LoadSegmenter, SegmentByWords
 from .sheet import ContactSheet
+from .subject_clip import SubjectClip
 from .subject_lora import TrainSubject
 
 NODES: list[type[io.ComfyNode]] = [
     LoadBase,
     TrainSubject,
     TrainMotion,
+    SubjectClip,
     FuseSubjects,
     SCSSampler,
     SampleVideo,
