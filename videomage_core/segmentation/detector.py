@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import torch
 
-from .bert import give_back_masks
+from .bert import Bert
 from .weights import (
     DINO,
     WANTED,
@@ -208,20 +208,21 @@ def _backbone(told: SimpleNamespace) -> Any:
 
 @contextlib.contextmanager
 def _text_encoder_from(package: Any, bert: Path) -> Iterator[None]:
-    """Inside, the package takes the BERT it wraps from us: built from disk, with the methods it has lost.
+    """Inside, the package takes BERT from us: built from disk, and in our wrapper.
 
-    The package asks a helper module of its own for it, by which it would also download.  The name is put
+    The package asks a helper module of its own for it, by which it would also download.  Both names are put
     back when the model is built; no class is touched.
     """
     with _building:
-        usual = package.get_tokenlizer
+        usual = package.get_tokenlizer, package.BertModelWarper
         package.get_tokenlizer = SimpleNamespace(
             get_tokenlizer=lambda _: _tokenizer(bert), get_pretrained_language_model=lambda _: _bert(bert)
         )
+        package.BertModelWarper = Bert
         try:
             yield
         finally:
-            package.get_tokenlizer = usual
+            package.get_tokenlizer, package.BertModelWarper = usual
 
 
 def _tokenizer(bert: Path) -> Any:
@@ -234,4 +235,4 @@ def _bert(bert: Path) -> Any:
     from transformers import BertConfig, BertModel
 
     assert folder_kind(bert) == "bert"
-    return give_back_masks(BertModel(BertConfig.from_pretrained(bert, local_files_only=True)))
+    return BertModel(BertConfig.from_pretrained(bert, local_files_only=True))
