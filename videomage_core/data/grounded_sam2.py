@@ -99,7 +99,7 @@ class GroundedSam2:
         found = {}
         for done, f in enumerate(frames):
             self.run.check()
-            picture, fitted = fit(pixels[:, f], c.detector_side, round(c.detector_side * _LONGER))
+            picture, fitted = fit(pixels[:, f], c.detector_side, round(c.detector_side * _LONGER), detector.queries)
             scores, boxes = detector.find(picture.to(device), caption_of(words))
             found[f] = _Seen(places, scores, fitted.to_frame(boxes))
             self.run.progress(done + 1, len(frames), "finding words")

@@ -37,7 +37,13 @@ _building = threading.Lock()
 
 
 class Detector(Protocol):
-    """Scores of a caption's tokens for boxes in a picture."""
+    """Scores of a caption's tokens for boxes in a picture.
+
+    Attributes:
+        queries: how many boxes it gives; a picture must have as many places (``boxes.places``).
+    """
+
+    queries: int
 
     def tokens(self, text: str) -> list[int]:
         """A text's token ids, with the token at its start and the one at its end."""
@@ -55,7 +61,7 @@ class PackageDetector:
     """The makers' own model, of the package ``groundingdino``."""
 
     def __init__(self, model: Any) -> None:
-        self.model = model
+        self.model, self.queries = model, int(model.num_queries)
 
     def tokens(self, text: str) -> list[int]:
         return list(self.model.tokenizer(text)["input_ids"])
@@ -69,7 +75,7 @@ class TransformersDetector:
     """transformers' ``GroundingDinoForObjectDetection``."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
-        self.model, self.tokenizer = model, tokenizer
+        self.model, self.tokenizer, self.queries = model, tokenizer, int(model.config.num_queries)
 
     def tokens(self, text: str) -> list[int]:
         return list(self.tokenizer(text)["input_ids"])

@@ -26,7 +26,7 @@ class OnlyWords:
     """A detector that finds words where it is told: {frame: {word: box}}; a frame's brightness is its number."""
 
     def __init__(self, shown: dict[int, dict[str, list[float]]], words: tuple[str, ...]) -> None:
-        self.shown, self.words = shown, words
+        self.shown, self.words, self.queries = shown, words, len(words)
 
     def tokens(self, text: str) -> list[int]:
         return [1, *(0 if part == "." else 5 + self.words.index(part) for part in text.split()), 2]

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from videomage_core.segmentation import detector as d
+from videomage_core.segmentation.boxes import fit, places
 from videomage_core.segmentation.weights import DINO, asset
 
 CPU = torch.device("cpu")
@@ -33,6 +34,48 @@ def test_both_ways_give_the_same(detector_both_ways, caption, size):
     torch.testing.assert_close(ours[1], other[1], atol=1e-5, rtol=0)
     assert ours[0].shape == (50, len(d.load_detector(folder, None, CPU).tokens(caption)))
     assert float(ours[0].std()) > 0.01 and float(ours[1].std()) > 0.01
+
+
+@pytest.fixture(scope="module")
+def with_900_queries(tmp_path_factory):
+    """As published ones have: the package's where it is there, and transformers'."""
+    from emoji_world.both_ways import detector_file
+    from emoji_world.tiny_detector import random_detector
+
+    at = tmp_path_factory.mktemp("queries")
+    folder = random_detector(at / "folder", queries=900)
+    ways = [d.load_detector(folder, None, CPU)]
+    if importlib.util.find_spec("groundingdino") is not None:
+        ways.append(d.load_detector(*detector_file(folder, at / "file.safetensors"), CPU))
+    return ways
+
+
+@pytest.mark.parametrize("size", [(48, 48), (30, 80), (300, 20)])
+@pytest.mark.parametrize("side", [64, 128])
+def test_small_pictures_have_room_for_as_many_boxes_as_published_ones_give(with_900_queries, size, side):
+    for detector in with_900_queries:
+        given, fitted = fit(picture(*size).clamp(-1, 1), side, round(side * 5 / 3), detector.queries)
+        with torch.no_grad():
+            scores, boxes = detector.find(given, "dog .")
+        assert scores.shape == (900, 4) and fitted.to_frame(boxes).shape == (900, 4)
+        assert bool(scores.isfinite().all()) and bool(boxes.isfinite().all())
+
+
+@PACKAGE
+def test_places_are_those_of_the_models_feature_maps(with_900_queries, monkeypatch):
+    package = with_900_queries[1]
+    counted = []
+    usual = package.model.transformer.forward
+
+    def counting(maps, *given):
+        counted.append(sum(m.shape[-2] * m.shape[-1] for m in maps))
+        return usual(maps, *given)
+
+    monkeypatch.setattr(package.model.transformer, "forward", counting)
+    for size in ((208, 208), (201, 250), (416, 135)):
+        with torch.no_grad():
+            package.find(picture(*size), "dog .")
+        assert counted[-1] == places(*size)
 
 
 @PACKAGE
