@@ -58,6 +58,7 @@ def test_the_lists_have_files_and_folders_not_what_is_inside(nodes: dict[str, An
     (models / "grounding-dino" / "more" / "groundingdino_swint_ogc.pth").touch()
     (models / "bert-base-uncased").mkdir()
     (models / "bert-base-uncased" / "config.json").write_text('{"model_type": "bert"}')
+    (models / "bert-base-uncased" / "vocab.txt").touch()
     assert options(nodes, "sam2") == ["sam2-tiny", "sam2.1_hiera_tiny.pt"]
     assert options(nodes, "detector") == ["grounding-dino-small", "more/groundingdino_swint_ogc.pth"]
     assert options(nodes, "bert") == ["bert-base-uncased", "none: the detector is a folder"]

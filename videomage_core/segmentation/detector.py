@@ -22,6 +22,7 @@ from .weights import (
     known_sizes,
     load_folder,
     load_into,
+    load_tokenizer,
     read_weights,
     require_source,
 )
@@ -155,15 +156,10 @@ def _sizes(weights: dict[str, torch.Tensor], path: Path) -> dict[str, Any]:
 
 
 def _from_folder(folder: Path, device: torch.device) -> TransformersDetector:
-    from transformers import AutoTokenizer, GroundingDinoForObjectDetection
+    from transformers import GroundingDinoForObjectDetection
 
+    tokenizer = load_tokenizer(folder, DINO)
     model = load_folder(GroundingDinoForObjectDetection, folder, DINO)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{DINO}: the folder {folder.name} has no vocabulary ({error}); wanted is {WANTED[DINO]}"
-        ) from error
     return TransformersDetector(model.eval().requires_grad_(False).to(device), tokenizer)
 
 
@@ -222,19 +218,13 @@ def _text_encoder_from(package: Any, bert: Path) -> Iterator[None]:
     with _building:
         usual = package.get_tokenlizer, package.BertModelWarper
         package.get_tokenlizer = SimpleNamespace(
-            get_tokenlizer=lambda _: _tokenizer(bert), get_pretrained_language_model=lambda _: _bert(bert)
+            get_tokenlizer=lambda _: load_tokenizer(bert, "BERT"), get_pretrained_language_model=lambda _: _bert(bert)
         )
         package.BertModelWarper = Bert
         try:
             yield
         finally:
             package.get_tokenlizer, package.BertModelWarper = usual
-
-
-def _tokenizer(bert: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(bert, local_files_only=True)
 
 
 def _bert(bert: Path) -> Any:

@@ -208,6 +208,7 @@ def test_parts_tell_one_segmenter_from_another(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text('{"model_type": "grounding-dino"}')
         (tmp_path / name / "model.safetensors").touch()
+        (tmp_path / name / "vocab.txt").touch()
     video = tmp_path / "video"
     video.mkdir()
     (video / "config.json").write_text('{"model_type": "sam2_video"}')

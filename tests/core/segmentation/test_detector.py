@@ -131,6 +131,7 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
     path.touch()
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "bert" / "vocab.txt").touch()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match="needs the package rf-groundingdino, which is not installed: pip install -r"):
         d.check_detector(path, tmp_path / "bert")
@@ -153,6 +154,26 @@ def test_a_folder_whose_weights_do_not_fit_is_refused(detector_both_ways, tmp_pa
     (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"the folder dino cannot be loaded \("):
         d.load_detector(folder, None, CPU)
+
+
+@PACKAGE
+def test_a_file_that_has_shared_weights_once_is_the_same(detector_both_ways, tmp_path):
+    """As converters write safetensors: of the box heads, which all layers share, one."""
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    file, bert, _ = detector_both_ways
+    weights = load_file(file)
+    once = {n: t for n, t in weights.items() if not n.startswith("transformer.decoder.bbox_embed.")}
+    once = {n: t for n, t in once.items() if not n.startswith("bbox_embed.") or n.startswith("bbox_embed.1.")}
+    assert len(weights) - len(once) == 18  # three of four heads, of three layers each
+    save_file(once, tmp_path / "once.safetensors")
+    shutil.copy(file.with_suffix(".json"), tmp_path / "once.json")
+    with torch.no_grad():
+        ours, other = (d.load_detector(f, bert, CPU).find(picture(128, 128), "dog .")
+                       for f in (file, tmp_path / "once.safetensors"))  # fmt: skip
+    assert torch.equal(ours[0], other[0]) and torch.equal(ours[1], other[1])
 
 
 @PACKAGE
