@@ -91,6 +91,14 @@ def test_too_many_and_no_words_are_told_before_anything_runs(nodes: dict[str, An
     assert "words: got 0" in check(" , ")
 
 
+@pytest.mark.parametrize(("words", "count"), [("a, b, c, d, e", 5), (" ,", 0)])
+def test_wired_words_are_counted_when_they_come(nodes: dict[str, Any], words: str, count: int) -> None:
+    middle = Middle()
+    with pytest.raises(ValueError, match=f"words: got {count}, give 1 to 4, with commas or a line each"):
+        nodes["VideoMage_SegmentByWords"].execute(middle, torch.zeros(1, 48, 48, 3), words, **SETTINGS)
+    assert not middle.asked
+
+
 def test_out_of_memory_frees_everything_and_says_what_to_lower(
     nodes: dict[str, Any], models: Path, host: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
