@@ -221,6 +221,36 @@ def test_parts_tell_one_segmenter_from_another(tmp_path):
     assert not any(str(tmp_path) in str(part) for part in one.parts())
 
 
+def test_parts_tell_checkpoints_of_one_name_and_size_apart(tmp_path):
+    """Small files are read whole, large ones in samples; a copy of either is the same."""
+    for size in (1000, 9 << 20):
+        data = torch.randint(0, 255, (size,), dtype=torch.uint8, generator=torch.Generator().manual_seed(size))
+        trained = data + 1
+        marks = []
+        for at, content in (("a", data), ("b", data), ("c", trained)):
+            folder = tmp_path / f"{at}{size}"
+            folder.mkdir()
+            (folder / "model.safetensors").write_bytes(content.numpy().tobytes())
+            marks.append((g._mark(folder / "model.safetensors"), g._mark(folder)))
+        assert marks[0] == marks[1]
+        assert marks[0][0] != marks[2][0] and marks[0][1] != marks[2][1]
+    one = bytearray(1000)
+    (tmp_path / "x").write_bytes(one)
+    before = g._mark(tmp_path / "x")
+    one[567] = 1
+    (tmp_path / "x").write_bytes(one)
+    assert g._mark(tmp_path / "x") != before
+
+
+def test_a_sam2_for_pictures_is_refused_for_a_clip_before_a_word_is_looked_for(
+    detector_both_ways, sam2_for_pictures, monkeypatch
+):
+    segmenter = GroundedSam2(detector_both_ways[2], sam2_for_pictures)
+    monkeypatch.setattr(g, "load_detector", lambda *_: pytest.fail("the detector is loaded for nothing"))
+    with pytest.raises(ValueError, match=r"the model for pictures \(sam2\), the clip has 5 frames"):
+        segmenter.segment(numbered(5), ["dog"])
+
+
 def test_wrong_files_are_told_before_anything_loads(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"GroundingDINO: .* does not exist; wanted is groundingdino_swint_ogc"):
         GroundedSam2(tmp_path / "none", tmp_path / "none")
