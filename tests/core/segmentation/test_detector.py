@@ -36,6 +36,28 @@ def test_both_ways_give_the_same(detector_both_ways, caption, size):
     assert float(ours[0].std()) > 0.01 and float(ours[1].std()) > 0.01
 
 
+@pytest.mark.parametrize("way", [pytest.param(0, marks=PACKAGE, id="package"), pytest.param(1, id="transformers")])
+def test_half_precision_finds_nearly_the_same(detector_both_ways, way, monkeypatch):
+    """As on a GPU, with the CPU's bf16; from the same places, which random weights rate too alike to be chosen again."""
+    file, bert, folder = detector_both_ways
+    detector = d.load_detector(*((file, bert), (folder, None))[way], CPU)
+    chosen, usual = [], torch.topk
+
+    def topk(values, *given, **named):
+        chosen.append(usual(values, *given, **named).indices)
+        return values.gather(1, chosen[0]), chosen[0]
+
+    monkeypatch.setattr(torch, "topk", topk)
+    with torch.no_grad():
+        scores, boxes = detector.find(picture(128, 160), "dog . stuffed animal .")
+        with torch.autocast("cpu", torch.bfloat16):
+            rough, there = detector.find(picture(128, 160), "dog . stuffed animal .")
+    assert len(chosen) == 2 and rough.dtype == there.dtype == torch.float32
+    torch.testing.assert_close(rough, scores, atol=0.06, rtol=0)
+    torch.testing.assert_close(there, boxes, atol=0.005, rtol=0)
+    assert not torch.equal(rough, scores)
+
+
 @pytest.fixture(scope="module")
 def with_900_queries(tmp_path_factory):
     """As published ones have: the package's where it is there, and transformers'."""
