@@ -38,7 +38,7 @@ def test_both_ways_give_the_same(detector_both_ways, caption, size):
 
 @pytest.mark.parametrize("way", [pytest.param(0, marks=PACKAGE, id="package"), pytest.param(1, id="transformers")])
 def test_half_precision_finds_nearly_the_same(detector_both_ways, way, monkeypatch):
-    """As on a GPU, with the CPU's bf16; from the same places, which random weights rate too alike to be chosen again."""
+    """As on a GPU, with the CPU's bf16; from the same places, as random weights rate them too alike to choose again."""
     file, bert, folder = detector_both_ways
     detector = d.load_detector(*((file, bert), (folder, None))[way], CPU)
     chosen, usual = [], torch.topk
