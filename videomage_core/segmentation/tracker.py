@@ -8,7 +8,6 @@ for more than ``_KEPT`` frames.  Frames are resized one by one, when they are lo
 
 from __future__ import annotations
 
-import importlib.util
 import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
@@ -24,6 +23,7 @@ from .detector import require_package
 from .sam2_package import build_package_model, sizes_of
 from .weights import SAM2, folder_kind, load_folder, load_into, read_weights, require_source
 
+_TRANSFORMERS = (4, 57)  # 4.56 has both models, too, but its one for pictures gives other masks
 _KEPT = 20  # past frames: SAM 2 looks at 6 masks and 15 pointers
 
 
@@ -172,9 +172,9 @@ def check_tracker(path: Path, frames: int = 1) -> None:
     require_source(path, SAM2)
     if not path.is_dir():
         require_package("sam2", "rf-sam-2", SAM2)
-    elif importlib.util.find_spec("transformers.models.sam2_video") is None:
+    elif tuple(map(int, version("transformers").split(".")[:2])) < _TRANSFORMERS:
         raise ImportError(
-            f"{SAM2}: a folder of it needs transformers 4.56 or newer, here is {version('transformers')}; a file of "
+            f"{SAM2}: a folder of it needs transformers 4.57 or newer, here is {version('transformers')}; a file of "
             "its weights does not"
         )
     elif folder_kind(path) == "sam2":

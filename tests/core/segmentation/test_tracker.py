@@ -98,9 +98,15 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
         t.check_tracker(path)
 
 
-def test_a_transformers_without_sam2_is_told_before_anything_loads(sam2_both_ways, monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"SAM 2: a folder of it needs transformers 4\.56 or newer, here is \d"):
+@pytest.mark.parametrize("old", ["4.50.3", "4.56.2"])
+def test_a_transformers_without_a_good_sam2_is_told_before_anything_loads(sam2_both_ways, monkeypatch, old):
+    for good in ("4.57.0", "5.0.0rc1", "5.24.0"):
+        monkeypatch.setattr(t, "version", lambda _, good=good: good)
+        t.check_tracker(sam2_both_ways[1])
+    monkeypatch.setattr(t, "version", lambda _: old)
+    with pytest.raises(
+        ImportError, match=f"SAM 2: a folder of it needs transformers 4.57 or newer, here is {old}; a file"
+    ):
         t.check_tracker(sam2_both_ways[1])
 
 
