@@ -33,7 +33,7 @@ def write_vocabulary(folder: Path) -> None:
     BertTokenizer(str(folder / "vocab.txt"), do_lower_case=True, model_max_length=256).save_pretrained(folder)
 
 
-def build(tokens: int, width: int = 64) -> Any:
+def build(tokens: int, width: int = 64, queries: int = 50) -> Any:
     """transformers' model with random weights of a fixed seed; the package's can have no width but 256."""
     from transformers import BertConfig, GroundingDinoConfig, GroundingDinoForObjectDetection, SwinConfig
 
@@ -46,7 +46,7 @@ def build(tokens: int, width: int = 64) -> Any:
         GroundingDinoConfig(
             backbone_config=swin, text_config=bert, d_model=width, encoder_layers=1, decoder_layers=2,
             encoder_attention_heads=4, decoder_attention_heads=4, encoder_ffn_dim=128, decoder_ffn_dim=128,
-            num_queries=50, dropout=0.0, fusion_droppath=0.0, auxiliary_loss=True,
+            num_queries=queries, dropout=0.0, fusion_droppath=0.0, auxiliary_loss=True,
         )
     )  # fmt: skip
     for layer in range(1, len(model.bbox_embed)):  # one head for all layers, as it is saved; here they are copies
@@ -55,16 +55,17 @@ def build(tokens: int, width: int = 64) -> Any:
     return model
 
 
-def random_detector(folder: Path) -> Path:
+def random_detector(folder: Path, queries: int = 50) -> Path:
     """Write a small one's folder, as wide as the package's must be, with weights that depend on their names alone.
 
-    So they are the same with every version of transformers, which draw them in different orders.
+    So they are the same with every version of transformers, which draw them in different orders.  Published ones give
+    900 boxes; with fewer, smaller pictures have places enough.
     """
     from safetensors.torch import load_file, save_file
     from transformers import AutoTokenizer
 
     write_vocabulary(folder)
-    build(len(AutoTokenizer.from_pretrained(folder)), width=256).save_pretrained(folder)
+    build(len(AutoTokenizer.from_pretrained(folder)), width=256, queries=queries).save_pretrained(folder)
     file = folder / "model.safetensors"
     weights = load_file(file)
     for name, weight in weights.items():

@@ -23,6 +23,14 @@ def segmenter_input(tooltip: str) -> io.Input:
     return Segmenter.Input("segmenter", optional=True, tooltip=tooltip)
 
 
+def named_in(text: str) -> list[str]:
+    """The words of a text; ValueError where they are none or too many."""
+    words = split_words(text)
+    if not 1 <= len(words) <= MOST:
+        raise ValueError(f"words: got {len(words)}, give 1 to {MOST}, with commas or a line each")
+    return words
+
+
 class LoadSegmenter(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -115,12 +123,14 @@ class SegmentByWords(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, words: str | None = None) -> bool | str:
-        count = MOST if words is None else len(split_words(words))
-        return True if 1 <= count <= MOST else f"words: got {count}, give 1 to {MOST}, with commas or a line each"
+        try:
+            return words is None or bool(named_in(words))  # None: wired, not known yet
+        except ValueError as error:
+            return str(error)
 
     @classmethod
     def execute(cls, segmenter: GroundedSam2, clip: Any, words: str, **widgets: Any) -> Any:
-        named = split_words(words)
+        named = named_in(words)
         tuned = segmenter.with_settings(read_settings(SegmentationConfig(), widgets))
         pixels = clip_pixels(clip)
         with host.room_for(host.SEGMENTER_NEEDS, ADVICE):

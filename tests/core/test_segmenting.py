@@ -113,7 +113,8 @@ def test_a_missing_package_is_bad_input_and_says_what_to_install(tmp_path, monke
     folder = tmp_path / "dino"
     folder.mkdir()
     (folder / "config.json").write_text('{"model_type": "grounding-dino"}')
-    (folder / "model.safetensors").touch()
+    for name in ("model.safetensors", "vocab.txt"):
+        (folder / name).touch()
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *more: None if name == "sam2" else find(name, *more))
     arguments = ["segment", "x.mp4", "--word", "dog", "--detector", str(folder), "--sam2", str(file)]

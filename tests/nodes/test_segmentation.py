@@ -58,6 +58,7 @@ def test_the_lists_have_files_and_folders_not_what_is_inside(nodes: dict[str, An
     (models / "grounding-dino" / "more" / "groundingdino_swint_ogc.pth").touch()
     (models / "bert-base-uncased").mkdir()
     (models / "bert-base-uncased" / "config.json").write_text('{"model_type": "bert"}')
+    (models / "bert-base-uncased" / "vocab.txt").touch()
     assert options(nodes, "sam2") == ["sam2-tiny", "sam2.1_hiera_tiny.pt"]
     assert options(nodes, "detector") == ["grounding-dino-small", "more/groundingdino_swint_ogc.pth"]
     assert options(nodes, "bert") == ["bert-base-uncased", "none: the detector is a folder"]
@@ -88,6 +89,14 @@ def test_too_many_and_no_words_are_told_before_anything_runs(nodes: dict[str, An
     assert check("dog, cat") is True and check(None) is True
     assert "words: got 5, give 1 to 4" in check("a, b, c, d, e")
     assert "words: got 0" in check(" , ")
+
+
+@pytest.mark.parametrize(("words", "count"), [("a, b, c, d, e", 5), (" ,", 0)])
+def test_wired_words_are_counted_when_they_come(nodes: dict[str, Any], words: str, count: int) -> None:
+    middle = Middle()
+    with pytest.raises(ValueError, match=f"words: got {count}, give 1 to 4, with commas or a line each"):
+        nodes["VideoMage_SegmentByWords"].execute(middle, torch.zeros(1, 48, 48, 3), words, **SETTINGS)
+    assert not middle.asked
 
 
 def test_out_of_memory_frees_everything_and_says_what_to_lower(

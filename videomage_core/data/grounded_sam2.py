@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import hashlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +27,7 @@ from ..segmentation.words import Found, boxes_of_words, caption_of, spans
 from .masks import EMPTY, require_useful
 
 _LONGER = 5 / 3  # the detector's picture may be longer than its shorter side by this, as in its makers' code
+_SAMPLE, _SAMPLES = 1 << 16, 64  # bytes, and how many samples of a large file: 4 MiB of it
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -63,19 +65,21 @@ class GroundedSam2:
         return replace(self, run=run)
 
     def parts(self) -> tuple[object, ...]:
-        """What its masks depend on, to tell one training from another: names, sizes and settings."""
+        """What its masks depend on, to tell one training from another: names, contents and settings."""
         files = [self.detector, self.tracker, *([self.bert] if self.bert else [])]
-        return (*(part for path in files for part in (path.name, _size(path))), repr(self.config))
+        return (*(part for path in files for part in (path.name, _mark(path))), repr(self.config))
 
     def segment(self, pixels: torch.Tensor, words: Sequence[str]) -> torch.Tensor:
         """See ``Segmenter``: pixels [3, F, H, W] -> masks [N, F, H, W], 0 or 1.
 
         Raises:
-            ValueError: a word is found nowhere (says the best score), or its mask is empty or covers all.
+            ValueError: a word is found nowhere (says the best score), its mask is empty or covers all, or a SAM 2 for
+                pictures is given a clip.
             FileNotFoundError, ImportError: weights or a package are missing.
             Cancelled: stopped by the host.
         """
         caption_of(words)
+        check_tracker(self.tracker, pixels.shape[1])
         device = torch.device(self.device)
         frames = examined(pixels.shape[1], self.config.detect_every)
         try:
@@ -99,7 +103,7 @@ class GroundedSam2:
         found = {}
         for done, f in enumerate(frames):
             self.run.check()
-            picture, fitted = fit(pixels[:, f], c.detector_side, round(c.detector_side * _LONGER))
+            picture, fitted = fit(pixels[:, f], c.detector_side, round(c.detector_side * _LONGER), detector.queries)
             scores, boxes = detector.find(picture.to(device), caption_of(words))
             found[f] = _Seen(places, scores, fitted.to_frame(boxes))
             self.run.progress(done + 1, len(frames), "finding words")
@@ -179,9 +183,17 @@ def _number(count: int, thing: str) -> str:
     return f"the {thing}" if count == 1 else f"any of {count} {thing}s"
 
 
-def _size(path: Path) -> int:
-    files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
-    return sum(file.stat().st_size for file in files)
+def _mark(path: Path) -> str:
+    """Of a file's or a folder's content: sizes, and samples from head to tail, as gigabytes are too much to read."""
+    told = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file()):
+        size = file.stat().st_size
+        told.update(f"{'' if file == path else file.name} {size} ".encode())
+        with file.open("rb") as content:
+            for at in (*range(0, size, max(_SAMPLE, size // _SAMPLES)), max(0, size - _SAMPLE)):
+                content.seek(at)
+                told.update(content.read(_SAMPLE))
+    return told.hexdigest()[:16]
 
 
 def _free() -> None:

@@ -1,7 +1,8 @@
-"""Three methods that GroundingDINO's package calls on the BERT it wraps, and that BERT lost in transformers 5.
+"""BERT as GroundingDINO's package reads a caption with it, in the place of the package's own wrapper.
 
-Up to 4.57 they came with every model of transformers; here they are written anew, and given to the one
-object that the package wraps.
+The wrapper ``BertModelWarper`` calls methods of transformers that are gone since 5.0, names arguments that are gone
+since 5.24, and reads fields that are announced to go.  What is left here is what all versions have: embeddings by the
+names of what they read, and an encoder with a mask that is added to attention's scores.
 """
 
 from __future__ import annotations
@@ -10,35 +11,41 @@ from typing import Any
 
 import torch
 
-NAMES = ("get_head_mask", "get_extended_attention_mask", "invert_attention_mask")
 
+class Bert(torch.nn.Module):
+    """What the package makes of transformers' ``BertModel``; the names of the weights are the wrapper's too."""
 
-def give_back_masks(bert: Any) -> Any:
-    """The same BERT; what it lacks of the three methods, it has afterwards, this object alone."""
+    def __init__(self, bert_model: Any) -> None:
+        super().__init__()
+        self.config = bert_model.config
+        self.embeddings, self.encoder = bert_model.embeddings, bert_model.encoder
+        self.pooler = bert_model.pooler  # never used; published files have its weights
 
-    def smallest() -> float:
-        return torch.finfo(bert.dtype).min
-
-    def get_head_mask(head_mask: torch.Tensor | None, layers: int, *_: Any, **__: Any) -> Any:
-        """None for each layer: all heads count.  GroundingDINO never leaves one out."""
-        if head_mask is not None:
-            raise NotImplementedError("head_mask: GroundingDINO passes none, and transformers 5 knows none")
-        return [None] * layers
-
-    def get_extended_attention_mask(mask: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-        """What is added to attention's scores: 0 where ``mask`` is 1, the smallest number where it is 0.
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        token_type_ids: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+    ) -> dict[str, torch.Tensor]:
+        """``last_hidden_state``, [B, T, D].
 
         Args:
-            mask: [B, T], or [B, T, T] where each token sees others; -> [B, 1, 1, T] or [B, 1, T, T].
+            input_ids: [B, T].
+            attention_mask: [B, T, T], 1 where a token sees another one, or [B, T], 1 for tokens that all see.
+            token_type_ids: [B, T]; None: all 0.
+            position_ids: [B, T]; None: 0, 1, 2, ...
         """
-        spread = mask[:, None] if mask.ndim == 3 else mask[:, None, None]
-        return (1.0 - spread.to(bert.dtype)) * smallest()
+        read = self.embeddings(input_ids=input_ids, token_type_ids=token_type_ids, position_ids=position_ids)
+        return {"last_hidden_state": self.encoder(read, attention_mask=added(attention_mask, read.dtype))[0]}
 
-    def invert_attention_mask(mask: torch.Tensor) -> torch.Tensor:
-        return get_extended_attention_mask(mask)
 
-    own = (get_head_mask, get_extended_attention_mask, invert_attention_mask)
-    for name, method in zip(NAMES, own, strict=True):
-        if not hasattr(bert, name):
-            setattr(bert, name, method)
-    return bert
+def added(mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """What is added to attention's scores: 0 where ``mask`` is 1, the smallest number where it is 0.
+
+    Args:
+        mask: [B, T, T] or [B, T]; -> [B, 1, T, T] or [B, 1, 1, T].
+        dtype: of the result.
+    """
+    spread = mask[:, None] if mask.ndim == 3 else mask[:, None, None]
+    return (1.0 - spread.to(dtype)) * torch.finfo(dtype).min

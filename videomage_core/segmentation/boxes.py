@@ -6,6 +6,8 @@ picture it was given; a frame's are left, top, right, bottom in its own pixels.
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +15,7 @@ import torch.nn.functional as F
 
 # Of ImageNet, with which both models were trained.
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_LEAST = 160  # pixels a side: a smaller picture has fewer places than the detector has queries
+_STRIDES = (8, 16, 32, 64)  # pixels from one place of GroundingDINO's feature maps to the next
 
 
 @dataclass(frozen=True)
@@ -51,21 +53,37 @@ class Fitted:
         return like.new_tensor([x, y, x, y])
 
 
-def fit(frame: torch.Tensor, shorter: int, longer: int) -> tuple[torch.Tensor, Fitted]:
+def fit(frame: torch.Tensor, shorter: int, longer: int, queries: int) -> tuple[torch.Tensor, Fitted]:
     """A frame [3, H, W] in -1..1 as GroundingDINO wants it: normalised, [3, h, w].
+
+    It begins with its best ``queries`` places: a picture that has fewer is enlarged, and widened where it is a strip.
 
     Args:
         frame: the frame.
         shorter: wanted length of its shorter side, in pixels.
         longer: greatest length of its longer side, in pixels.
+        queries: how many places the picture must have at least.
     """
     height, width = frame.shape[-2:]
-    scale = min(shorter / min(height, width), longer / max(height, width))
+    least = _side_for(queries)
+    wanted = min(shorter / min(height, width), longer / max(height, width))
+    needed = min(least / math.sqrt(height * width), 2 * least / max(height, width))
+    scale = max(wanted, needed)
     resized = (max(1, round(height * scale)), max(1, round(width * scale)))
-    picture = (max(resized[0], min(_LEAST, shorter)), max(resized[1], min(_LEAST, shorter)))
+    picture = resized if places(*resized) >= queries else (max(resized[0], least), max(resized[1], least))
     small = normalised(resize(frame[None], *resized))[0]
     widened = F.pad(small, (0, picture[1] - resized[1], 0, picture[0] - resized[0]))
     return widened, Fitted((height, width), resized, picture)
+
+
+def places(height: int, width: int) -> int:
+    """How many places GroundingDINO's feature maps of a picture have together."""
+    return sum(math.ceil(height / stride) * math.ceil(width / stride) for stride in _STRIDES)
+
+
+def _side_for(queries: int) -> int:
+    """The side of the smallest square with so many places."""
+    return next(side for side in itertools.count(_STRIDES[0], _STRIDES[0]) if places(side, side) >= queries)
 
 
 def resize(frames: torch.Tensor, height: int, width: int) -> torch.Tensor:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import torch
 
-from .bert import give_back_masks
+from .bert import Bert
 from .weights import (
     DINO,
     WANTED,
@@ -22,6 +22,7 @@ from .weights import (
     known_sizes,
     load_folder,
     load_into,
+    load_tokenizer,
     read_weights,
     require_source,
 )
@@ -37,7 +38,13 @@ _building = threading.Lock()
 
 
 class Detector(Protocol):
-    """Scores of a caption's tokens for boxes in a picture."""
+    """Scores of a caption's tokens for boxes in a picture.
+
+    Attributes:
+        queries: how many boxes it gives; a picture must have as many places (``boxes.places``).
+    """
+
+    queries: int
 
     def tokens(self, text: str) -> list[int]:
         """A text's token ids, with the token at its start and the one at its end."""
@@ -55,7 +62,7 @@ class PackageDetector:
     """The makers' own model, of the package ``groundingdino``."""
 
     def __init__(self, model: Any) -> None:
-        self.model = model
+        self.model, self.queries = model, int(model.num_queries)
 
     def tokens(self, text: str) -> list[int]:
         return list(self.model.tokenizer(text)["input_ids"])
@@ -69,7 +76,7 @@ class TransformersDetector:
     """transformers' ``GroundingDinoForObjectDetection``."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
-        self.model, self.tokenizer = model, tokenizer
+        self.model, self.tokenizer, self.queries = model, tokenizer, int(model.config.num_queries)
 
     def tokens(self, text: str) -> list[int]:
         return list(self.tokenizer(text)["input_ids"])
@@ -149,15 +156,10 @@ def _sizes(weights: dict[str, torch.Tensor], path: Path) -> dict[str, Any]:
 
 
 def _from_folder(folder: Path, device: torch.device) -> TransformersDetector:
-    from transformers import AutoTokenizer, GroundingDinoForObjectDetection
+    from transformers import GroundingDinoForObjectDetection
 
+    tokenizer = load_tokenizer(folder, DINO)
     model = load_folder(GroundingDinoForObjectDetection, folder, DINO)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f"{DINO}: the folder {folder.name} has no vocabulary ({error}); wanted is {WANTED[DINO]}"
-        ) from error
     return TransformersDetector(model.eval().requires_grad_(False).to(device), tokenizer)
 
 
@@ -208,30 +210,25 @@ def _backbone(told: SimpleNamespace) -> Any:
 
 @contextlib.contextmanager
 def _text_encoder_from(package: Any, bert: Path) -> Iterator[None]:
-    """Inside, the package takes the BERT it wraps from us: built from disk, with the methods it has lost.
+    """Inside, the package takes BERT from us: built from disk, and in our wrapper.
 
-    The package asks a helper module of its own for it, by which it would also download.  The name is put
+    The package asks a helper module of its own for it, by which it would also download.  Both names are put
     back when the model is built; no class is touched.
     """
     with _building:
-        usual = package.get_tokenlizer
+        usual = package.get_tokenlizer, package.BertModelWarper
         package.get_tokenlizer = SimpleNamespace(
-            get_tokenlizer=lambda _: _tokenizer(bert), get_pretrained_language_model=lambda _: _bert(bert)
+            get_tokenlizer=lambda _: load_tokenizer(bert, "BERT"), get_pretrained_language_model=lambda _: _bert(bert)
         )
+        package.BertModelWarper = Bert
         try:
             yield
         finally:
-            package.get_tokenlizer = usual
-
-
-def _tokenizer(bert: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(bert, local_files_only=True)
+            package.get_tokenlizer, package.BertModelWarper = usual
 
 
 def _bert(bert: Path) -> Any:
     from transformers import BertConfig, BertModel
 
     assert folder_kind(bert) == "bert"
-    return give_back_masks(BertModel(BertConfig.from_pretrained(bert, local_files_only=True)))
+    return BertModel(BertConfig.from_pretrained(bert, local_files_only=True))

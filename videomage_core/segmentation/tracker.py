@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from .detector import require_package
 from .sam2_package import build_package_model, sizes_of
 from .weights import SAM2, folder_kind, load_folder, load_into, read_weights, require_source
 
+_TRANSFORMERS = (4, 57)  # 4.56 has both models, too, but its one for pictures gives other masks
 _KEPT = 20  # past frames: SAM 2 looks at 6 masks and 15 pointers
 
 
@@ -75,9 +77,13 @@ class PackageTracker:
     def _state(self, pixels: torch.Tensor) -> dict[str, Any]:
         """The package's own state of a one-frame clip, in which our frames take the place of its."""
         height, width = pixels.shape[-2:]
-        with tempfile.TemporaryDirectory() as folder:
-            Image.new("RGB", (8, 8)).save(Path(folder) / "0.jpg")
-            state = self.model.init_state(folder, offload_video_to_cpu=True, offload_state_to_cpu=True)
+        self.model._get_image_feature = lambda *_, **__: None  # it would look at the stand-in: seconds on a CPU
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                Image.new("RGB", (8, 8)).save(Path(folder) / "0.jpg")
+                state = self.model.init_state(folder, offload_video_to_cpu=True, offload_state_to_cpu=True)
+        finally:
+            del self.model._get_image_feature
         state.update(images=Frames(pixels, self.model.image_size), num_frames=pixels.shape[1])
         state.update(video_height=height, video_width=width, cached_features={})
         return dict(state)
@@ -125,11 +131,7 @@ class TransformersPictures:
         self.model = model
 
     def follow(self, pixels: torch.Tensor, start: int, boxes: torch.Tensor, seen: Callable[[], None]) -> torch.Tensor:
-        if pixels.shape[1] > 1:
-            raise ValueError(
-                f"{SAM2}: this folder holds the model for pictures (sam2), the clip has {pixels.shape[1]} frames; take "
-                "the folder of a sam2_video model, or a file of weights"
-            )
+        _require_picture(pixels.shape[1])
         side = _side(self.model.config.prompt_encoder_config.image_size)
         picture = Frames(pixels, side)[0][None].to(self.model.device)
         given = _scaled(boxes, pixels, side)[None].to(self.model.device)  # [1,N,4]
@@ -160,11 +162,31 @@ def _side(size: Any) -> int:
     return int(size if isinstance(size, int) else size[0])
 
 
-def check_tracker(path: Path) -> None:
-    """Raise unless SAM 2 can be loaded from ``path``; loads nothing.  See ``check_detector``."""
+def check_tracker(path: Path, frames: int = 1) -> None:
+    """Raise unless SAM 2 can be loaded from ``path`` and follow through so many frames; loads nothing.
+
+    Raises:
+        FileNotFoundError, ValueError: the weights are not there, are something else, or are for pictures alone.
+        ImportError: the package, or the version of transformers, that runs them is not installed.
+    """
     require_source(path, SAM2)
     if not path.is_dir():
         require_package("sam2", "rf-sam-2", SAM2)
+    elif tuple(map(int, version("transformers").split(".")[:2])) < _TRANSFORMERS:
+        raise ImportError(
+            f"{SAM2}: a folder of it needs transformers 4.57 or newer, here is {version('transformers')}; a file of "
+            "its weights does not"
+        )
+    elif folder_kind(path) == "sam2":
+        _require_picture(frames)
+
+
+def _require_picture(frames: int) -> None:
+    if frames > 1:
+        raise ValueError(
+            f"{SAM2}: this folder holds the model for pictures (sam2), the clip has {frames} frames; take the folder "
+            "of a sam2_video model, or a file of weights"
+        )
 
 
 def load_tracker(path: Path, device: torch.device) -> Tracker:
@@ -183,12 +205,7 @@ def load_tracker(path: Path, device: torch.device) -> Tracker:
 
 
 def _from_folder(folder: Path, device: torch.device) -> Tracker:
-    try:
-        from transformers import Sam2Model, Sam2VideoModel
-    except ImportError as error:
-        raise ImportError(
-            f"{SAM2}: a folder of it needs transformers 4.56 or newer; a file of its weights does not"
-        ) from error
+    from transformers import Sam2Model, Sam2VideoModel
 
     pictures = folder_kind(folder) == "sam2"
     kind = Sam2Model if pictures else Sam2VideoModel

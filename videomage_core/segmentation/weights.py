@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 ASSETS = Path(__file__).parents[1] / "assets" / "segmentation"
 SUFFIXES = (".safetensors", ".pt", ".pth")
+VOCABULARIES = ("vocab.txt", "tokenizer.json")
 DINO, SAM2 = "GroundingDINO", "SAM 2"
 # What is asked for, and where its makers have it.
 WANTED = {
@@ -47,7 +48,7 @@ def require_source(path: Path, kind: str) -> None:
     """Raise unless a file or a Hugging Face folder of that kind can lie at ``path``; reads no weights.
 
     Raises:
-        FileNotFoundError: nothing is there; says what belongs there.
+        FileNotFoundError: nothing is there, or a folder lacks weights or a vocabulary; says what belongs there.
         ValueError: it is of another kind.
     """
     if not path.exists():
@@ -62,6 +63,11 @@ def require_source(path: Path, kind: str) -> None:
             raise ValueError(f"{kind}: the folder {path.name} holds {there!r}; wanted is {WANTED[kind]}")
         if kind != "BERT" and not any(path.glob("*.safetensors")) and not any(path.glob("pytorch_model*.bin")):
             raise FileNotFoundError(f"{kind}: the folder {path.name} has no weights; wanted is {WANTED[kind]}")
+        if kind != SAM2 and not any((path / name).is_file() for name in VOCABULARIES):
+            raise FileNotFoundError(
+                f"{kind}: the folder {path.name} has no vocabulary ({' or '.join(VOCABULARIES)}); wanted is "
+                f"{WANTED[kind]}"
+            )
     elif path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{kind}: {path.name} is no file of weights ({', '.join(SUFFIXES)}); wanted is {WANTED[kind]}")
 
@@ -101,7 +107,9 @@ def load_into(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], path:
         ValueError: weights are missing or of another size: says how many, and which is the first.
     """
     own = model.state_dict()
-    missing = [name for name in own if name not in weights and not _is_counter(name)]
+    # Of weights that several names share, converters to safetensors keep one name.
+    given = {_storage(own[name]) for name in own if name in weights}
+    missing = [n for n, t in own.items() if n not in weights and _storage(t) not in given and not _is_counter(n)]
     other = [name for name in own if name in weights and weights[name].shape != own[name].shape]
     if missing or other:
         first = (missing or other)[0]
@@ -110,6 +118,10 @@ def load_into(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], path:
             f"another size, the first is {first}; wanted is {WANTED[kind]}"
         )
     model.load_state_dict({name: weights[name] for name in own if name in weights}, strict=False)
+
+
+def _storage(weight: torch.Tensor) -> tuple[object, ...]:
+    return weight.data_ptr(), weight.shape
 
 
 def load_folder(kind: Any, folder: Path, what: str) -> Any:
@@ -136,6 +148,33 @@ def load_folder(kind: Any, folder: Path, what: str) -> Any:
             f"{len(told['mismatched_keys'])} are of another size; wanted is {WANTED[what]}"
         )
     return model.float()
+
+
+def load_tokenizer(folder: Path, what: str) -> Any:
+    """The tokenizer of a folder in the Hugging Face layout.
+
+    Args:
+        folder: with one of ``VOCABULARIES``.
+        what: for messages, one of ``WANTED``.
+
+    Raises:
+        ValueError: its vocabulary is damaged, or lacks what GroundingDINO's captions need.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        marks = tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]", "."])
+    except Exception as error:  # what the tokenizers' library raises is nothing more special
+        raise ValueError(
+            f"{what}: the vocabulary of the folder {folder.name} cannot be read ({error}); wanted is {WANTED[what]}"
+        ) from error
+    if None in marks or tokenizer.unk_token_id in marks:
+        raise ValueError(
+            f"{what}: the vocabulary of the folder {folder.name} lacks [CLS], [SEP] or the dot; wanted is "
+            f"{WANTED[what]}"
+        )
+    return tokenizer
 
 
 def _is_counter(name: str) -> bool:

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from videomage_core.segmentation import detector as d
+from videomage_core.segmentation.boxes import fit, places
 from videomage_core.segmentation.weights import DINO, asset
 
 CPU = torch.device("cpu")
@@ -33,6 +34,70 @@ def test_both_ways_give_the_same(detector_both_ways, caption, size):
     torch.testing.assert_close(ours[1], other[1], atol=1e-5, rtol=0)
     assert ours[0].shape == (50, len(d.load_detector(folder, None, CPU).tokens(caption)))
     assert float(ours[0].std()) > 0.01 and float(ours[1].std()) > 0.01
+
+
+@pytest.mark.parametrize("way", [pytest.param(0, marks=PACKAGE, id="package"), pytest.param(1, id="transformers")])
+def test_half_precision_finds_nearly_the_same(detector_both_ways, way, monkeypatch):
+    """As on a GPU, with the CPU's bf16; from the same places, as random weights rate them too alike to choose again."""
+    file, bert, folder = detector_both_ways
+    detector = d.load_detector(*((file, bert), (folder, None))[way], CPU)
+    chosen, usual = [], torch.topk
+
+    def topk(values, *given, **named):
+        chosen.append(usual(values, *given, **named).indices)
+        return values.gather(1, chosen[0]), chosen[0]
+
+    monkeypatch.setattr(torch, "topk", topk)
+    with torch.no_grad():
+        scores, boxes = detector.find(picture(128, 160), "dog . stuffed animal .")
+        with torch.autocast("cpu", torch.bfloat16):
+            rough, there = detector.find(picture(128, 160), "dog . stuffed animal .")
+    assert len(chosen) == 2 and rough.dtype == there.dtype == torch.float32
+    torch.testing.assert_close(rough, scores, atol=0.06, rtol=0)
+    torch.testing.assert_close(there, boxes, atol=0.005, rtol=0)
+    assert not torch.equal(rough, scores)
+
+
+@pytest.fixture(scope="module")
+def with_900_queries(tmp_path_factory):
+    """As published ones have: the package's where it is there, and transformers'."""
+    from emoji_world.both_ways import detector_file
+    from emoji_world.tiny_detector import random_detector
+
+    at = tmp_path_factory.mktemp("queries")
+    folder = random_detector(at / "folder", queries=900)
+    ways = [d.load_detector(folder, None, CPU)]
+    if importlib.util.find_spec("groundingdino") is not None:
+        ways.append(d.load_detector(*detector_file(folder, at / "file.safetensors"), CPU))
+    return ways
+
+
+@pytest.mark.parametrize("size", [(48, 48), (30, 80), (300, 20)])
+@pytest.mark.parametrize("side", [64, 128])
+def test_small_pictures_have_room_for_as_many_boxes_as_published_ones_give(with_900_queries, size, side):
+    for detector in with_900_queries:
+        given, fitted = fit(picture(*size).clamp(-1, 1), side, round(side * 5 / 3), detector.queries)
+        with torch.no_grad():
+            scores, boxes = detector.find(given, "dog .")
+        assert scores.shape == (900, 4) and fitted.to_frame(boxes).shape == (900, 4)
+        assert bool(scores.isfinite().all()) and bool(boxes.isfinite().all())
+
+
+@PACKAGE
+def test_places_are_those_of_the_models_feature_maps(with_900_queries, monkeypatch):
+    package = with_900_queries[1]
+    counted = []
+    usual = package.model.transformer.forward
+
+    def counting(maps, *given):
+        counted.append(sum(m.shape[-2] * m.shape[-1] for m in maps))
+        return usual(maps, *given)
+
+    monkeypatch.setattr(package.model.transformer, "forward", counting)
+    for size in ((208, 208), (201, 250), (416, 135)):
+        with torch.no_grad():
+            package.find(picture(*size), "dog .")
+        assert counted[-1] == places(*size)
 
 
 @PACKAGE
@@ -61,16 +126,13 @@ def test_the_bundled_sizes_are_the_packages(name, detector_both_ways):
 @PACKAGE
 def test_no_class_and_no_helper_stays_changed(detector_both_ways):
     from groundingdino.models.GroundingDINO import groundingdino as package
-    from transformers import BertModel
 
-    before = package.get_tokenlizer, [hasattr(BertModel, name) for name in d.give_back_masks.__globals__["NAMES"]]
+    before = package.get_tokenlizer, package.BertModelWarper
     file, bert, _ = detector_both_ways
     d.load_detector(file, bert, CPU)
     with pytest.raises(KeyError), d._text_encoder_from(package, bert):
         raise KeyError
-    assert before == (
-        package.get_tokenlizer, [hasattr(BertModel, name) for name in d.give_back_masks.__globals__["NAMES"]]
-    )  # fmt: skip
+    assert before == (package.get_tokenlizer, package.BertModelWarper)
 
 
 def test_a_file_without_bert_says_where_it_belongs(tmp_path):
@@ -91,6 +153,7 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
     path.touch()
     (tmp_path / "bert").mkdir()
     (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "bert" / "vocab.txt").touch()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match="needs the package rf-groundingdino, which is not installed: pip install -r"):
         d.check_detector(path, tmp_path / "bert")
@@ -113,6 +176,26 @@ def test_a_folder_whose_weights_do_not_fit_is_refused(detector_both_ways, tmp_pa
     (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"the folder dino cannot be loaded \("):
         d.load_detector(folder, None, CPU)
+
+
+@PACKAGE
+def test_a_file_that_has_shared_weights_once_is_the_same(detector_both_ways, tmp_path):
+    """As converters write safetensors: of the box heads, which all layers share, one."""
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    file, bert, _ = detector_both_ways
+    weights = load_file(file)
+    once = {n: t for n, t in weights.items() if not n.startswith("transformer.decoder.bbox_embed.")}
+    once = {n: t for n, t in once.items() if not n.startswith("bbox_embed.") or n.startswith("bbox_embed.1.")}
+    assert len(weights) - len(once) == 18  # three of four heads, of three layers each
+    save_file(once, tmp_path / "once.safetensors")
+    shutil.copy(file.with_suffix(".json"), tmp_path / "once.json")
+    with torch.no_grad():
+        ours, other = (d.load_detector(f, bert, CPU).find(picture(128, 128), "dog .")
+                       for f in (file, tmp_path / "once.safetensors"))  # fmt: skip
+    assert torch.equal(ours[0], other[0]) and torch.equal(ours[1], other[1])
 
 
 @PACKAGE

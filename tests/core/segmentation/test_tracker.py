@@ -98,6 +98,36 @@ def test_a_missing_package_is_named(tmp_path, monkeypatch):
         t.check_tracker(path)
 
 
+@pytest.mark.parametrize("old", ["4.50.3", "4.56.2"])
+def test_a_transformers_without_a_good_sam2_is_told_before_anything_loads(sam2_both_ways, monkeypatch, old):
+    for good in ("4.57.0", "5.0.0rc1", "5.24.0"):
+        monkeypatch.setattr(t, "version", lambda _, good=good: good)
+        t.check_tracker(sam2_both_ways[1])
+    monkeypatch.setattr(t, "version", lambda _: old)
+    with pytest.raises(
+        ImportError, match=f"SAM 2: a folder of it needs transformers 4.57 or newer, here is {old}; a file"
+    ):
+        t.check_tracker(sam2_both_ways[1])
+
+
+def test_a_model_for_pictures_is_refused_for_a_clip_before_anything_loads(sam2_both_ways, sam2_for_pictures):
+    t.check_tracker(sam2_for_pictures)
+    t.check_tracker(sam2_both_ways[1], 24)
+    with pytest.raises(ValueError, match="the clip has 24 frames"):
+        t.check_tracker(sam2_for_pictures, 24)
+
+
+@PACKAGE
+def test_the_package_looks_at_the_clips_frames_alone_once_each(sam2_both_ways, monkeypatch):
+    """Not at the stand-in from which its state is made."""
+    tracker = load_tracker(sam2_both_ways[0], CPU)
+    looks, usual = [], tracker.model.forward_image
+    monkeypatch.setattr(tracker.model, "forward_image", lambda picture: (looks.append(1), usual(picture))[1])
+    with torch.no_grad():
+        tracker.follow(clip(4), 0, BOXES, lambda: None)
+    assert len(looks) == 4 and "_get_image_feature" not in vars(tracker.model)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_masks_are_those_of_the_other_line_of_transformers(sam2_both_ways, way):
     """``numbers.json`` was written with transformers 4.57."""

@@ -95,7 +95,59 @@ def test_sources_are_checked_without_reading(tmp_path):
     with pytest.raises(FileNotFoundError, match="the folder folder has no weights"):
         w.require_source(folder, w.DINO)
     (folder / "model.safetensors").touch()
-    w.require_source(folder, w.DINO)
+    with pytest.raises(
+        FileNotFoundError, match=r"the folder folder has no vocabulary \(vocab\.txt or tokenizer\.json\); wanted is"
+    ):
+        w.require_source(folder, w.DINO)
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(
+        FileNotFoundError, match=r"BERT: the folder folder has no vocabulary .* models/bert-base-uncased"
+    ):
+        w.require_source(folder, "BERT")
+    (folder / "tokenizer.json").touch()
+    w.require_source(folder, "BERT")
+    (folder / "config.json").write_text(json.dumps({"model_type": "sam2"}))
+    (folder / "tokenizer.json").unlink()
+    w.require_source(folder, w.SAM2)
+
+
+def words_folder(folder, vocabulary=None):
+    """BERT's folder as small as it may be: its kind and a vocabulary."""
+    from transformers import BertTokenizerFast
+
+    from emoji_world.tiny_detector import write_vocabulary
+
+    write_vocabulary(folder)
+    BertTokenizerFast(str(folder / "vocab.txt"), do_lower_case=True).save_pretrained(folder)
+    for path in folder.iterdir():
+        if path.name != vocabulary:
+            path.unlink()
+    (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    return folder
+
+
+def test_either_form_of_a_vocabulary_is_enough(tmp_path):
+    read = [w.load_tokenizer(words_folder(tmp_path / name, name), "BERT") for name in w.VOCABULARIES]
+    ids = [tokenizer("Stuffed animal . dog .")["input_ids"] for tokenizer in read]
+    assert ids[0] == ids[1] and ids[0][0] == 101 and ids[0].count(1012) == 2 and 100 not in ids[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("vocab.txt", "", r"lacks \[CLS\], \[SEP\] or the dot"),
+        ("tokenizer.json", "{", r"cannot be read \("),
+        ("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\ndog\n", r"lacks \[CLS\], \[SEP\] or the dot"),
+    ],
+    ids=["empty", "damaged", "no dot"],
+)
+def test_a_vocabulary_of_no_use_is_told(tmp_path, name, text, said):
+    folder = words_folder(tmp_path / "bert")
+    (folder / name).write_text(text)
+    with pytest.raises(
+        ValueError, match=rf"BERT: the vocabulary of the folder bert {said}.*wanted is the folder bert-base"
+    ):
+        w.load_tokenizer(folder, "BERT")
 
 
 def test_missing_and_misshapen_weights_are_counted(tmp_path):
@@ -107,6 +159,22 @@ def test_missing_and_misshapen_weights_are_counted(tmp_path):
         w.load_into(layer, {"weight": torch.zeros(2, 4), "bias": torch.zeros(2)}, path, w.SAM2)
     w.load_into(layer, {"weight": torch.ones(2, 3), "bias": torch.ones(2), "more": torch.ones(1)}, path, w.SAM2)
     assert float(layer.weight.sum()) == 6
+
+
+def test_a_weight_of_several_names_is_there_under_one_of_them(tmp_path):
+    class Twice(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one = self.two = torch.nn.Linear(3, 2)
+            self.other = torch.nn.Linear(3, 2)
+
+    given = {"two.weight": torch.ones(2, 3), "one.bias": torch.ones(2)}
+    alone = {"other.weight": torch.ones(2, 3), "other.bias": torch.ones(2)}
+    model = Twice()
+    w.load_into(model, given | alone, tmp_path / "x.pt", w.DINO)
+    assert all(bool((t == 1).all()) for t in model.state_dict().values())
+    with pytest.raises(ValueError, match=r"2 of 6 weights are missing, 0 .* the first is other\.weight"):
+        w.load_into(Twice(), given, tmp_path / "x.pt", w.DINO)
 
 
 def test_sizes_beside_a_file_are_data(tmp_path):
