@@ -163,7 +163,7 @@ def test_out_of_memory_frees_everything_and_says_what_to_lower(
         raise comfy_stub.OutOfMemory
 
     monkeypatch.setattr(type(base.backbone), "encode_prompt", full)
-    with pytest.raises(RuntimeError, match=r"memory mode to 'low'.*lower frames, width and height"):
+    with pytest.raises(RuntimeError, match=r"memory mode to 'medium' or 'low'.*lower frames, width and height"):
         train_subject(nodes, base)
     assert host.freed
 
