@@ -64,7 +64,7 @@ class Server:
         return self
 
     def _wait_until_up(self) -> None:
-        until = time.monotonic() + 180
+        until = time.monotonic() + 600
         while time.monotonic() < until:
             assert self.process is not None
             if self.process.poll() is not None:
@@ -74,6 +74,7 @@ class Server:
                 return
             except OSError:
                 time.sleep(0.5)
+        self.stop()
         raise RuntimeError(f"ComfyUI did not start:\n{self.log.read_text(errors='replace')[-4000:]}")
 
     def stop(self, how: int = signal.SIGTERM) -> None:
