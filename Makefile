@@ -10,6 +10,7 @@ COMFYUI := $(patsubst %/main.py,%,$(firstword $(wildcard $(COMFYUI_PATH)/main.py
 COMFY_VENV := .venv-comfyui
 COMFY_BIN := $(COMFY_VENV)/bin
 COMFY_STAMP := $(COMFY_VENV)/.installed
+LIMITED := $(if $(shell command -v timeout),timeout 1800) # seconds; macOS has no such program
 
 # Beside a CPU build of torch pip's torchvision, which SAM 2 and ComfyUI ask for, cannot be imported; see the file.
 mend_torchvision = $(1)/python -c "import torchvision" 2>/dev/null || cp tests/cpu_torchvision/cpu_torchvision.* \
@@ -30,7 +31,8 @@ test: lint
 # Starts a real ComfyUI: that of COMFYUI_PATH, ~/ComfyUI, or the one whose custom node this is.
 test-comfyui:
 	@if test -z "$(COMFYUI)"; then echo "No ComfyUI found (COMFYUI_PATH, ~/ComfyUI): its tests are skipped."; \
-	else $(MAKE) $(COMFY_STAMP) && COMFYUI_PATH="$(COMFYUI)" $(COMFY_BIN)/python -m pytest tests/comfyui; fi
+	else $(MAKE) $(COMFY_STAMP) && COMFYUI_PATH="$(COMFYUI)" $(LIMITED) $(COMFY_BIN)/python -m pytest --durations=10 \
+		tests/comfyui; fi
 
 # Draws workflows/*.json anew in ComfyUI's page, after a node's inputs changed; needs a ComfyUI and Chromium.
 workflows: $(COMFY_STAMP)

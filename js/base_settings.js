@@ -1,7 +1,7 @@
 // A button that fills in the settings that suit the wired base: a node's own defaults are the paper's, for ZeroScope.
-import { alike, ask, button, feature, follow } from "./page.js";
-import { say } from "./texts.js";
-import { UNKNOWN, baseOf, isWired, places } from "./wires.js";
+import { alike, ask, button, feature, follow } from "./common/page.js";
+import { say } from "./common/texts.js";
+import { UNKNOWN, baseOf, isWired, places } from "./common/wires.js";
 
 const STAGES = {
   VideoMage_TrainSubject: "subject",

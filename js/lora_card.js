@@ -1,7 +1,7 @@
 // On the loader: thumbnail, kind, tokens with classes and base of the chosen file; a warning if it does not fit.
-import { WARNING, alike, ask, feature, follow, line, panel } from "./page.js";
-import { say } from "./texts.js";
-import { UNKNOWN, baseOf, takers, valueOf } from "./wires.js";
+import { WARNING, alike, ask, feature, follow, line, panel } from "./common/page.js";
+import { say } from "./common/texts.js";
+import { UNKNOWN, baseOf, takers, valueOf } from "./common/wires.js";
 
 const USERS = ["VideoMage_SCSSampler", "VideoMage_SampleVideo", "VideoMage_FuseSubjects"];
 const LORA = "VIDEOMAGE_LORA";

@@ -1,8 +1,8 @@
 // Under the prompt: the tokens of the wired LoRAs, those the prompt lacks or misspells, the superclass prompt.
-import { WARNING, alike, feature, follow, line, panel } from "./page.js";
-import { say } from "./texts.js";
-import { TOKEN, tokensOfAll } from "./tokens.js";
-import { UNKNOWN, source, sources, valueOf } from "./wires.js";
+import { WARNING, alike, feature, follow, line, panel } from "./common/page.js";
+import { say } from "./common/texts.js";
+import { TOKEN, tokensOfAll } from "./common/tokens.js";
+import { UNKNOWN, source, sources, valueOf } from "./common/wires.js";
 
 feature("PromptHelper", ["VideoMage_SCSSampler", "VideoMage_SampleVideo"], (node) => {
   const element = panel(node, "tokens", 74);

@@ -1,7 +1,7 @@
 // Rare settings are folded away: Nodes 2.0 does it by itself, on a canvas there is a button.
 import { app } from "../../scripts/app.js";
-import { button, follow, tidy } from "./page.js";
-import { say } from "./texts.js";
+import { button, follow, tidy } from "./common/page.js";
+import { say } from "./common/texts.js";
 
 app.registerExtension({
   name: "VideoMage.RareSettings",

@@ -1,8 +1,8 @@
 // While a training runs: loss curve, time left and the latest sample on the node; also after a reload.
 import { api } from "../../scripts/api.js";
-import { WARNING, askNow, feature, follow, line, panel } from "./page.js";
-import { say, sayWhat } from "./texts.js";
-import { UNKNOWN, nodesOf, runId, valueOf } from "./wires.js";
+import { WARNING, askNow, feature, follow, line, panel } from "./common/page.js";
+import { say, sayWhat } from "./common/texts.js";
+import { UNKNOWN, nodesOf, runId, valueOf } from "./common/wires.js";
 
 const KINDS = {
   VideoMage_TrainSubject: "subject",

@@ -8,7 +8,7 @@ from comfy_api.latest import io
 
 from ..videomage_core.model.memory import CHOICES
 from . import comfy_host as host
-from .schema import Base, schema
+from .schema import Base, accepted, schema
 
 
 class LoadBase(io.ComfyNode):
@@ -25,9 +25,9 @@ class LoadBase(io.ComfyNode):
                     host.base_names(),
                     default=host.BUILT_IN,
                     tooltip="A folder of models/diffusers with a UNet3DConditionModel, such as ZeroScope v2 "
-                    "(its licence, "
-                    "CC-BY-NC-4.0, forbids commercial use), or the tiny model that comes with this pack: 8 frames of "
-                    "48x48 pixels, to try everything in minutes.",
+                    "(cerspense/zeroscope_v2_576w on Hugging Face; its licence, CC-BY-NC-4.0, forbids commercial use), "
+                    "or the tiny model that comes with this pack: 8 frames of 48x48 pixels, to try everything in "
+                    "minutes.",
                 ),
                 io.Combo.Input(
                     "dtype",
@@ -48,6 +48,10 @@ class LoadBase(io.ComfyNode):
             ],
             outputs=[Base.Output("base_model", display_name="base", tooltip="The loaded base.")],
         )
+
+    @classmethod
+    def validate_inputs(cls, base: str | None = None) -> bool | str:
+        return accepted(lambda: base is None or host.base_folder(base))
 
     @classmethod
     def execute(cls, base: str, dtype: str, memory: str) -> Any:

@@ -13,7 +13,7 @@ import torch
 
 from ..videomage_core.data.grounded_sam2 import GroundedSam2
 from ..videomage_core.model.backbone import MemoryMode
-from ..videomage_core.model.base_folder import EMOJI_BASE, is_base_folder
+from ..videomage_core.model.base_folder import EMOJI_BASE, check_base_folder, is_base_folder
 from ..videomage_core.model.memory import Work, choose_mode, memory_of
 from ..videomage_core.model.unet3d import UNet3DBackbone, load_unet3d
 from ..videomage_core.presets import Preset, preset_for
@@ -35,50 +35,70 @@ def base_names() -> list[str]:
 
 
 def _base_folders() -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for name, folder in _folders("unet/config.json"):
+        if is_base_folder(folder):
+            found.setdefault(name, folder)
+    return found
+
+
+def _folders(holding: str) -> Iterator[tuple[str, Path]]:
+    """The folders in ``models/diffusers`` that hold such a file, with their names; "" for all."""
     import folder_paths
 
-    found: dict[str, Path] = {}
-    for root in folder_paths.get_folder_paths("diffusers"):
-        if Path(root).is_dir():
-            # Not "**", which passes linked folders by; three deep, as a hub's cache is.
-            depths = ("*", "*/*", "*/*/*")
-            for config in sorted(c for depth in depths for c in Path(root).glob(f"{depth}/unet/config.json")):
-                folder = config.parent.parent
-                if is_base_folder(folder):
-                    found.setdefault(folder.relative_to(root).as_posix(), folder)
-    return found
+    for root in map(Path, folder_paths.get_folder_paths("diffusers")):
+        # Not "**", which passes linked folders by; three deep, as a hub's cache is.
+        for folder in sorted(path for depth in ("*", "*/*", "*/*/*") for path in root.glob(depth)):
+            if (folder / holding).exists():
+                yield folder.relative_to(root).as_posix(), folder
 
 
 def base_folder(name: str) -> Path:
     """The folder of a base by its name in the list.
 
     Raises:
-        FileNotFoundError: there is none of that name; says where to put one.
+        FileNotFoundError: there is none of that name, or parts of it are missing; says where to get them.
+        ValueError: it is another kind of model.
     """
     if name == BUILT_IN:
         return EMOJI_BASE
-    found = _base_folders()
-    if name not in found:
-        raise FileNotFoundError(
-            f"base: {name!r} is not in models/diffusers; there are {', '.join(map(repr, base_names()))}. "
-            "Copy ZeroScope's whole folder (unet, vae, text_encoder, tokenizer, scheduler) there"
-        )
-    return found[name]
+    folder = _base_folders().get(name)
+    if folder is not None:
+        return folder
+    for other, incomplete in _folders(""):
+        if other == name:
+            check_base_folder(incomplete)
+    raise FileNotFoundError(
+        f"base: {name!r} is not in models/diffusers; there are {', '.join(map(repr, base_names()))}. For ZeroScope v2, "
+        "copy its whole folder (unet, vae, text_encoder, tokenizer, scheduler; cerspense/zeroscope_v2_576w on Hugging "
+        "Face, licence CC-BY-NC-4.0: not for commercial use) to models/diffusers/zeroscope_v2_576w, and refresh the "
+        "page (R)"
+    )
 
 
 def lora_names() -> list[str]:
-    """The files of ``models/loras``, sub-folders too."""
+    """The files of ``models/loras``, sub-folders too; with "/" on Windows too, so that workflows work everywhere."""
+    return list(_loras())
+
+
+def _loras() -> dict[str, str]:
+    """ComfyUI's own names, by ours."""
     import folder_paths
 
-    return list(folder_paths.get_filename_list("loras"))
+    return {_slashed(name): name for name in folder_paths.get_filename_list("loras")}
+
+
+def _slashed(name: str) -> str:
+    return name.replace("\\", "/")
 
 
 def lora_file(name: str) -> Path:
-    """A LoRA file by its name in the list; FileNotFoundError for any other name."""
+    """A LoRA file by its name in the list, with either slash; FileNotFoundError for any other name."""
     import folder_paths
 
-    found = folder_paths.get_full_path("loras", name) if name in lora_names() else None
-    if found is None:
+    own = _loras().get(_slashed(str(name)))
+    found = own and folder_paths.get_full_path("loras", own)
+    if not found:
         raise FileNotFoundError(f"LoRA: {name!r} is not in models/loras; refresh the page, or choose another")
     return Path(found)
 
@@ -325,6 +345,18 @@ def computing(base: HostedBase, to_lower: str, works: Sequence[Work]) -> Iterato
             f"VideoMage ran out of memory in the memory mode {backbone.memory.name!r}; everything was freed. "
             f"{lowering or 'Lower'} {to_lower}; a training then goes on from its last checkpoint"
         )
+
+
+class _Segmenting(Work):
+    """A segmenter at work; meanwhile the base waits beside it."""
+
+    def memory(self, backbone: UNet3DBackbone, mode: MemoryMode) -> int:
+        return SEGMENTER_NEEDS
+
+
+def segmenting(segmenter: Any) -> list[Work]:
+    """The work of a segmenter in a stage; none without one."""
+    return [] if segmenter is None else [_Segmenting(0, 0, 0)]
 
 
 def _room(device: torch.device) -> int:

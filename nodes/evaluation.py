@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from comfy_api.latest import io, ui
@@ -13,7 +14,8 @@ from ..videomage_core.evaluation.learned_metrics import check_folder
 from ..videomage_core.evaluation.scores import scorers
 from . import comfy_host as host
 from .pictures import CLIP_TYPES, clip_pixels, folder
-from .schema import grown, schema, wired
+from .progress import run_of
+from .schema import accepted, grown, schema, wired
 
 SUBJECTS = 4
 ADVICE = "Take smaller models in clip_folder and dino_folder, or fewer frames"
@@ -27,6 +29,7 @@ class Evaluate(io.ComfyNode):
             display_name="Evaluate",
             description="Scores a video, or two beside each other: likeness to the subjects' pictures, agreement "
             "with the prompt, consistency from frame to frame.",
+            hidden=[io.Hidden.unique_id],
             is_output_node=True,
             inputs=[
                 io.MultiType.Input("video", types=CLIP_TYPES, tooltip="Frames or a VIDEO to score."),
@@ -75,6 +78,13 @@ class Evaluate(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, clip_folder: str | None = None, dino_folder: str | None = None) -> bool | str:
+        return accepted(
+            lambda: model_folder(clip_folder, "clip_folder", "CLIP"),
+            lambda: model_folder(dino_folder, "dino_folder", "DINO"),
+        )
+
+    @classmethod
     def execute(
         cls,
         video: Any,
@@ -87,21 +97,30 @@ class Evaluate(io.ComfyNode):
         **inputs: Any,
     ) -> Any:
         names = [line.strip() for line in labels.splitlines() if line.strip()] + ["video", "other"]
-        given = dict(zip(dict.fromkeys(names), (v for v in (video, other) if v is not None), strict=False))
+        shown = (to_uint8(clip_pixels(given)) for given in (video, other) if given is not None)
+        videos = dict(zip(dict.fromkeys(names), shown, strict=False))
         references = {
             f"subject {i}": list(to_uint8(pixels_of(pictures)))
             for i, pictures in enumerate(wired("pictures", SUBJECTS, inputs), start=1)
         }
-        scores: dict[str, dict[str, float]] = {label: {} for label in given}
-        clip, dino = folder(clip_folder, "clip_folder"), folder(dino_folder, "dino_folder")
-        for at, what in ((clip, "CLIP"), (dino, "DINO")):
-            if at is not None:
-                check_folder(at, what)
+        scores: dict[str, dict[str, float]] = {label: {} for label in videos}
+        clip = model_folder(clip_folder, "clip_folder", "CLIP")
+        dino = model_folder(dino_folder, "dino_folder", "DINO")
+        run = run_of(cls.hidden.unique_id)
         with host.room_for(host.SCORERS_NEED if clip or dino else 0, ADVICE) as device:
             metrics = scorers(clip, dino, plain_background, device)
-            for label, shown in given.items():
-                frames = to_uint8(clip_pixels(shown))
-                for metric in metrics:
-                    scores[label].update(metric.score(frames, prompt.strip() or None, references))
+            jobs = [(label, metric) for label in videos for metric in metrics]
+            for done, (label, metric) in enumerate(jobs):
+                run.progress(done, len(jobs), "scoring")
+                scores[label].update(metric.score(videos[label], prompt.strip() or None, references))
+            run.progress(len(jobs), len(jobs), "scoring")
         chart = frames_of_picture(score_chart(scores))
         return io.NodeOutput(score_table(scores), chart, ui=ui.PreviewImage(chart))
+
+
+def model_folder(text: str | None, name: str, what: str) -> Path | None:
+    """A model's folder that the user typed, or None for nothing; FileNotFoundError or ValueError if it is none."""
+    found = folder(text, name)
+    if found is not None:
+        check_folder(found, what)
+    return found

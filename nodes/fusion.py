@@ -16,7 +16,7 @@ from ..videomage_core.model.memory import works_of
 from ..videomage_core.run import Run
 from ..videomage_core.stages.fusion import check_subjects, fuse_subjects
 from ..videomage_core.stages.teachers import FusionPrompts
-from .comfy_host import HostedBase
+from .comfy_host import HostedBase, segmenting
 from .pictures import image, lines_of
 from .schema import Base, Lora, advanced, grown, read_settings, schema, settings_inputs, validate_inputs, wired
 from .segmentation import segmenter_input
@@ -25,6 +25,7 @@ from .training import (
     computing_for,
     file_name_input,
     looks,
+    reporting,
     samples_of,
     trained,
     training_outputs,
@@ -107,16 +108,15 @@ class FuseSubjects(io.ComfyNode):
         subjects = wired("lora", MOST, inputs)
         check_subjects(subjects)
         prompts = asked(base.preset.prompts, teacher_prompts, cutmix_prompt)
-        works = [*works_of(config, len(subjects)), *works_of(looks(base, config))]
+        segmenter = inputs.get("segmenter") if config.lambda2 else None
+        works = [*works_of(config, len(subjects)), *works_of(looks(base, config)), *segmenting(segmenter)]
         with computing_for(base, "fusion", file_name, cls.hidden.unique_id, works) as backbone:
-            segmenter = inputs.get("segmenter")
             parts = [prompts, *(part for concept in subjects for part in concept.parts())]
             parts += segmenter.parts() if segmenter is not None else ()
 
             def train(at: Path, run: Run) -> Finished:
-                made = fuse_subjects(
-                    backbone, subjects, config, at, prompts, segmenter, sampling=looks(base, config), run=run
-                )
+                watched, sampling = reporting(segmenter, run), looks(base, config)
+                made = fuse_subjects(backbone, subjects, config, at, prompts, watched, sampling=sampling, run=run)
                 videos = {} if made.sample is None else {"sample": made.sample}
                 if made.pair is not None and made.maps is not None:
                     videos["pair"] = side_by_side([made.pair.pixels, *overlay(made.pair.pixels, made.maps)])

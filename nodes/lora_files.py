@@ -8,8 +8,9 @@ from comfy_api.latest import io, ui
 
 from ..videomage_core.data.lora_file import Concept, describe, load_lora, rename_token
 from ..videomage_core.finished import publish, require_file_name
+from ..videomage_core.model.text import check_token
 from . import comfy_host as host
-from .schema import Lora, schema
+from .schema import Lora, accepted, schema
 
 
 class LoadLora(io.ComfyNode):
@@ -34,25 +35,31 @@ class LoadLora(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, lora_name: str | None) -> bool | str:
-        try:
-            return lora_name is None or bool(host.lora_file(lora_name))
-        except FileNotFoundError as error:
-            return str(error)
+    def validate_inputs(cls, lora_name: str | None = None, rename: str | None = None) -> bool | str:
+        return accepted(lambda: lora_name is None or host.lora_file(lora_name), lambda: pairs_of(rename or ""))
 
     @classmethod
-    def fingerprint_inputs(cls, lora_name: str, rename: str) -> Any:
-        return host.lora_file(lora_name).stat().st_mtime, rename
+    def fingerprint_inputs(cls, lora_name: str | None, rename: str | None) -> Any:
+        return lora_name and host.lora_file(lora_name).stat().st_mtime, rename
 
     @classmethod
     def execute(cls, lora_name: str, rename: str) -> Any:
         concept = load_lora(host.lora_file(lora_name))
-        for pair in filter(None, (part.strip() for part in rename.split(","))):
-            old, equals, new = pair.partition("=")
-            if not equals:
-                raise ValueError(f"rename: got {pair!r}, write OLD=NEW, e.g. '<dog>=<my_dog>'")
-            concept = rename_token(concept, old.strip(), new.strip())
+        for old, new in pairs_of(rename):
+            concept = rename_token(concept, old, new)
         return io.NodeOutput(concept)
+
+
+def pairs_of(rename: str) -> list[tuple[str, str]]:
+    """ "<dog>=<my_dog>, <cat>=<my_cat>" -> [("<dog>", "<my_dog>"), ...]; ValueError for what is no such pair."""
+    pairs = []
+    for part in filter(None, (part.strip() for part in rename.split(","))):
+        old, new = (word.strip() for word in part.partition("=")[::2])
+        if not old or not new:
+            raise ValueError(f"rename: got {part!r}, write OLD=NEW, e.g. '<dog>=<my_dog>'")
+        check_token(new, old)
+        pairs.append((old, new))
+    return pairs
 
 
 class SaveLora(io.ComfyNode):
@@ -74,7 +81,7 @@ class SaveLora(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file_name: str | None) -> bool | str:
+    def validate_inputs(cls, file_name: str | None = None) -> bool | str:
         return accepted(lambda: file_name is None or require_file_name(file_name))
 
     @classmethod
@@ -99,12 +106,3 @@ class LoraInfo(io.ComfyNode):
     def execute(cls, lora: Concept) -> Any:
         text = describe(lora)
         return io.NodeOutput(text, ui=ui.PreviewText(text))
-
-
-def accepted(check: Any) -> bool | str:
-    """True, or what a check that raises ValueError says: what ComfyUI shows before it runs anything."""
-    try:
-        check()
-    except ValueError as error:
-        return str(error)
-    return True

@@ -15,7 +15,7 @@ from ..videomage_core.finished import Finished
 from ..videomage_core.model.memory import works_of
 from ..videomage_core.run import Run
 from ..videomage_core.stages.motion_lora import require_subjects, train_motion
-from .comfy_host import HostedBase
+from .comfy_host import HostedBase, segmenting
 from .pictures import CLIP_TYPES, clip_pixels, masks
 from .schema import Base, grown, read_settings, schema, settings_inputs, validate_inputs, wired
 from .segmentation import segmenter_input
@@ -24,6 +24,7 @@ from .training import (
     computing_for,
     file_name_input,
     looks,
+    reporting,
     samples_of,
     trained,
     training_outputs,
@@ -101,16 +102,18 @@ class TrainMotion(io.ComfyNode):
     @classmethod
     def execute(cls, base: HostedBase, clip: Any, prompt: str, subjects: str, file_name: str, **inputs: Any) -> Any:
         config = read_settings(MotionConfig(), inputs)
-        works = [*works_of(config), *works_of(looks(base, config))]
+        wired_masks = wired("mask", SUBJECTS, inputs)
+        segmenter = None if wired_masks else inputs.get("segmenter")
+        works = [*works_of(config), *works_of(looks(base, config)), *segmenting(segmenter)]
         with computing_for(base, "motion", file_name, cls.hidden.unique_id, works) as backbone:
             words = words_of(subjects)
-            given = masks(wired("mask", SUBJECTS, inputs))
-            segmenter = inputs.get("segmenter") if given is None else None
-            performed = replace(clip_of(clip_pixels(clip), words, given, config.frames), segmenter=segmenter)
+            taken = clip_of(clip_pixels(clip), words, masks(wired_masks), config.frames)
+            performed = replace(taken, segmenter=segmenter)
             parts = [prompt, *performed.parts()]
 
             def train(at: Path, run: Run) -> Finished:
-                made = train_motion(backbone, [performed], prompt, config, at, looks(base, config), run=run)
+                clips = [replace(taken, segmenter=reporting(segmenter, run))]
+                made = train_motion(backbone, clips, prompt, config, at, looks(base, config), run=run)
                 assert made.sample is not None
                 return Finished(made.concept, made.history, {"sample": made.sample})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -56,12 +57,12 @@ def lines_of(text: str) -> list[str]:
 def typed_path(text: str | None) -> Path | None:
     """A path as users type or paste it, with blanks and quotes around it; None for nothing."""
     bare = (text or "").strip().strip('"')
-    return Path(bare).expanduser() if bare else None
+    return Path(os.path.expanduser(bare)) if bare else None  # Path's own raises for a user that there is not
 
 
-def folder(text: str, what: str) -> Path | None:
+def folder(text: str | None, what: str) -> Path | None:
     """A folder that the user typed, or None for nothing; FileNotFoundError if it is not there."""
     path = typed_path(text)
-    if path is not None and not path.is_dir():
+    if path is not None and not os.path.isdir(path):  # Path's own raises for a name that is too long
         raise FileNotFoundError(f"{what}: {path} is not a folder on this machine")
     return path

@@ -18,7 +18,7 @@ import torch
 from ..videomage_core.data.contact_sheet import strip
 from ..videomage_core.data.frames import middle_picture
 from ..videomage_core.data.loss_plot import thinned
-from ..videomage_core.finished import write_atomically
+from ..videomage_core.finished import require_file_name, write_atomically
 from ..videomage_core.run import Run
 from . import comfy_host as host
 
@@ -44,11 +44,17 @@ class Training:
         kind: "subject", "motion" or "fusion".
         name: of its LoRA file.
         node: the id of the node that trains, as it runs: "5", or "2:5" in a subgraph.
+
+    Raises:
+        ValueError: no LoRA file can have this name; it may lead out of the folder.
     """
 
     kind: str
     name: str
     node: str
+
+    def __post_init__(self) -> None:
+        require_file_name(self.name)
 
     def file(self, ending: str) -> Path:
         """Its file of that ending; two nodes may train under one name, so the node is in the file's name too."""

@@ -1,4 +1,7 @@
-"""What the page asks the server: read-only, and no path but names from ComfyUI's own lists."""
+"""What the page asks the server: read-only, and no path but names from ComfyUI's own lists.
+
+Files are read in threads: the server has one loop for all its pages, and a training's progress goes through it too.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,6 @@ from . import comfy_host as host
 from . import progress
 
 KINDS = ("subject", "motion", "fusion")
-_bases: dict[str, Fingerprint | None] = {}  # by name, as far as they were asked for
 
 
 def add_routes() -> None:
@@ -45,27 +47,25 @@ def _asked(request: Any) -> progress.Training:
 
 async def training(request: Any) -> web.Response:
     """GET ?kind=&name=&node= -> the state of a node's latest training with that file name, or null."""
-    return web.json_response(progress.training_state(_asked(request)))
+    return web.json_response(await asyncio.to_thread(progress.training_state, _asked(request)))
 
 
 async def sample(request: Any) -> web.StreamResponse:
     """GET ?kind=&name=&node= -> its last sample, a JPEG."""
-    path = _asked(request).sample_file
-    if not path.is_file():
-        raise web.HTTPNotFound(text="no sample yet")
-    return web.Response(body=path.read_bytes(), content_type="image/jpeg", headers={"Cache-Control": "no-store"})
+    try:
+        picture = await asyncio.to_thread(_asked(request).sample_file.read_bytes)
+    except OSError as error:
+        raise web.HTTPNotFound(text="no sample yet") from error
+    return web.Response(body=picture, content_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 
 async def lora(request: Any) -> web.Response:
     """GET ?name=&base= -> what a LoRA file of the list holds; whether it fits a base of the list (null: unknown)."""
-    name = request.query.get("name", "")
     try:
-        path = host.lora_file(name)
-        about = path.stat()
-        card = await asyncio.to_thread(_card, path, about.st_mtime_ns, about.st_size)
+        card = await asyncio.to_thread(_card, request.query.get("name", ""))
     except (OSError, ValueError) as error:  # not there, or damaged
         return web.json_response({"error": str(error)})
-    mark = _fingerprint(request.query.get("base", ""))
+    mark = await asyncio.to_thread(_mark, request.query.get("base", ""))
     return web.json_response(
         {
             "kind": card.kind,
@@ -78,20 +78,36 @@ async def lora(request: Any) -> web.Response:
     )
 
 
+def _card(name: str) -> LoraCard:
+    path = host.lora_file(name)
+    return _read_card(path, _written(path))
+
+
+def _mark(base: str) -> Fingerprint | None:
+    """The mark of a base of the list; None if it has no safetensors file, or is not there."""
+    if not base:
+        return None
+    try:
+        unet = host.base_folder(base) / "unet"
+        return _read_mark(unet, *map(_written, sorted(unet.glob("*.safetensors"))))
+    except (OSError, ValueError):
+        return None
+
+
+def _written(path: Path) -> tuple[str, int, int]:
+    """What changes when a file is written again."""
+    about = path.stat()
+    return path.name, about.st_mtime_ns, about.st_size
+
+
 @functools.lru_cache(maxsize=128)  # thumbnails of 128 pixels a side: a few megabytes at most
-def _card(path: Path, changed: int, size: int) -> LoraCard:
-    """A file's card, read again only after the file was written again."""
+def _read_card(path: Path, written: object) -> LoraCard:
     return read_card(path)
 
 
-def _fingerprint(base: str) -> Fingerprint | None:
-    """The mark of a base of the list, read from its file once; None if it has no safetensors file or is not there."""
-    if base and base not in _bases:
-        try:
-            _bases[base] = fingerprint_of_file(host.base_folder(base) / "unet")
-        except (OSError, ValueError):
-            return None
-    return _bases.get(base)
+@functools.lru_cache(maxsize=16)
+def _read_mark(unet: Path, *written: object) -> Fingerprint | None:
+    return fingerprint_of_file(unet)
 
 
 def _data_url(picture: Any) -> str | None:
@@ -105,8 +121,8 @@ def _data_url(picture: Any) -> str | None:
 async def presets(request: Any) -> web.Response:
     """GET ?base= -> the settings that suit a base of the list, by stage."""
     try:
-        preset = host.preset_for(host.base_folder(request.query.get("base", "")))
-    except OSError as error:
+        preset = host.preset_for(await asyncio.to_thread(host.base_folder, request.query.get("base", "")))
+    except (OSError, ValueError) as error:
         raise web.HTTPNotFound(text=str(error)) from error
     stages = ("sampling", "subject", "motion", "fusion", "collaborative")
     return web.json_response({stage: dataclasses.asdict(getattr(preset, stage)) for stage in stages})

@@ -101,7 +101,7 @@ def validate_inputs(config: Any, inputs: Mapping[str, Any], *checks: Callable[[]
     Args:
         config: the node's, with its defaults.
         inputs: those that are named, the node's other ones too.
-        checks: the node's own, each raising ValueError.
+        checks: the node's own, each raising ValueError or OSError.
     """
     fields = {field.name: field for field in dataclasses.fields(config)}
     settings = {name: value for name, value in inputs.items() if name in fields}
@@ -110,10 +110,18 @@ def validate_inputs(config: Any, inputs: Mapping[str, Any], *checks: Callable[[]
     problems += [_not_whole(name, typed[name]) for name in ("height", "width") if typed.get(name, 0) % SIDE]
     if not problems and len(typed) == len(settings):
         checks = (lambda: read_settings(config, typed), *checks)
+    said = accepted(*checks)
+    problems += [] if said is True else [str(said)]
+    return "; ".join(dict.fromkeys(problems)) or True
+
+
+def accepted(*checks: Callable[[], Any]) -> bool | str:
+    """True, or what checks that raise OSError or ValueError say: what ComfyUI shows before it runs anything."""
+    problems = []
     for check in checks:
         try:
             check()
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             problems.append(str(error))
     return "; ".join(dict.fromkeys(problems)) or True
 

@@ -13,12 +13,13 @@ from ..videomage_core.config import SubjectConfig
 from ..videomage_core.data.examples import SubjectImage, load_captioned_clips, load_subject_images, masked
 from ..videomage_core.data.frames import pixels_of
 from ..videomage_core.data.grounded_sam2 import GroundedSam2
+from ..videomage_core.data.images import list_images
 from ..videomage_core.finished import Finished
 from ..videomage_core.model.memory import works_of
 from ..videomage_core.model.text import check_token
 from ..videomage_core.run import Run
 from ..videomage_core.stages.subject_lora import require_token, train_subject
-from .comfy_host import HostedBase
+from .comfy_host import HostedBase, segmenting
 from .pictures import folder, lines_of, typed_path
 from .schema import Base, advanced, read_settings, schema, settings_inputs, validate_inputs
 from .segmentation import segmenter_input
@@ -27,6 +28,7 @@ from .training import (
     computing_for,
     file_name_input,
     looks,
+    reporting,
     samples_of,
     trained,
     training_outputs,
@@ -102,6 +104,8 @@ class TrainSubject(io.ComfyNode):
         superclass: str | None = None,
         prompt: str | None = None,
         file_name: str | None = None,
+        images_folder: str | None = None,
+        auxiliary_folder: str | None = None,
         steps: int | None = None,
         warmup_steps: int | None = None,
         height: int | None = None,
@@ -113,8 +117,19 @@ class TrainSubject(io.ComfyNode):
                 for line in lines_of(prompt or ""):
                     require_token(line, token)
 
+        def check_pictures() -> None:
+            if (source := folder(images_folder, "images_folder")) is not None:
+                list_images(source)
+
         settings = {"steps": steps, "warmup_steps": warmup_steps, "height": height, "width": width}
-        return validate_inputs(SubjectConfig(), settings, lambda: check_file_name(file_name), check_words)
+        return validate_inputs(
+            SubjectConfig(),
+            settings,
+            lambda: check_file_name(file_name),
+            check_words,
+            check_pictures,
+            lambda: folder(auxiliary_folder, "auxiliary_folder"),
+        )
 
     @classmethod
     def fingerprint_inputs(cls, images_folder: str | None, auxiliary_folder: str | None, **_: Any) -> Any:
@@ -139,7 +154,7 @@ class TrainSubject(io.ComfyNode):
         **widgets: Any,
     ) -> Any:
         config = read_settings(SubjectConfig(), widgets)
-        works = [*works_of(config), *works_of(looks(base, config))]
+        works = [*works_of(config), *works_of(looks(base, config)), *segmenting(segmenter)]
         with computing_for(base, "subject", file_name, cls.hidden.unique_id, works) as backbone:
             pictures = _pictures(images, masks, folder(images_folder, "images_folder"), lines_of(prompt))
             clips_folder = folder(auxiliary_folder, "auxiliary_folder")
@@ -151,7 +166,7 @@ class TrainSubject(io.ComfyNode):
             parts += segmenter.parts() if segmenter is not None else ()
 
             def train(at: Path, run: Run) -> Finished:
-                shown = masked(pictures, superclass, segmenter, run)
+                shown = masked(pictures, superclass, reporting(segmenter, run), run)
                 made = train_subject(
                     backbone, shown, token, superclass, config, at, auxiliary=auxiliary,
                     captions=base.preset.captions, sampling=looks(base, config), run=run, cache=at.parent,

@@ -53,7 +53,12 @@ def training_outputs() -> list[io.Output]:
 def computing_for(
     base: host.HostedBase, kind: str, file_name: str, node: str | None, works: Sequence[Work]
 ) -> Iterator[UNet3DBackbone]:
-    """As ``host.computing``, for a training; if an error ends it, the page keeps what it says."""
+    """As ``host.computing``, for a training; if an error ends it, the page keeps what it says.
+
+    Raises:
+        ValueError: no LoRA file can have this name; a wired one is seen here first.
+        RuntimeError: see ``host.computing``.
+    """
     told = progress.telling_errors(progress.Training(kind, file_name, node or ""))
     with told, host.computing(base, TO_LOWER, works) as backbone:
         yield backbone
@@ -99,6 +104,11 @@ def trained(
 def training_result(made: Finished, *more: Any) -> Any:
     """LoRA, loss plot, samples, and what else a node gives; the page shows the curve on the node by itself."""
     return io.NodeOutput(made.concept, frames_of_picture(loss_plot(made.history.losses)), *more)
+
+
+def reporting(segmenter: Any, run: Run) -> Any:
+    """The segmenter, telling this run of its progress and stopping with it; None for none."""
+    return segmenter.with_run(run) if hasattr(segmenter, "with_run") else segmenter
 
 
 def samples_of(made: Finished) -> Any:

@@ -55,9 +55,22 @@ def add_segmenters(models: Path) -> None:
         shutil.copy(source / "sam2_emoji.json", models / "sam2" / "sam2.1_hiera_tiny.json")
 
 
+def elsewhere(folder: Path) -> Path:
+    """An extra_model_paths.yaml that names a folder with a base."""
+    shutil.copytree(EMOJI_BASE, folder / "bases" / "far" / "zeroscope")
+    named = folder / "extra_model_paths.yaml"
+    named.write_text(f"elsewhere:\n  base_path: {folder}\n  diffusers: bases\n", encoding="utf-8")
+    return named
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    running = Server(new_home(tmp_path_factory.mktemp("comfyui"))).start()
+    """With bases elsewhere, and beside another pack."""
+    paths = elsewhere(tmp_path_factory.mktemp("elsewhere"))
+    running = Server(new_home(tmp_path_factory.mktemp("comfyui")), ("--extra-model-paths-config", str(paths)))
+    (running.home / "custom_nodes" / "neighbour").mkdir()
+    shutil.copy(Path(__file__).with_name("neighbour.py"), running.home / "custom_nodes" / "neighbour" / "__init__.py")
+    running.start()
     yield running
     running.stop()
 

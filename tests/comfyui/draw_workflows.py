@@ -30,6 +30,7 @@ SEGMENTER = {
 QUICK_SUBJECT = {"steps": 120, "auxiliary_clips": 4, "sample_every": 60}
 QUICK_MOTION = {"steps": 90, "inversion_steps": 70, "sample_every": 45}
 QUICK_FUSION = {"steps": 40, "teacher_videos": 2, "cutmix_videos": 1}
+START = "Start here"
 PROMPT = "a <dog> is riding a <panda> on grass"
 CLIP_PROMPT = "a pig is riding a cat on a plain background"
 
@@ -49,7 +50,7 @@ class Node:
 
 @dataclass
 class Workflow:
-    """Columns (title, nodes), from left to right; neighbours of one title share a frame, without one there is none."""
+    """Columns (title, nodes), from left to right; neighbours of one title share a frame."""
 
     title: str
     base: str
@@ -153,7 +154,7 @@ FIRST = Workflow(
     EMOJI,
     [
         (
-            "",
+            START,
             [
                 note(
                     "# A first video\n\nPress **Run**. In a few minutes on a CPU this learns a dog and a panda from "
@@ -193,7 +194,7 @@ SUBJECT = Workflow(
     EMOJI,
     [
         (
-            "",
+            START,
             [
                 note(
                     "# Learn a subject\n\nFrom 3 to 5 pictures of one character or thing. **Your own**: put *Load "
@@ -227,7 +228,7 @@ MOTION = Workflow(
     EMOJI,
     [
         (
-            "",
+            START,
             [
                 note(
                     "# Learn a motion\n\nFrom one clip, without the looks of who performs it. **Your own**: put "
@@ -260,7 +261,7 @@ COMPOSE = Workflow(
     EMOJI,
     [
         (
-            "",
+            START,
             [
                 note(
                     "# From saved LoRAs to a video\n\nChoose two or more subjects and a motion from models/loras. The "
@@ -291,7 +292,7 @@ PAPER = Workflow(
     ZEROSCOPE,
     [
         (
-            "",
+            START,
             [
                 note(
                     "# The paper's settings\n\n**Not for the built-in base, and not for the example pictures**: "
@@ -330,7 +331,7 @@ COMPARE = Workflow(
     EMOJI,
     [
         (
-            "",
+            START,
             [
                 note(
                     "# The same noise, three ways\n\nSCS Sampler beside all LoRAs in one model (*without SCS*) and "
@@ -367,7 +368,7 @@ SEGMENTED = Workflow(
     EMOJI,
     [
         (
-            "",
+            START,
             [
                 note(
                     "# Cut out by words\n\nType who performs the motion; *Segment by Words* finds and follows them "
@@ -399,7 +400,7 @@ EVALUATED = Workflow(
     EMOJI,
     [
         (
-            "",
+            START,
             [
                 note(
                     "# Which setting is better?\n\nThe same video twice, from the same start noise: on the left with "
@@ -482,9 +483,9 @@ _DRAW = """async ({columns, settings}) => {
       width = Math.max(width, node.size[0]);
     }
     const before = frames.at(-1);
-    if (title && before?.title === title) {
+    if (before?.title === title) {
       before.size = [x - 20 + width + 40 - before.pos[0], Math.max(before.size[1], y - gap - top + 120)];
-    } else if (title) {
+    } else {
       const frame = new LiteGraph.LGraphGroup(title);
       frame.pos = [x - 20, top - 90];
       frame.size = [width + 40, y - gap - top + 120];

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -13,11 +14,14 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 PACK = Path(__file__).parents[2]
 PACK_FOLDER = "comfyui-videomage"  # with a hyphen, as users' folders have: no module can be imported by that name
+ENDS = ("execution_success", "execution_error", "execution_interrupted")
 LEFT_OUT = ("__pycache__", ".*", "runs", "outputs", "*.egg-info")
 
 
@@ -60,7 +64,7 @@ class Server:
         return self
 
     def _wait_until_up(self) -> None:
-        until = time.monotonic() + 180
+        until = time.monotonic() + 600
         while time.monotonic() < until:
             assert self.process is not None
             if self.process.poll() is not None:
@@ -70,6 +74,7 @@ class Server:
                 return
             except OSError:
                 time.sleep(0.5)
+        self.stop()
         raise RuntimeError(f"ComfyUI did not start:\n{self.log.read_text(errors='replace')[-4000:]}")
 
     def stop(self, how: int = signal.SIGTERM) -> None:
@@ -126,6 +131,32 @@ class Server:
         entry = self.outcome(self.queue(prompt), seconds)
         assert entry["status"]["status_str"] == "success", self.tail(6000)
         return dict(entry["outputs"])
+
+    def told(
+        self, prompt: dict[str, Any], hear: Callable[[str, dict[str, Any]], None] = lambda *_: None
+    ) -> list[tuple[str, dict[str, Any]]]:
+        """The events (name, data) that a page is sent while a prompt runs; each goes to ``hear`` as it comes."""
+        with ThreadPoolExecutor(1) as pool:  # this thread may have playwright's loop
+            return pool.submit(asyncio.run, self._told(prompt, hear)).result()
+
+    async def _told(
+        self, prompt: dict[str, Any], hear: Callable[[str, dict[str, Any]], None]
+    ) -> list[tuple[str, dict[str, Any]]]:
+        import aiohttp
+
+        events = []
+        address = f"{self.url}/ws?clientId=test"
+        async with aiohttp.ClientSession() as session, session.ws_connect(address, max_msg_size=0) as socket:
+            prompt_id = self.queue(prompt)
+            async for message in socket:
+                if message.type == aiohttp.WSMsgType.TEXT:
+                    said = json.loads(message.data)
+                    event, data = said["type"], said["data"]
+                    events.append((event, data))
+                    hear(event, data)
+                    if event in ENDS and data["prompt_id"] == prompt_id:
+                        return events
+        raise RuntimeError(f"the connection ended before the prompt:\n{self.tail()}")
 
     def tail(self, characters: int = 3000) -> str:
         return self.log.read_text(errors="replace")[-characters:]

@@ -115,6 +115,28 @@ def test_names_that_lead_out_are_refused_when_queued(server: Server, name: str) 
     assert "file name: got" in json.dumps(errors["2"]) and "allowed are letters" in json.dumps(errors["2"])
 
 
+def test_wired_names_that_lead_out_write_nothing(server: Server) -> None:
+    """What is wired is only known while running: it is refused there, before anything is kept or told."""
+    server.run(subject_prompt(2, "good"))
+    written = {path for path in server.home.parent.rglob("*") if "temp" not in path.parts}
+    for name in PATHS:
+        train = subject_prompt(2)
+        train["3"]["inputs"]["file_name"] = ["5", 0]
+        lora = {"lora_name": "videomage/good.safetensors", "rename": ""}
+        save = {
+            "2": {"class_type": "VideoMage_LoadLora", "inputs": lora},
+            "3": {"class_type": "VideoMage_SaveLora", "inputs": {"lora": ["2", 0], "file_name": ["5", 0]}},
+        }
+        for prompt in (train, save):
+            prompt["5"] = {"class_type": "PrimitiveString", "inputs": {"value": name}}
+            messages = dict(server.outcome(server.queue(prompt), 60)["status"]["messages"])
+            assert messages["execution_error"]["exception_type"] == "ValueError"
+            assert "file name: got" in messages["execution_error"]["exception_message"]
+    after = {path for path in server.home.parent.rglob("*") if "temp" not in path.parts}
+    assert sorted(after - written) == []
+    assert not Path("/tmp/escaped").exists() and not list(Path("/tmp").glob("escaped.*"))
+
+
 def test_files_of_strangers_in_the_loader(server: Server) -> None:
     """The hostile files of the core's own suite, through the card's route and the loader node."""
     import sys

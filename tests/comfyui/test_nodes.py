@@ -46,6 +46,12 @@ def test_routes_refuse_what_is_not_a_name(server: Server) -> None:
     assert "error" in server.get("/videomage/lora?name=..%2F..%2Fsecret.safetensors")
 
 
+def test_a_base_of_extra_model_paths_is_in_the_list(server: Server, info: dict[str, Any]) -> None:
+    choice = inputs_of(info["VideoMage_LoadBase"])["base"]
+    assert {"far/zeroscope", "zeroscope_v2_576w"} <= set(choice[1]["options"] if choice[0] == "COMBO" else choice[0])
+    assert server.get("/videomage/presets?base=far/zeroscope")["sampling"]["frames"] == 24
+
+
 def test_templates_are_listed(server: Server) -> None:
     titles = sorted(path.stem for path in (PACK / "workflows").glob("*.json"))
     assert sorted(server.get("/workflow_templates")[PACK_FOLDER]) == titles

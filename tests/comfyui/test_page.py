@@ -39,6 +39,15 @@ def window(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         server.stop()
 
 
+def test_the_page_is_the_one_that_is_meant(window: tuple[Page, Server]) -> None:
+    page, _ = window
+    version = page.run("() => window.__COMFYUI_FRONTEND_VERSION__")
+    assert (version == "1.58.1") == (page.name != "core's page"), version
+    page.load(read_workflow(FIRST))
+    vue = page.run("() => [Boolean(LiteGraph.vueNodesMode), document.querySelectorAll('[data-node-id]').length > 0]")
+    assert vue == [page.name.endswith("2.0")] * 2
+
+
 def picture(page: Page, name: str) -> None:
     page.picture(PICTURES / f"{name} ({page.name}).png")
 
@@ -366,6 +375,50 @@ def test_settings_that_suit_the_base_are_one_press_away(window: tuple[Page, Serv
         json.dumps(BASE),
     )
     assert values == [[576, 24], [48, 8, 1e6]]
+
+
+def test_rare_settings_are_folded_away(window: tuple[Page, Server]) -> None:
+    page, _ = window
+    page.clear()
+    folded, shown = page.run(
+        f"""() => {{ {ADD} const node = add('VideoMage_TrainSubject', 0);
+            const rare = node.widgets.filter(w => w.options?.advanced), fold = widget(node, 'rare_settings');
+            const seen = () => [rare.length, rare.filter(w => w.hidden).length, fold?.label ?? '', node.size[1]];
+            const before = seen();
+            fold?.callback();
+            return [before, seen()]; }}"""
+    )
+    count = folded[0]
+    assert count > 10
+    if page.name.endswith("2.0"):  # which folds them by itself
+        assert folded == shown and not folded[2]
+    else:
+        assert folded[1:3] == [count, f"show {count} rare settings"]
+        assert shown[1:3] == [0, f"hide {count} rare settings"] and shown[3] > folded[3] + 15 * count
+
+
+def test_what_a_node_says_of_a_lora_is_shown_on_it(window: tuple[Page, Server]) -> None:
+    page, server = window
+    server.run(subject_prompt(2, "dog"))
+    page.open()
+    page.clear()
+    page.run(
+        f"""() => {{ {ADD}
+            const loader = add('VideoMage_LoadLora', 0, {{ lora_name: 'videomage/dog.safetensors' }});
+            const info = add('VideoMage_LoraInfo', 400);
+            const save = add('VideoMage_SaveLora', 800, {{ file_name: 'copy' }});
+            wire(loader, 0, info, 'lora'); wire(loader, 0, save, 'lora'); }}"""
+    )
+    for kind in ("LoraInfo", "SaveLora"):
+        says(page, kind, "said", "Shown here once it has run.")
+    page.run("async () => { await app.queuePrompt(0); }")
+    says(page, "LoraInfo", "said", "<dog>", "subject", seconds=60)
+    says(page, "SaveLora", "said", "videomage/copy.safetensors")
+    picture(page, "said of a LoRA")
+    seen = "app.graph.nodes.flatMap(n => n.widgets).filter(w => w.name === 'said').map(w => w.element.offsetHeight)"
+    assert all(height > 20 for height in page.run(f"() => {seen}"))
+    assert "said" not in json.dumps(page.prompt())
+    assert page.errors == []
 
 
 def test_a_workflow_goes_through_the_page_unchanged(window: tuple[Page, Server]) -> None:

@@ -26,8 +26,15 @@ def test_opens_whole_and_reads_from_left_to_right(page: Page, title: str) -> Non
     places = {node["id"]: node["pos"][0] for node in workflow["nodes"]}
     backwards = [link for link in workflow["links"] if places[link[1]] > places[link[3]]]
     assert backwards == []
-    assert [group["title"] for group in workflow["groups"]]
+    assert all(group["title"] for group in workflow["groups"])
+    outside = [node["type"] for node in workflow["nodes"] if not any(inside(node, g) for g in workflow["groups"])]
+    assert outside == []
     assert any(node["type"] == "MarkdownNote" for node in workflow["nodes"])
+
+
+def inside(node: dict[str, Any], group: dict[str, Any]) -> bool:
+    (x, y), (left, top, width, height) = node["pos"], group["bounding"]
+    return bool(left <= x and top <= y and x + node["size"][0] <= left + width and y + node["size"][1] <= top + height)
 
 
 @pytest.mark.parametrize("title", TITLES)

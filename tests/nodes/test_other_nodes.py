@@ -43,6 +43,22 @@ def test_a_missing_file_is_said_before_anything_runs(nodes: dict[str, Any]) -> N
     assert "not in models/loras" in said
 
 
+def test_names_are_the_same_on_every_system(
+    nodes: dict[str, Any], host: comfy_stub.Host, toy: Concept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On Windows ComfyUI's own list has backslashes; workflows name files with slashes, those saved there may not."""
+    listed = "videomage\\toy.safetensors"
+    monkeypatch.setattr(sys.modules["folder_paths"], "get_filename_list", lambda _: [listed])
+    full = str(host.home / "models" / "loras" / "videomage" / "toy.safetensors")
+    monkeypatch.setattr(sys.modules["folder_paths"], "get_full_path", lambda _, name: full if name == listed else None)
+    load = nodes["VideoMage_LoadLora"]
+    assert load.define_schema().inputs[0].positional[0] == ["videomage/toy.safetensors"]
+    for name in ("videomage/toy.safetensors", listed):
+        assert load.validate_inputs(name) is True
+        assert load.execute(name, "").result[0].kind == "subject"
+    assert "not in models/loras" in load.validate_inputs("toy.safetensors")
+
+
 def _error(node: Any, *given: Any) -> str:
     with pytest.raises((ValueError, FileNotFoundError)) as caught:
         node.execute(*given)
@@ -52,6 +68,16 @@ def _error(node: Any, *given: Any) -> str:
 def test_a_wrong_rename_is_said(nodes: dict[str, Any], toy: Concept) -> None:
     assert "write OLD=NEW" in _error(nodes["VideoMage_LoadLora"], "videomage/toy.safetensors", "<bear>")
     assert "<cow>" in _error(nodes["VideoMage_LoadLora"], "videomage/toy.safetensors", "<cow>=<bear>")
+    check = nodes["VideoMage_LoadLora"].validate_inputs
+    assert "write OLD=NEW" in check("videomage/toy.safetensors", "<toy>=<bear>, <cow>")
+    assert "got 'bear', allowed are letters" in check(None, "<toy>=bear")
+    assert check("videomage/toy.safetensors", "<toy>=<bear>,") is True and check(None, None) is True
+
+
+def test_a_wired_name_is_left_to_the_run(nodes: dict[str, Any], toy: Concept) -> None:
+    mark = nodes["VideoMage_LoadLora"].fingerprint_inputs
+    assert mark(lora_name=None, rename="<toy>=<bear>")[1] == "<toy>=<bear>"
+    assert mark(lora_name="videomage/toy.safetensors", rename=None)[0] > 0
 
 
 @pytest.mark.parametrize("name", ["../toy.safetensors", "/etc/passwd", "videomage/../../secret.safetensors"])
@@ -76,6 +102,18 @@ def test_bases_are_found_in_every_diffusers_folder(nodes: dict[str, Any], host: 
     assert choice.positional[0] == ["emoji base (built in)", "deep/zeroscope"]
     with pytest.raises(FileNotFoundError, match=r"'gone' is not in models/diffusers"):
         nodes["VideoMage_LoadBase"].execute("gone", "auto", "auto")
+
+
+def test_a_base_that_is_not_there_is_said_when_queued(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
+    check = nodes["VideoMage_LoadBase"].validate_inputs
+    assert check("emoji base (built in)") is True and check(None) is True and check() is True
+    said = check("zeroscope_v2_576w")
+    assert "'zeroscope_v2_576w' is not in models/diffusers" in said
+    assert all(part in said for part in ("cerspense/zeroscope_v2_576w on Hugging Face", "CC-BY-NC-4.0", "unet, vae"))
+    for part in ("unet", "text_encoder"):
+        (host.home / "models" / "diffusers" / "zeroscope_v2_576w" / part).mkdir(parents=True)
+    assert "lacks vae, tokenizer, scheduler" in check("zeroscope_v2_576w")
+    assert "is not in models/diffusers" in check("../diffusers/zeroscope_v2_576w")
 
 
 @pytest.mark.parametrize(("memory", "modes"), [("auto", "high medium low"), ("low", "low low low")])
@@ -123,6 +161,26 @@ def test_evaluate_refuses_a_folder_that_is_no_model(nodes: dict[str, Any], tmp_p
     pictures = torch.rand(1, 8, 8, 3)
     with pytest.raises(FileNotFoundError, match=r"CLIP: .* lacks config\.json"):
         nodes["VideoMage_Evaluate"].execute(pictures, "", "", False, str(tmp_path), "", pictures_1=pictures)
+
+
+def test_evaluate_shows_progress_and_stops_when_asked(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
+    frames = torch.rand(2, 16, 16, 3)
+    given = {"prompt": "", "labels": "", "plain_background": False, "clip_folder": "", "dino_folder": ""}
+    evaluate = nodes["VideoMage_Evaluate"].execute
+    evaluate(video=frames, other=frames, pictures_1=frames, **given)
+    assert [(done, total) for done, total, _ in host.progress] == [(0, 2), (1, 2), (2, 2)]
+    host.progress.clear()
+    host.interrupt_at = 1
+    with pytest.raises(comfy_stub.Interrupted):
+        evaluate(video=frames, other=frames, pictures_1=frames, **given)
+    assert len(host.progress) == 1
+
+
+def test_evaluates_folders_are_looked_at_when_queued(nodes: dict[str, Any], tmp_path: Path) -> None:
+    check = nodes["VideoMage_Evaluate"].validate_inputs
+    assert check("", " ") is True and check(None, None) is True
+    said = check(str(tmp_path), "nowhere")
+    assert "lacks config.json" in said and "dino_folder: nowhere is not a folder" in said
 
 
 def test_examples_are_whole(nodes: dict[str, Any]) -> None:

@@ -101,3 +101,36 @@ def test_settings_that_suit_a_base(nodes: dict[str, Any], host: comfy_stub.Host)
     assert presets["sampling"]["frames"] == 8 and presets["collaborative"]["width"] == 48
     with pytest.raises(web.HTTPNotFound):
         ask(host, "presets", base="gone")
+
+
+def test_a_base_that_was_replaced_is_read_again_and_never_on_the_servers_loop(
+    nodes: dict[str, Any],
+    host: comfy_stub.Host,
+    shared_emoji_base: Any,
+    make_concept: Callable[..., Concept],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import shutil
+    import threading
+
+    from safetensors.torch import load_file, save_file
+
+    from videomage_core.model.base_folder import EMOJI_BASE
+
+    routes = next(module for name, module in sys.modules.items() if name.endswith("-videomage.nodes.routes"))
+    read, threads = routes.fingerprint_of_file, []
+    monkeypatch.setattr(
+        routes, "fingerprint_of_file", lambda unet: threads.append(threading.current_thread()) or read(unet)
+    )
+    base = host.home / "models" / "diffusers" / "mine"
+    shutil.copytree(EMOJI_BASE, base)
+    save_lora(host.home / "models" / "loras" / "toy.safetensors", make_concept(shared_emoji_base, 1))
+
+    def fits() -> bool:
+        return ask(host, "lora", name="toy.safetensors", base="mine")["fits"]
+
+    assert fits() and fits()
+    (file,) = (base / "unet").glob("*.safetensors")
+    save_file({name: weight + 0.1 for name, weight in load_file(file).items()}, file)
+    assert not fits()
+    assert len(threads) == 2 and threading.main_thread() not in threads

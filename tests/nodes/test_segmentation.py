@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,23 @@ class Middle:
         return mask
 
 
+class Reporting(Middle):
+    """The same, which tells of each picture."""
+
+    def __init__(self) -> None:
+        super().__init__("reporting")
+        self.run: Any = None
+
+    def with_run(self, run: Any) -> Reporting:
+        self.run = run
+        return self
+
+    def segment(self, pixels: torch.Tensor, words: Any) -> torch.Tensor:
+        masks = super().segment(pixels, words)
+        self.run.progress(1, 1, "finding words")
+        return masks
+
+
 def trained(nodes: dict[str, Any], node: str, config: Any, *given: Any, **more: Any) -> Any:
     base = nodes["VideoMage_LoadBase"].execute("emoji base (built in)", "fp32", "auto").result[0]
     settings = dataclasses.asdict(dataclasses.replace(config, steps=2))
@@ -179,3 +197,76 @@ def test_a_fusion_cuts_out_each_subject_by_its_kind(nodes: dict[str, Any]) -> No
     both = {"lora_1": dog, "lora_2": panda, "segmenter": middle}
     trained(nodes, "VideoMage_FuseSubjects", config, "x", "", "", **both)
     assert middle.asked == [((8, 48, 48), ("dog",)), ((8, 48, 48), ("panda",))]
+
+
+@pytest.mark.parametrize("stage", ["subject", "motion", "fusion"])
+def test_a_training_shows_what_its_segmenter_does_and_stops_with_it(
+    nodes: dict[str, Any], host: comfy_stub.Host, stage: str
+) -> None:
+    watched = Reporting()
+
+    def run() -> None:
+        if stage == "subject":
+            subject(nodes, segmenter=watched)
+        elif stage == "motion":
+            frames, _, _, prompt, subjects = nodes["VideoMage_ExampleMotion"].execute().result
+            config = dataclasses.replace(EMOJI.motion, batch_size=1, inversion_steps=2)
+            trained(nodes, "VideoMage_TrainMotion", config, frames, prompt, subjects, "x", segmenter=watched)
+        else:
+            config = dataclasses.replace(EMOJI.fusion, teacher_videos=1, teacher_steps=4, cutmix_videos=1)
+            loras = {"lora_1": dog, "lora_2": panda, "segmenter": watched}
+            trained(nodes, "VideoMage_FuseSubjects", config, "x", "", "", **loras)
+
+    dog, panda = (subject(nodes, name)[0] for name in ("dog", "panda")) if stage == "fusion" else (None, None)
+    host.events.clear()
+    real = host.check
+
+    def check() -> None:
+        if watched.asked:  # the user presses cancel while it is at work
+            raise comfy_stub.Interrupted
+        real()
+
+    sys.modules["comfy.model_management"].throw_exception_if_processing_interrupted = check
+    with pytest.raises(comfy_stub.Interrupted):
+        run()
+    assert len(watched.asked) == 1
+    sys.modules["comfy.model_management"].throw_exception_if_processing_interrupted = real
+    run()
+    assert "finding words" in {state["what"] for event, state in host.events if event == "videomage.training"}
+
+
+@pytest.mark.parametrize("stage", ["subject", "motion", "fusion"])
+def test_comfyui_is_asked_for_the_memory_of_the_segmenter(
+    nodes: dict[str, Any], host: comfy_stub.Host, make_concept: Any, stage: str
+) -> None:
+    base = nodes["VideoMage_LoadBase"].execute("emoji base (built in)", "fp32", "auto").result[0]
+    comfy_host, memory = (
+        next(module for found, module in sys.modules.items() if found.endswith(f"-videomage.{name}"))
+        for name in ("nodes.comfy_host", "videomage_core.model.memory")
+    )
+    needed = comfy_host.SEGMENTER_NEEDS
+    least = memory.memory_of(base.backbone, comfy_host.segmenting(Reporting()), memory.HIGH)
+    assert least > needed
+    frames, _, _, prompt, _ = nodes["VideoMage_ExampleMotion"].execute().result
+    loras = {f"lora_{i}": make_concept(base.backbone, i, f"<{name}>", name) for i, name in enumerate(("dog", "cat"), 1)}
+
+    def mode(segmenter: Any, room: int) -> str:
+        host.free_memory, host.interrupt_at = room, 0  # as soon as anything is computed
+        host.progress.clear()
+        with pytest.raises(comfy_stub.Interrupted):
+            if stage == "subject":
+                images = nodes["VideoMage_ExampleSubject"].execute("dog").result[0]
+                words = {"token": "<dog>", "superclass": "dog", "prompt": "", "images": images, "segmenter": segmenter}
+                settings = dataclasses.asdict(EMOJI.subject)
+                nodes["VideoMage_TrainSubject"].execute(base, **FILES, **words, **settings)
+            elif stage == "motion":
+                settings = {**dataclasses.asdict(EMOJI.motion), "segmenter": segmenter}
+                nodes["VideoMage_TrainMotion"].execute(base, frames, prompt, "pig", "x", **settings)
+            else:
+                settings = {**dataclasses.asdict(EMOJI.fusion), "segmenter": segmenter}
+                nodes["VideoMage_FuseSubjects"].execute(base, "x", "", "", **loras, **settings)
+        return str(base.backbone.memory.name)
+
+    assert mode(None, least) == "high" and host.memory_required[-1] < needed
+    assert mode(Reporting(), least) == "high" and host.memory_required[-1] >= needed
+    assert mode(Reporting(), least - 1) != "high" and mode(None, least - 1) == "high"

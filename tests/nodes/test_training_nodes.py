@@ -96,6 +96,19 @@ def test_the_page_is_told_and_a_reloaded_page_can_ask(nodes: dict[str, Any], hos
     assert (host.home / "output" / "videomage" / "dog.subject.7.jpg").is_file()
 
 
+@pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped", "..\\..\\escaped"])
+def test_a_wired_name_that_leads_out_is_refused_before_anything_is_written(
+    nodes: dict[str, Any], host: comfy_stub.Host, name: str
+) -> None:
+    base, before = load_base(nodes), sorted(host.home.rglob("*"))
+    with pytest.raises(ValueError, match="file name: got"):
+        train_subject(nodes, base, file_name=name)
+    assert sorted(host.home.rglob("*")) == before and not list(host.home.parent.glob("*escaped*"))
+    progress = sys.modules[nodes["VideoMage_TrainSubject"].__module__.rpartition(".")[0] + ".progress"]
+    with pytest.raises(ValueError, match="file name: got"):
+        progress.Training("subject", name, "7")
+
+
 def test_trainings_of_one_name_on_two_nodes_are_kept_apart(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
     progress = sys.modules[nodes["VideoMage_TrainSubject"].__module__.rpartition(".")[0] + ".progress"]
     one, other = (progress.Training("subject", "dog", node) for node in ("7", "2:7"))
@@ -163,7 +176,7 @@ def test_out_of_memory_frees_everything_and_says_what_to_lower(
         raise comfy_stub.OutOfMemory
 
     monkeypatch.setattr(type(base.backbone), "encode_prompt", full)
-    with pytest.raises(RuntimeError, match=r"memory mode to 'low'.*lower frames, width and height"):
+    with pytest.raises(RuntimeError, match=r"memory mode to 'medium' or 'low'.*lower frames, width and height"):
         train_subject(nodes, base)
     assert host.freed
 
@@ -190,12 +203,17 @@ def test_bad_inputs_are_said(nodes: dict[str, Any], values: dict[str, Any], said
         ({"prompt": "a dog"}, "does not hold <dog>"),
         ({"file_name": ""}, "file name"),
         ({"superclass": ""}, "kind of thing"),
+        ({"images_folder": "nowhere"}, "images_folder: nowhere is not a folder"),
+        ({"images_folder": str(Path(__file__).parent)}, "holds no image"),
+        ({"auxiliary_folder": "~no_such_user/clips"}, "auxiliary_folder: ~no_such_user/clips is not a folder"),
+        ({"auxiliary_folder": "x" * 5000}, "is not a folder"),
     ],
 )
 def test_the_page_hears_of_bad_inputs_before_anything_runs(
     nodes: dict[str, Any], values: dict[str, Any], said: str
 ) -> None:
     good = {"token": "<dog>", "superclass": "dog", "prompt": "", "file_name": "dog"}
+    good |= {"images_folder": "", "auxiliary_folder": f'"{Path(__file__).parent}"'}
     check = nodes["VideoMage_TrainSubject"].validate_inputs
     assert check(**good) is True
     assert check(**dict.fromkeys(good)) is True  # linked inputs come as None

@@ -2,7 +2,7 @@
 //
 // A node of a subgraph runs once for each node that stands for the subgraph. So everything here is asked of a place:
 // {node, path}, path the subgraph nodes around the node, outermost first.
-import { app } from "../../scripts/app.js";
+import { app } from "../../../scripts/app.js";
 
 /** What only a run can tell. */
 export const UNKNOWN = Object.freeze({ unknown: true });

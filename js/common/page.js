@@ -1,13 +1,17 @@
 // What the features share: asking the server, panels on nodes, looking again and again.
-import { app } from "../../scripts/app.js";
-import { api } from "../../scripts/api.js";
+import { app } from "../../../scripts/app.js";
+import { api } from "../../../scripts/api.js";
 import { language } from "./texts.js";
 import { UNKNOWN, nodesOf, places } from "./wires.js";
 
-const answers = new Map(); // by address; a promise each
+let answers; // by address; a promise each
 
-/** What the server says at /videomage/<path>; null if it refuses. Kept until forget(). */
+/** What the server says at /videomage/<path>; null if it refuses. Kept until a node has run: files may have changed. */
 export function ask(path, query) {
+  if (!answers) {
+    answers = new Map();
+    api.addEventListener("executed", () => answers.clear());
+  }
   const address = `/videomage/${path}?${new URLSearchParams(query)}`;
   if (!answers.has(address)) answers.set(address, read(address));
   return answers.get(address);
@@ -26,12 +30,6 @@ async function read(address) {
     return null;
   }
 }
-
-/** Forget what the server said: files may have changed. */
-export function forget() {
-  answers.clear();
-}
-api.addEventListener("executed", forget);
 
 /** An element under a node's widgets; not part of the workflow nor of the prompt. */
 export function panel(node, name, height) {

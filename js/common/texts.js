@@ -1,5 +1,5 @@
 // All that the panels and buttons say, in each language of the page; English where a language has no table here.
-import { app } from "../../scripts/app.js";
+import { app } from "../../../scripts/app.js";
 
 const TEXTS = {
   en: {
@@ -23,6 +23,7 @@ const TEXTS = {
     no_token: "{word} is no token of these LoRAs; did you mean {near}?",
     lacks: "The prompt lacks {tokens}",
     superclass_prompt: "Superclass prompt: {prompt}",
+    not_run: "Shown here once it has run.",
     wire_base: "wire a Load Video Base to see which settings suit it",
     base_unknown: "which settings suit the base is unknown until run",
     use_settings: "use the settings that suit the base ({count} differ)",
@@ -72,6 +73,7 @@ const TEXTS = {
     no_token: "{word} 不是这些 LoRA 的触发词，是否想写 {near}？",
     lacks: "提示词中缺少 {tokens}",
     superclass_prompt: "触发词换成类别词：{prompt}",
+    not_run: "运行之后显示在这里。",
     wire_base: "接入“加载视频基础模型”后可查看适合它的设置",
     base_unknown: "运行时才能确定适合基础模型的设置",
     use_settings: "套用适合基础模型的设置（{count} 项不同）",
