@@ -68,7 +68,7 @@ benchmark-full: $(GRIDS)/test/grid.toml $(GRIDS)/development/grid.toml
 
 # Ratios measured on this machine and counts at ZeroScope's size: docs/speed.md.
 speed: $(STAMP)
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python -m benchmarks.speed
 
 # The fault suite at length, an hour or two: docs/faults.md.
 FAULTS := outputs/faults
