@@ -71,14 +71,14 @@ benchmark-full: $(GRIDS)/test/grid.toml $(GRIDS)/development/grid.toml
 
 # Ratios measured on this machine and counts at ZeroScope's size: docs/speed.md.
 speed: $(STAMP)
-	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python -m benchmarks.speed
 
-# The fault suite at length, an hour or two: docs/faults.md.
+# The fault suite at length, an hour or two: docs/faults.md, which says what failed, as does the exit code.
 FAULTS := outputs/faults
 faults: $(STAMP) $(if $(COMFYUI),$(COMFY_STAMP))
-	mkdir -p $(FAULTS)
-	FAULTS=50 $(BIN)/python -m pytest tests/faults --junitxml $(FAULTS)/core.xml
-	$(if $(COMFYUI),FAULTS_PROMPTS=200 COMFYUI_PATH="$(COMFYUI)" $(COMFY_BIN)/python -m pytest \
+	rm -rf $(FAULTS) && mkdir -p $(FAULTS)
+	-FAULTS=50 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/faults -n auto --dist worksteal --junitxml $(FAULTS)/core.xml
+	$(if $(COMFYUI),-FAULTS_PROMPTS=200 COMFYUI_PATH="$(COMFYUI)" $(COMFY_BIN)/python -m pytest \
 		tests/comfyui/test_hostile.py --junitxml $(FAULTS)/comfyui.xml)
 	$(BIN)/python tests/faults/report.py 50 200 $(FAULTS)/core.xml $(if $(COMFYUI),$(FAULTS)/comfyui.xml)
 

@@ -8,8 +8,8 @@ allocator rounds up or cannot use.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from videomage_core.model import lora
 from videomage_core.model.memory import MODES
 from videomage_core.model.unet3d import UNet3DBackbone, load_unet3d
 
@@ -52,17 +53,39 @@ class Alive(TorchDispatchMode):
         self.now -= size
 
 
-def peak_bytes(job: Callable[[], object], network: torch.nn.Module) -> int:
-    """Bytes alive at once beyond the network's weights.
+class _Fused(torch.autograd.Function):
+    """Shapes of a GPU's fused attention, which keeps queries, keys, values and output for the way back."""
+
+    @staticmethod
+    def forward(context: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        out = torch.empty_like(q)
+        context.save_for_backward(q, k, v, out)
+        return out
+
+    @staticmethod
+    def backward(context: Any, _: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(map(torch.empty_like, context.saved_tensors[:3]))
+
+
+@contextmanager
+def _without_values(fused: bool) -> Iterator[None]:
+    """Inside, what asks for values or knows no meta device does without."""
+    with ExitStack() as stack:
+        if fused:
+            attention = lambda q, k, v, *_, **__: _Fused.apply(q, k, v)  # noqa: E731
+            stack.enter_context(mock.patch.object(torch.nn.functional, "scaled_dot_product_attention", attention))
+        stack.enter_context(mock.patch.object(torch, "autocast", lambda *_, **__: nullcontext()))
+        stack.enter_context(mock.patch.object(torch.Tensor, "__bool__", lambda _: True))  # "is it finite?"
+        yield
+
+
+def peak_bytes(job: Callable[[], object], parts: Sequence[torch.nn.Module]) -> int:
+    """Bytes alive at once beyond the weights of a base's parts.
 
     Attention counts as a GPU's fused kernel does it: queries, keys, values and output, never the map.
     """
-    counted = Alive([*network.parameters(), *network.buffers()])
-    fused = mock.patch.object(
-        torch.nn.functional, "scaled_dot_product_attention", lambda q, k, v, *_, **__: q + v[..., :1, :]
-    )
-    no_autocast = mock.patch.object(torch, "autocast", lambda *_, **__: nullcontext())  # knows no meta device
-    with fused, no_autocast, counted:
+    counted = Alive([tensor for part in parts for tensor in (*part.parameters(), *part.buffers())])
+    with _without_values(fused=True), counted:
         job()
     return counted.most
 
@@ -70,13 +93,13 @@ def peak_bytes(job: Callable[[], object], network: torch.nn.Module) -> int:
 def operations(job: Callable[[], object]) -> int:
     """Multiplications and additions of matrix products, convolutions and attention."""
     counted = FlopCounterMode(display=False)
-    with mock.patch.object(torch, "autocast", lambda *_, **__: nullcontext()), counted:
+    with _without_values(fused=False), counted:
         job()
     return int(counted.get_total_flops())
 
 
-def zeroscope() -> UNet3DBackbone:
-    """A base of ZeroScope's shapes in half precision, without values."""
+def zeroscope(dtype: torch.dtype = torch.float16) -> UNet3DBackbone:
+    """A base of ZeroScope's shapes, without values."""
     from diffusers import AutoencoderKL, UNet3DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
@@ -91,9 +114,9 @@ def zeroscope() -> UNet3DBackbone:
         "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
     }  # fmt: skip
     with torch.device("meta"):
-        parts = UNet3DConditionModel().half(), AutoencoderKL(**vae).half(), CLIPTextModel(text).half()
+        parts = [part.to(dtype) for part in (UNet3DConditionModel(), AutoencoderKL(**vae), CLIPTextModel(text))]
     base = UNet3DBackbone("zeroscope", *parts, small.prompts.tokenizer, scheduler)
-    for part in (*parts[0].children(), *parts[1:]):
+    for part in (*base.unet.children(), base.vae, base.prompts.text_encoder):
         part.to = lambda *_, part=part, **__: part  # what has no values cannot be moved
     return base
 
@@ -123,6 +146,21 @@ def count(base: UNet3DBackbone, step: Any, mode: str, with_operations: bool = Tr
     """A step of ``stage_steps``, counted on a base without values in a memory mode."""
     base.use_memory(MODES[mode])
     with step() as (job, loras):
-        activations = peak_bytes(job, base.network)
+        activations = peak_bytes(job, (base.network, base.vae, base.prompts.text_encoder))
         work = operations(job) if with_operations else 0
     return Counted(base.weights_memory(MODES[mode]), loras, activations, work)
+
+
+def eight_bit(base: UNet3DBackbone) -> dict[str, dict[str, int]]:
+    """Training -> "trained" weights, and the bytes that AdamW's moments of them take in "fp32" and in "8 bit".
+
+    As bitsandbytes keeps them: a byte for each, a float32 for each block of 256, and a weight of fewer than 4096
+    values in float32 still.
+    """
+    found = {}
+    for stage, role, rank in (("train subject", "spatial", 4), ("train motion", "temporal", 4), ("fuse", "spatial", 8)):
+        with lora.leaving_no_trace(base):
+            sizes = [weight.numel() for weight in lora.add(base, "counted", base.targets(role), rank=rank)]
+        small = [8 * n if n < 4096 else 2 * (n + 4 * -(-n // 256)) for n in sizes]
+        found[stage] = {"trained": sum(sizes), "fp32": 8 * sum(sizes), "8 bit": sum(small)}
+    return found

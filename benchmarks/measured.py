@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 import torch
-from stage_steps import PROMPT, both_loras, prediction, stage_steps
-from timing import Ratio, by_turns, ratio, seconds
 
+from benchmarks.stage_steps import PROMPT, both_loras, prediction, stage_steps
+from benchmarks.timing import Ratio, by_turns, ratio, seconds
 from videomage_core.data.lora_file import Concept
 from videomage_core.model import lora
 from videomage_core.model.attention_maps import chosen_sites
@@ -31,9 +31,8 @@ CPU = torch.device("cpu")
 Job = Callable[[], object]
 
 
-def measured(base: UNet3DBackbone, rounds: int) -> dict[str, Ratio]:
-    """All ratios, by what they say."""
-    return {**of_sampling(base, max(3, rounds // 2)), **of_training(base, rounds), **of_savings(base, rounds)}
+SCS, PLAIN = "SCS over its counted work", "SCS over plain guided sampling"
+STEP = "a training step over one of diffusers and peft alone"
 
 
 def of_sampling(base: UNet3DBackbone, rounds: int) -> dict[str, Ratio]:
@@ -54,8 +53,8 @@ def of_sampling(base: UNet3DBackbone, rounds: int) -> dict[str, Ratio]:
         )
         whole["work"].append(work)
     return {
-        "SCS over its counted work": ratio(whole["SCS"], whole["work"]),
-        "SCS over plain guided sampling": ratio(whole["SCS"], whole["plain"]),
+        SCS: ratio(whole["SCS"], whole["work"]),
+        PLAIN: ratio(whole["SCS"], whole["plain"]),
     }
 
 
@@ -70,7 +69,7 @@ def of_training(base: UNet3DBackbone, rounds: int) -> dict[str, Ratio]:
     """A step of the motion's training beside the same work written with diffusers and peft alone."""
     with _our_motion_step(base) as ours, _bare_motion_step(base) as bare:
         taken = by_turns({"ours": ours, "bare": bare}, rounds, CPU)
-    return {"a training step over one of diffusers and peft alone": ratio(taken["ours"], taken["bare"])}
+    return {STEP: ratio(taken["ours"], taken["bare"])}
 
 
 @contextmanager

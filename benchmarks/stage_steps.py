@@ -1,9 +1,12 @@
-"""One step of each stage, with gradients but without its optimiser, of any base at any settings."""
+"""One step of everything that a stage does, with gradients but without its optimiser, of any base at any settings.
+
+``stage_steps`` has the steps by name, ``whole_stages`` says how many of each a whole stage takes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 
 import torch
@@ -12,6 +15,7 @@ from videomage_core.config import CollaborativeConfig, FusionConfig, MotionConfi
 from videomage_core.data.cutmix import CutMix
 from videomage_core.model import lora
 from videomage_core.model.attention_maps import chosen_sites
+from videomage_core.model.backbone import Role
 from videomage_core.model.text import SpecialToken
 from videomage_core.model.unet3d import UNet3DBackbone
 from videomage_core.presets import Preset
@@ -25,6 +29,7 @@ from videomage_core.stages.teachers import Teacher
 TRAINED = 4  # float32 values kept of a trained weight: itself, its gradient, AdamW's two moments
 PROMPT = "a <s0> and a <s1>"
 
+Sized = SubjectConfig | MotionConfig | FusionConfig | CollaborativeConfig
 Step = tuple[Callable[[], object], int]  # a job, and the bytes of the LoRAs that it works with
 
 
@@ -38,12 +43,61 @@ def stage_steps(
         preset: the settings.
         subjects: how many are fused.
     """
+    auxiliary, video = preset.subject, preset.collaborative
     return {
         "train subject": lambda: subject_step(base, preset.subject),
         "train motion": lambda: motion_step(base, preset.motion),
         "fuse": lambda: fusion_step(base, preset.fusion, subjects),
         "SCS, a prediction": lambda: prediction(base, preset.collaborative),
         "SCS, a guidance": lambda: guidance_step(base, preset.collaborative),
+        "an auxiliary clip, a prediction": lambda: plain_prediction(
+            base, auxiliary.auxiliary_frames, auxiliary, auxiliary.auxiliary_guidance
+        ),
+        "a subject's inversion": lambda: inversion_step(base, preset.motion),
+        "a teacher video, a prediction": lambda: plain_prediction(
+            base, preset.fusion.frames, preset.fusion, preset.fusion.teacher_guidance, "spatial"
+        ),
+        "a clip's inversion, a prediction": lambda: plain_prediction(base, video.frames, video, 1.0),
+        "plain sampling, a prediction": lambda: plain_prediction(base, video.frames, video, video.guidance_scale),
+        "encoding, a frame": lambda: coding(base, video, to_pixels=False),
+        "decoding, a frame": lambda: coding(base, video, to_pixels=True),
+    }
+
+
+def whole_stages(preset: Preset, subjects: int = 2, pictures: int = 4) -> dict[str, dict[str, int]]:
+    """Stage -> step -> how many of them it takes, all that it makes for itself included.
+
+    Args:
+        preset: the settings.
+        subjects: how many are fused, and how many perform the motion.
+        pictures: of one subject.
+    """
+    one, motion, fusion, video = preset.subject, preset.motion, preset.fusion, preset.collaborative
+    own, cut = subjects * fusion.teacher_videos, subjects * fusion.cutmix_videos
+    return {
+        "train subject": {
+            "train subject": one.steps,
+            "an auxiliary clip, a prediction": one.auxiliary_clips * one.auxiliary_steps,
+            "encoding, a frame": pictures,
+        },
+        "train motion": {
+            "train motion": motion.steps,
+            "a subject's inversion": subjects * motion.inversion_steps,
+            "encoding, a frame": motion.frames + subjects,
+        },
+        "fuse": {
+            "fuse": fusion.steps,
+            "a teacher video, a prediction": (own + cut + 1) * fusion.teacher_steps,  # one is the background
+            "decoding, a frame": (cut + 1) * fusion.frames,
+        },
+        "SCS": {
+            "SCS, a prediction": 2 * video.steps,
+            "SCS, a guidance": video.tau,
+            "a clip's inversion, a prediction": video.inversion_steps,
+            "encoding, a frame": video.frames,
+            "decoding, a frame": video.frames,
+        },
+        "plain sampling": {"plain sampling, a prediction": video.steps, "decoding, a frame": video.frames},
     }
 
 
@@ -145,6 +199,50 @@ def guidance_step(base: UNet3DBackbone, config: CollaborativeConfig) -> Iterator
 
 
 @contextmanager
+def plain_prediction(
+    base: UNet3DBackbone, frames: int, size: Sized, scale: float, role: Role | None = None
+) -> Iterator[Step]:
+    """A prediction in plain sampling, of the base alone or with one LoRA; both halves of guidance unless scale is 1."""
+    with lora.leaving_no_trace(base), ExitStack() as stack:
+        kept = 0
+        if role is not None:
+            kept = _bytes(lora.add(base, "one", base.targets(role), rank=4), 1)
+            stack.enter_context(lora.active(base, {"one": 1.0}))
+            stack.enter_context(lora.baked(base))
+        x, text = _latents(base, frames, size), _text(base)
+        level = base.random_level(1, torch.Generator().manual_seed(0))
+
+        def job() -> None:
+            with torch.no_grad():
+                predict_guided(base, x, level, text, text, scale)
+
+        yield job, kept
+
+
+@contextmanager
+def inversion_step(base: UNet3DBackbone, config: MotionConfig) -> Iterator[Step]:
+    """Textual inversion of one performer: the base is frozen, the gradient goes to the token's vectors."""
+    (token,) = _tokens(base, 1)
+    token.vectors.requires_grad_()
+    x0 = _latents(base, 1, config).expand(config.batch_size, -1, -1, -1, -1)
+
+    def job() -> None:
+        text = base.encode_prompt(["A <s0>"], [token]).expand(config.batch_size, -1, -1)
+        error = prediction_error(base, x0, text, torch.Generator().manual_seed(0))
+        torch.autograd.grad(error.mean(), token.vectors)
+
+    yield job, token.vectors.nbytes * TRAINED
+
+
+@contextmanager
+def coding(base: UNet3DBackbone, size: Sized, to_pixels: bool) -> Iterator[Step]:
+    """One frame through the autoencoder, either way."""
+    pixels = torch.zeros(1, 3, 1, size.height, size.width, device=base.device)
+    latents = _latents(base, 1, size)
+    yield lambda: base.decode_video(latents) if to_pixels else base.encode_video(pixels), 0
+
+
+@contextmanager
 def both_loras(base: UNet3DBackbone) -> Iterator[tuple[tuple[_Branch, _Branch], int]]:
     """A fused LoRA of two subjects and a motion's, as SCS has them, and the bytes they take."""
     with lora.leaving_no_trace(base):
@@ -164,10 +262,8 @@ def _tokens(base: UNet3DBackbone, count: int) -> list[SpecialToken]:
     return [SpecialToken(f"<s{n}>", torch.zeros(1, width, device=base.device), "dog") for n in range(count)]
 
 
-def _latents(
-    base: UNet3DBackbone, frames: int, config: SubjectConfig | MotionConfig | CollaborativeConfig
-) -> torch.Tensor:
-    return torch.ones(1, *base.latent_shape(frames, config.height, config.width), device=base.device)
+def _latents(base: UNet3DBackbone, frames: int, size: Sized) -> torch.Tensor:
+    return torch.ones(1, *base.latent_shape(frames, size.height, size.width), device=base.device)
 
 
 def _text(base: UNet3DBackbone) -> torch.Tensor:

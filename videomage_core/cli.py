@@ -52,15 +52,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD_INPUT
     except Cancelled:
         return STOPPED
-    except (
-        OSError,
-        RuntimeError,
-        ArithmeticError,
-    ) as error:  # a full disk, no memory, a loss of NaN
-        print(f"error: {error}", file=sys.stderr)
+    except (OSError, RuntimeError, MemoryError, ArithmeticError) as error:  # a full disk, no memory, a loss of NaN
+        advice = f"\n{_to_lower(options)}" if _is_out_of_memory(error) else ""
+        print(f"error: {error}{advice}", file=sys.stderr)
         return FAULT
     except KeyboardInterrupt:
         resumes = " What was learned is saved; the same command goes on." if options.command != "sample" else ""
         print(f"\nstopped.{resumes}", file=sys.stderr)
         return STOPPED
     return 0
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """What a GPU's, Apple's and the CPU's allocators say, each in its way."""
+    said = str(error).lower()
+    told = ("out of memory", "not enough memory", "allocate memory")
+    return isinstance(error, MemoryError) or any(words in said for words in told)
+
+
+def _to_lower(options: argparse.Namespace) -> str:
+    """What makes a command take less memory, of the settings that it has."""
+    sizes = ("frames", "auxiliary_frames", "height", "width", "batch_size")
+    lower = ", ".join(f"--{name.replace('_', '-')}" for name in sizes if hasattr(options, name))
+    goes_on = "; a training then goes on from its last checkpoint" if hasattr(options, "save_every") else ""
+    ways = [f"use --memory low{goes_on}"] if getattr(options, "memory", "low") != "low" else []
+    ways += [f"lower {lower}" + (", with another --output" if goes_on else "")] if lower else []
+    return f"Out of memory: {', or '.join([*ways, 'close other programs'])}."

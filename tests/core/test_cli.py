@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from videomage_core import cli
 from videomage_core.cli import main
@@ -84,6 +85,46 @@ def test_what_fails_on_the_way_is_exit_code_1(monkeypatch, capsys):
     monkeypatch.setattr(sampling, "_sample", full)
     assert cli.main(["sample", "a dog"]) == cli.FAULT
     assert "No space left" in capsys.readouterr().err
+
+
+GPU_FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+CPU_FULL = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+TRAINS = "; a training then goes on from its last checkpoint"
+
+
+@pytest.mark.parametrize("error", [GPU_FULL, CPU_FULL, MemoryError("no room")])
+@pytest.mark.parametrize(
+    ("execute", "arguments", "lower", "goes_on"),
+    [
+        ("training._train_subject", ["train-subject", "x", "--token", "<x>", "--superclass", "y"],
+         "--auxiliary-frames, --height, --width, --batch-size", TRAINS),
+        ("training._train_motion", ["train-motion", "x", "--prompt", "y"],
+         "--frames, --height, --width, --batch-size", TRAINS),
+        ("training._fuse", ["fuse", "x", "y"], "--frames, --height, --width, --batch-size", TRAINS),
+        ("sampling._sample", ["sample", "x"], "--frames, --height, --width", ""),
+    ],
+)  # fmt: skip
+def test_out_of_memory_says_what_to_lower(execute, arguments, lower, goes_on, error, monkeypatch, capsys):
+    def full(_options):
+        raise error
+
+    monkeypatch.setattr(f"videomage_core.commands.{execute}", full)
+    other = ", with another --output" if goes_on else ""
+    assert cli.main(arguments) == cli.FAULT
+    assert capsys.readouterr().err == (
+        f"error: {error}\nOut of memory: use --memory low{goes_on}, or lower {lower}{other}, or close other programs.\n"
+    )
+    assert cli.main([*arguments, "--memory", "low"]) == cli.FAULT
+    assert f"Out of memory: lower {lower}{other}, or close other programs." in capsys.readouterr().err
+
+
+def test_out_of_memory_where_nothing_can_be_lowered(monkeypatch, capsys):
+    def full(_options):
+        raise CPU_FULL
+
+    monkeypatch.setattr("videomage_core.commands.showing._inspect", full)
+    assert cli.main(["inspect", "x"]) == cli.FAULT
+    assert capsys.readouterr().err.endswith("\nOut of memory: close other programs.\n")
 
 
 def test_control_c_has_its_own_exit_code(monkeypatch, capsys):

@@ -1,6 +1,8 @@
 """docs/faults.md, from what pytest said of the fault suite.
 
 python tests/faults/report.py TIMES PROMPTS core.xml [comfyui.xml]
+
+Ends with 1 if anything failed, or a file is missing.
 """
 
 from __future__ import annotations
@@ -8,6 +10,8 @@ from __future__ import annotations
 import re
 import sys
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -76,31 +80,100 @@ FAULTS = {
         "an answer, and a clear error",
     ),
 }
-DETERMINISM = """## What is deterministic
+# Test -> why it fails, as was found out, and what comes next; shown where it fails.
+CAUSES: dict[str, str] = {}
 
-| what | on one machine | why |
-|---|---|---|
-| a training, same inputs, settings and number of threads | same bytes | all that is random comes from (seed, step) |
-| the same, stopped, killed or resumed | same bytes | a step depends on nothing else; checkpoints hold the optimiser |
-| a video, same seed | same bytes | the start noise is drawn on the CPU, whatever the device |
-| the memory modes | to rounding | a sum may be taken in another order |
-| guidance's halves in one batch or one by one | to rounding | as above |
-| LoRAs merged into weights (sampling, fp32) or beside them | to rounding | W x + B A x against (W + B A) x |
-| another number of threads, device or precision | to its rounding | as above; a checkpoint is accepted |
-| a GPU | not measured | some of PyTorch's kernels there add in any order |
-"""
+# What -> how far it is the same on one machine, why, and the tests that prove it.
+DETERMINISM = [
+    (
+        "a training, same inputs, settings and number of threads", "same bytes",
+        "all that is random comes from (seed, step)",
+        ["tests/faults/test_disturbed.py::test_the_same_seed_gives_the_same_bytes"],
+    ),
+    (
+        "the same, stopped, killed or resumed", "same bytes",
+        "a step depends on nothing else; checkpoints hold the optimiser",
+        [
+            "tests/faults/test_disturbed.py::test_killed", "tests/faults/test_disturbed.py::test_cancelled",
+            "tests/core/test_training.py::test_ten_steps_equal_some_a_cancel_and_the_rest",
+        ],
+    ),
+    (
+        "a video, same seed", "same bytes", "the start noise is drawn on the CPU, whatever the device",
+        [
+            "tests/faults/test_disturbed.py::test_the_same_seed_gives_the_same_bytes",
+            "tests/core/test_sampling.py::test_the_start_noise_is_the_seeds_alone",
+        ],
+    ),
+    (
+        "the memory modes", "to rounding", "a sum may be taken in another order",
+        [
+            "tests/core/model/test_memory.py::test_a_mode_changes_memory_and_nothing_else",
+            "tests/core/stages/test_subject_lora.py::test_memory_modes_change_nothing_but_memory",
+            "tests/core/stages/test_motion_lora.py::test_memory_modes_change_nothing_but_memory",
+            "tests/core/stages/test_collaborative_sampling.py::test_memory_modes_change_nothing_but_memory",
+        ],
+    ),
+    (
+        "guidance's halves, or any videos, in one batch or one by one", "to rounding", "as above",
+        [
+            "tests/faults/test_disturbed.py::test_batch_layouts_agree_to_rounding",
+            "tests/core/model/test_memory.py::test_guidance_halves_go_one_after_the_other_in_low",
+            "tests/core/test_sampling.py::test_sampling_depends_on_prompt_and_seed_only",
+        ],
+    ),
+    (
+        "a batch, or as many forwards summed up", "to rounding", "as above",
+        ["tests/core/test_training.py::test_accumulated_halves_equal_one_batch"],
+    ),
+    (
+        "one process or two", "to rounding", "as above",
+        ["tests/core/test_spread.py::test_two_processes_train_what_one_does"],
+    ),
+    (
+        "LoRAs merged into weights (sampling, fp32) or beside them", "to rounding",
+        "W x + B A x against (W + B A) x",
+        ["tests/core/model/test_lora.py::test_baked_loras_act_as_the_layers_do_and_leave_nothing"],
+    ),
+    (
+        "another number of threads or precision", "to its rounding", "as above; a checkpoint is accepted",
+        [
+            "tests/faults/test_disturbed.py::test_another_number_of_threads_gives_the_same_to_rounding",
+            "tests/core/model/test_unet3d.py::test_half_precision_predicts_nearly_the_same",
+            "tests/core/test_training.py::test_a_checkpoint_of_another_base_is_refused_but_not_of_another_precision",
+        ],
+    ),
+    ("a GPU", "not measured", "some of PyTorch's kernels there add in any order", []),
+]  # fmt: skip
 
 
-def main() -> None:
-    times, prompts, *files = sys.argv[1:]
-    cases: dict[str, list[tuple[str, float]]] = defaultdict(list)
+@dataclass(frozen=True)
+class Case:
+    """One test of one fault: its name with what it was tried on, "passed", "failed" or "skipped", and what it said."""
+
+    name: str
+    outcome: str
+    seconds: float
+    said: str = ""
+
+
+def read(files: Sequence[Path]) -> dict[str, list[Case]]:
+    """Test -> its cases."""
+    cases: dict[str, list[Case]] = defaultdict(list)
     for file in files:
         for case in ElementTree.parse(file).iter("testcase"):
-            kinds = {child.tag for child in case}
-            outcome = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
-            name = re.sub(r"\[.*", "", case.get("name", ""))
-            cases[name].append((outcome, float(case.get("time", 0))))
-    counts = {"times": times, "prompts": prompts, "tenth": str(max(1, int(times) // 5))}
+            bad = [child for child in case if child.tag in ("failure", "error")]
+            skipped = any(child.tag == "skipped" for child in case)
+            said = next(iter(bad[0].get("message", "").strip().splitlines()), "no message") if bad else ""
+            name = case.get("name", "")
+            outcome = "failed" if bad else "skipped" if skipped else "passed"
+            cases[re.sub(r"\[.*", "", name)].append(Case(name, outcome, float(case.get("time", 0)), said))
+    return cases
+
+
+def report(cases: dict[str, list[Case]], times: int, prompts: int, missing: Sequence[str] = ()) -> str:
+    """The whole of docs/faults.md."""
+    counts = {"times": times, "prompts": prompts, "tenth": max(1, times // 5)}
     lines = [
         "# Faults",
         "",
@@ -111,14 +184,40 @@ def main() -> None:
         "|---|---|---|---|---|---|",
     ]
     for name, (fault, often, outcome) in FAULTS.items():
-        found = [said for said, _ in cases.get(name, []) if said != "skipped"]
-        passed = f"{found.count('passed')} of {len(found)}" if found else "not run"
-        minutes = sum(seconds for _, seconds in cases.get(name, [])) / 60
+        found = [case for case in cases.get(name, []) if case.outcome != "skipped"]
+        good = sum(case.outcome == "passed" for case in found)
+        passed = f"{good} of {len(found)}" if found else "not run"
+        minutes = sum(case.seconds for case in found) / 60
         lines.append(f"| {fault} | {len(found)} | {often.format(**counts)} | {outcome} | {passed} | {minutes:.1f} |")
-    text = "\n".join([*lines, "", DETERMINISM])
+    lines += ["", *failures(cases, missing), "## What is deterministic", ""]
+    lines += ["| what | on one machine | why | proved by |", "|---|---|---|---|"]
+    for what, how_far, why, tests in DETERMINISM:
+        proofs = ", ".join(f"`{test.rpartition('::')[2]}`" for test in tests)
+        lines.append(f"| {what} | {how_far} | {why} | {proofs} |")
+    return "\n".join([*lines, ""])
+
+
+def failures(cases: dict[str, list[Case]], missing: Sequence[str] = ()) -> list[str]:
+    """A line for each case that failed, with what it said and what is known of it; no line at all if none did."""
+    lines = [f"* `{file}` was not written: pytest ended before." for file in missing]
+    for test, found in cases.items():
+        bad = [case for case in found if case.outcome == "failed"]
+        lines += [f"* `{case.name}`: {case.said[:300]}" for case in bad]
+        if bad and test in CAUSES:
+            lines.append(f"  {CAUSES[test]}")
+    return ["## What failed", "", *lines, ""] if lines else []
+
+
+def main() -> int:
+    times, prompts, *names = sys.argv[1:]
+    files = [Path(name) for name in names]
+    missing = [file.name for file in files if not file.is_file()]
+    cases = read([file for file in files if file.is_file()])
+    text = report(cases, int(times), int(prompts), missing)
     (DOCS / "faults.md").write_text(text, encoding="utf-8")
     print(text)
+    return 1 if failures(cases, missing) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

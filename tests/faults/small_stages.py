@@ -1,6 +1,6 @@
 """Each stage at its smallest, so that it can be disturbed many times: run whole, it takes some seconds.
 
-python tests/faults/small_stages.py STAGE STEPS FOLDER    runs one and prints a line for each step of anything
+python tests/faults/small_stages.py STAGE STEPS FOLDER    runs one, prints a line as it begins and for each step
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 
 from videomage_core.config import CollaborativeConfig, FusionConfig, MotionConfig, SubjectConfig
 from videomage_core.data.examples import MotionClip, SubjectImage
-from videomage_core.data.lora_file import Concept
+from videomage_core.data.lora_file import Concept, save_lora
 from videomage_core.data.masks import GivenMasks
 from videomage_core.model.fingerprint import fingerprint
 from videomage_core.model.lora import LoraWeights
@@ -28,6 +28,7 @@ from videomage_core.stages.subject_lora import train_subject
 
 SIZE = {"height": 24, "width": 24}
 STAGES = ("subject", "motion", "fusion", "sampling")
+LORA = "lora.safetensors"  # what a training leaves in its folder, beside its checkpoint
 
 
 def run_stage(name: str, base: UNet3DBackbone, folder: Path, steps: int, run: Run | None = None) -> list[torch.Tensor]:
@@ -50,6 +51,7 @@ def _subject(base: UNet3DBackbone, folder: Path, steps: int, run: Run) -> list[t
     )
     image = SubjectImage(_noise(0, 3, 30, 40).clamp(-1, 1))
     made = train_subject(base, [image], "<toy>", "robot", config, folder, run=run)
+    save_lora(folder / LORA, made.concept)
     return [*_factors(made.concept), torch.tensor(made.history.losses["loss"])]
 
 
@@ -59,6 +61,7 @@ def _motion(base: UNet3DBackbone, folder: Path, steps: int, run: Run) -> list[to
     mask[..., 6:18, 6:18] = 1
     clip = MotionClip(_noise(1, 3, 2, 24, 24).clamp(-1, 1), ("dog",), mask)
     made = train_motion(base, [clip], "a dog is jumping", config, folder, run=run)
+    save_lora(folder / LORA, made.concept)
     return [*_factors(made.concept), torch.tensor(made.history.losses["loss"])]
 
 
@@ -70,6 +73,7 @@ def _fusion(base: UNet3DBackbone, folder: Path, steps: int, run: Run) -> list[to
     mask[..., 8:16, 8:16] = 1
     subjects = [_concept(base, 2, "<toy>"), _concept(base, 3, "<pet>")]
     made = fuse_subjects(base, subjects, config, folder, segmenter=GivenMasks(mask), run=run)
+    save_lora(folder / LORA, made.concept)
     return [*_factors(made.concept), torch.tensor(made.history.losses["loss"])]
 
 
@@ -116,5 +120,7 @@ def same(one: list[torch.Tensor], two: list[torch.Tensor]) -> bool:
 if __name__ == "__main__":
     stage, steps, folder = sys.argv[1:]
     torch.set_num_threads(1)
+    base = load_unet3d(dtype="fp32", device="cpu")
+    print("begins", flush=True)
     told: Callable[[int, int, str], None] = lambda done, total, what: print(what, done, total, flush=True)  # noqa: E731
-    run_stage(stage, load_unet3d(dtype="fp32", device="cpu"), Path(folder), int(steps), Run(progress=told))
+    run_stage(stage, base, Path(folder), int(steps), Run(progress=told))

@@ -1,0 +1,42 @@
+"""Bytes and operations, counted on tensors without values."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmarks.counting import operations, peak_bytes
+
+
+def test_weights_and_their_views_are_not_counted_and_what_is_alive_at_once_is():
+    with torch.device("meta"):
+        layer, x = torch.nn.Linear(8, 4), torch.empty(2, 8)
+
+    def job() -> None:
+        for _ in range(3):  # one result is gone before the next but one is made
+            made = layer(x)
+            del made
+
+    assert peak_bytes(job, [layer]) == 2 * 4 * 4
+    assert operations(job) == 3 * 2 * 2 * 8 * 4
+    assert peak_bytes(job, []) > 2 * 4 * 4, "a view of a weight that nobody named"
+
+
+def test_attention_keeps_what_its_way_back_needs_and_never_the_map():
+    with torch.device("meta"):
+        q = torch.empty(1, 1, 1000, 4, requires_grad=True)
+        k, v = (torch.empty(1, 1, 77, 4, requires_grad=True) for _ in range(2))
+
+    def job() -> None:
+        doubled = [2 * tensor for tensor in (q, k, v)]
+        out = torch.nn.functional.scaled_dot_product_attention(*doubled)
+        del doubled  # still alive, for the way back
+        torch.autograd.grad(out.sum(), (q, k, v))
+
+    kept = 2 * q.nbytes + k.nbytes + v.nbytes  # and the output
+    assert kept + q.nbytes + k.nbytes + v.nbytes <= peak_bytes(job, []) < 2 * kept
+
+
+def test_a_question_about_values_is_answered_with_yes():
+    with torch.device("meta"):
+        x = torch.empty(3)
+    assert operations(lambda: None if x.isfinite().all() else 1 / 0) == 0
