@@ -79,8 +79,8 @@ def each_step(base: UNet3DBackbone, preset: Preset) -> dict[str, float]:
     return found
 
 
-def on_device(base: UNet3DBackbone, preset: Preset, device: torch.device) -> dict[str, dict[str, Any]]:
-    """Step and memory mode -> "seconds" of five runs, and on a GPU the peak allocated, in "GB"; or "out of memory"."""
+def on_device(base: UNet3DBackbone, preset: Preset, device: torch.device, runs: int = 5) -> dict[str, dict[str, Any]]:
+    """Step and memory mode -> "seconds" of each run, and on a GPU the peak allocated, in "GB"; or "out of memory"."""
     found: dict[str, dict[str, Any]] = {}
     for name, step in stage_steps(base, preset).items():
         found[name] = {}
@@ -93,7 +93,7 @@ def on_device(base: UNet3DBackbone, preset: Preset, device: torch.device) -> dic
                     if device.type == "cuda":
                         torch.cuda.empty_cache()
                         torch.cuda.reset_peak_memory_stats(device)
-                    found[name][mode] = {"seconds": sorted(seconds(job, device) for _ in range(5))}
+                    found[name][mode] = {"seconds": sorted(seconds(job, device) for _ in range(runs))}
                 if device.type == "cuda":
                     found[name][mode]["GB"] = torch.cuda.max_memory_allocated(device) / 1e9
             except torch.OutOfMemoryError:

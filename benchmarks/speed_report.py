@@ -158,8 +158,9 @@ def _times(found: Found) -> list[str]:
         "## Seconds by stage",
         "",
         "A stage is its steps, each timed alone on the embedded base at its preset's settings, times how often the "
-        "stage takes it: two subjects, four pictures each. Without the optimiser's own step, the "
-        "encoding of prompts outside of steps and the writing of files.",
+        "stage takes it: two subjects, four pictures each. Not in it: the optimiser's own step, "
+        "prompts encoded outside of steps, files written, and the video that the command line and the nodes make at a "
+        "training's end, which costs a plain sampling.",
         "",
         "| stage | what of it | times | seconds, embedded base | times, paper | Pflop | seconds on an H200 |",
         "|---|---|---|---|---|---|---|",

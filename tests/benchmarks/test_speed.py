@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch
 from benchmarks.counting import Counted
 from benchmarks.measured import PLAIN, SCS, STEP
 from benchmarks.speed import on_device, random_weights, write
-from benchmarks.stage_steps import stage_steps, whole_stages
+from benchmarks.stage_steps import of_size, stage_steps, whole_stages
 from benchmarks.timing import Ratio
 from videomage_core.model.memory import MODES
 from videomage_core.presets import EMOJI, PAPER
@@ -58,11 +59,20 @@ def test_every_part_is_in_it_and_every_target_judged(tmp_path):
     assert "`RuntimeError: no compiler`" in text
 
 
-def test_what_is_timed_on_a_device_of_random_weights(emoji_base):
-    found = on_device(emoji_base, EMOJI, torch.device("cpu"))
-    emoji_base.use_memory(MODES["high"])
+def test_each_step_is_timed_in_each_mode(emoji_base):
+    tiny = of_size(EMOJI, 2, 24, 24)
+    tiny = replace(
+        tiny,
+        subject=replace(tiny.subject, batch_size=1, auxiliary_frames=2),
+        motion=replace(tiny.motion, batch_size=1),
+        fusion=replace(tiny.fusion, frames=2),
+    )
+    try:
+        found = on_device(emoji_base, tiny, torch.device("cpu"), runs=1)
+    finally:
+        emoji_base.use_memory(MODES["high"])
     assert set(found) == STEPS
-    assert all(len(one["seconds"]) == 5 for modes in found.values() for one in modes.values())
+    assert all(len(one["seconds"]) == 1 for modes in found.values() for one in modes.values())
 
 
 def test_random_weights_fill_all_of_a_base_without_values():
