@@ -87,8 +87,9 @@ function same(id, other) {
   return other !== undefined && String(id) === String(other);
 }
 
+/** None for a node that was removed from its graph while the server was asked. */
 function linksOf(graph) {
-  return [...graph.links.values()];
+  return [...(graph?.links.values() ?? [])];
 }
 
 function intoWidget(place, name) {
