@@ -160,12 +160,13 @@ FIRST = Workflow(
                     "# A first video\n\nPress **Run**. In a few minutes on a CPU this learns a dog and a panda from "
                     "four pictures each, and *riding* from a clip of a pig on a cat; then the dog rides the panda.\n\n"
                     "Nothing is downloaded: it runs on a tiny model that comes with the pack (8 frames of 48x48 "
-                    "pixels).\n\n**Shrunk to be quick**: training steps (subjects 150 → 120, motion 200 → 90, "
-                    "fusion 150 → 40), inversion steps, "
-                    "auxiliary clips and teacher videos. With fewer steps the look and the motion are rougher.\n\n"
-                    "**To change**: the prompt and the seed of SCS Sampler. What is trained already is not trained "
-                    "again. The LoRA files are in models/loras/videomage.",
-                    470,
+                    "pixels).\n\n**To change**: the prompt and the seed of SCS Sampler. What is trained already is not "
+                    "trained again. The built-in model knows few words: the help page of *Load Video Base* lists "
+                    "its characters, motions and places.\n\n**Shrunk to be quick**, so look and motion are rougher "
+                    "than they could be: training steps (subjects 150 → 120, motion 200 → 90, fusion 150 → 40), "
+                    "inversion steps, auxiliary clips and teacher videos.\n\nThe LoRA files are in "
+                    "models/loras/videomage.",
+                    530,
                 ),
                 base(EMOJI),
             ],
@@ -199,7 +200,9 @@ SUBJECT = Workflow(
                 note(
                     "# Learn a subject\n\nFrom 3 to 5 pictures of one character or thing. **Your own**: put *Load "
                     "Image* in the place of *Example Subject*, or type a folder of photos into *images_folder*; "
-                    "give it a **token** of its own, e.g. `<my_cat>`, and say in *superclass* what it is.\n\n"
+                    "give it a **token** of its own, e.g. `<my_cat>`, say in *superclass* what it is, and "
+                    "name the token "
+                    "in the prompt of *Sample Video* too.\n\n"
                     "Change of base? Press *use the settings that suit the base* on each node.\n\nThe LoRA is saved "
                     "as models/loras/videomage/dog.safetensors (dog_2 where *1 First run* has made a dog before): that "
                     "file is all that others need."
@@ -269,7 +272,8 @@ COMPOSE = Workflow(
                     "better ones of 2 and 3.\n\n"
                     "Fuse takes 2 to 8 subjects: a new input appears as the last one is wired. For a single subject, "
                     "wire its LoRA to SCS Sampler without Fuse.\n\nName every subject's token in the prompt; the text "
-                    "under it says what is missing."
+                    "under it says what is missing. A motion of your own wants its own clip in the place of "
+                    "*Example Motion*."
                 ),
                 base(EMOJI),
             ],
@@ -336,7 +340,8 @@ COMPARE = Workflow(
                 note(
                     "# The same noise, three ways\n\nSCS Sampler beside all LoRAs in one model (*without SCS*) and "
                     "the base alone. All begin from the same start noise: the same seed, clip, size and frames on "
-                    "each. Change the seed on all three together.\n\nThe files named here are made by *1 First run*."
+                    "each. Change prompt or seed on all three together.\n\nThe files named here are made by "
+                    "*1 First run*."
                 ),
                 base(EMOJI),
             ],
@@ -371,10 +376,13 @@ SEGMENTED = Workflow(
             START,
             [
                 note(
-                    "# Cut out by words\n\nType who performs the motion; *Segment by Words* finds and follows them "
+                    "# Cut out by words\n\nSay who performs the motion (here *Example Motion* does; unplug "
+                    "*words* to type): "
+                    "*Segment by Words* finds and follows them "
                     "through the clip, and *Train Motion LoRA* takes the masks and the words.\n\n**You need** "
                     "GroundingDINO (IDEA Research) in models/grounding-dino and SAM 2 (Meta) in models/sam2, as files "
-                    "or as Hugging Face folders; their help pages say which. Nothing is downloaded.\n\n**Your own**: "
+                    "or as Hugging Face folders; the help page of *Load Segmenter* says which. Nothing is "
+                    "downloaded.\n\n**Your own**: "
                     "*Load Video* in the place of *Example Motion*, and your words. Look at the overlay first: if a "
                     "word is not found, lower box_threshold; if the wrong thing is, raise it. The small drawings of "
                     "this example are no photos: the thresholds here are low.\n\nOther masks of yours wire into "
@@ -403,8 +411,10 @@ EVALUATED = Workflow(
             START,
             [
                 note(
-                    "# Which setting is better?\n\nThe same video twice, from the same start noise: on the left with "
-                    "guidance, on the right without (*tau* 0). *Evaluate* scores both: likeness to the pictures, "
+                    "# Which setting is better?\n\nThe same video twice, from the same start noise: on the "
+                    "left its two "
+                    "branches correct each other, on the right they do not (*tau* 0). *Evaluate* scores "
+                    "both: likeness to the pictures, "
                     "consistency from frame to frame. Change any one setting on the right, and the seed on both. One "
                     "video tells little: try several seeds.\n\nWith folders of CLIP and DINO models, *Evaluate* gives "
                     "the paper's own metrics too. The LoRAs named here are made by *1 First run*."
@@ -415,7 +425,7 @@ EVALUATED = Workflow(
         ("Your LoRAs", [load("dog_and_panda"), load("riding"), CLIP]),
         ("Their pictures", [pictures("dog"), pictures("panda")]),
         ("One setting", [scs(*_BOTH)]),
-        ("Another", [scs(*_BOTH, name="other", title="SCS Sampler: without guidance", tau=0)]),
+        ("Another", [scs(*_BOTH, name="other", title="SCS Sampler: tau 0", tau=0)]),
         (
             "Which is better?",
             [

@@ -61,7 +61,7 @@ def add_segment(commands: Any) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (%(default)s)")
     _add_models(parser, required=True)
     parser.add_argument("--settings", type=Path, help="TOML file of settings, named as the flags below; flags win")
-    add_settings(parser, SegmentationConfig)
+    add_settings(parser, SegmentationConfig, "[values] are the defaults")
     parser.set_defaults(execute=_segment)
 
 

@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 
-def add_settings(parser: argparse.ArgumentParser, config: type) -> None:
-    """A flag for each field of a config; left out, the field keeps its default."""
-    group = parser.add_argument_group("settings", "[values] are the preset paper's; emoji has others")
+def add_settings(
+    parser: argparse.ArgumentParser, config: type, values: str = "[values] are the preset paper's; emoji has others"
+) -> None:
+    """A flag for each field of a config; left out, the field keeps its default.  ``values`` says whose those are."""
+    group = parser.add_argument_group("settings", values)
     for field in dataclasses.fields(config):
         flag = f"--{field.name.replace('_', '-')}"
-        text = f"{field.metadata['help']} [{field.default}]".replace("%", "%%")
+        allowed = f"; one of {', '.join(field.metadata['choices'])}" if field.metadata["choices"] else ""
+        text = f"{field.metadata['help']}{allowed} [{field.default}]".replace("%", "%%")
         if isinstance(field.default, bool):
             group.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
             continue
