@@ -17,7 +17,7 @@ mend_torchvision = $(1)/python -c "import torchvision" 2>/dev/null || cp tests/c
 	"$$($(1)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")"
 SHIM := $(wildcard tests/cpu_torchvision/cpu_torchvision.*)
 
-.PHONY: setup demo test test-comfyui workflows lint base metrics benchmark-quick benchmark benchmark-full speed faults
+.PHONY: setup demo test test-comfyui workflows pictures lint base metrics benchmark-quick benchmark benchmark-full speed faults
 
 setup: $(STAMP)
 
@@ -37,6 +37,10 @@ test-comfyui:
 # Draws workflows/*.json anew in ComfyUI's page, after a node's inputs changed; needs a ComfyUI and Chromium.
 workflows: $(COMFY_STAMP)
 	COMFYUI_PATH="$(COMFYUI)" $(COMFY_BIN)/python tests/comfyui/draw_workflows.py
+
+# Takes the README's pictures of the page anew, minutes of training among them.
+pictures: $(COMFY_STAMP)
+	COMFYUI_PATH="$(COMFYUI)" $(COMFY_BIN)/python tests/comfyui/take_pictures.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -86,9 +86,8 @@ def take_all(page: Page, server: Server) -> None:
     run(page)
     learnt(page, "Train Subject LoRA: dog", 12)
     take(page, "training", "Train Subject LoRA: dog")
-    learnt(page, "Train Motion LoRA", 12)
-    take(page, "motion", "Example Motion", "Train Motion LoRA")
     ended(page, server)
+    take(page, "motion", "Train Motion LoRA")
     take(page, "fuse", "Fuse Subject LoRAs")
     take(page, "first_run", "SCS Sampler", "Save Video", "Contact Sheet")
 
