@@ -31,12 +31,12 @@ LINEAR = 1.01  # growth over the size's own, at most
 
 # Why a target is missed, by the first words of its row, and what comes next; shown where it is missed.
 MISSES = {
-    SCS: "Cause: beside its predictions and guidances SCS looks the base's mark up, adds and merges LoRAs, and decodes "
-    "the video, once each. Next: keep the mark of a base that has not changed.",
-    PLAIN: "Cause: a guidance costs two forwards to the last recorded layer and two ways back. Next: fewer layers, "
-    "where docs/layers.md shows that their maps still find subjects and motion.",
-    STEP: "Cause: the loss is checked, the noise is drawn from a generator of its own for each step, so that a resumed "
-    "training has the same bytes. Next: draw on the device.",
+    SCS: "Likely, not measured: beside its predictions and guidances SCS marks the base, adds and merges LoRAs, "
+    "and decodes the video, once each. Next: time these.",
+    PLAIN: "Likely, not measured: a guidance is two forwards to the last recorded layer and two ways back. Next: "
+    "fewer layers, where docs/layers.md shows that their maps still find subjects and motion.",
+    STEP: "Likely, not measured: noise drawn from a generator of each step's own, and adapters switched in each "
+    "layer. Next: time these.",
 }
 
 NOT_BUILT = """## What was not built, and why

@@ -50,7 +50,7 @@ def test_every_part_is_in_it_and_every_target_judged(tmp_path):
     assert (tmp_path / "images" / "speed.png").stat().st_size > 1000
     assert re.search(r"SCS over its counted work.*\| 1.05 \| 1.04 \(1.00 to 1.10\) \| yes \|", text)
     assert re.search(r"SCS over plain guided sampling.*\| 2.6 \| 2.70.*\| \*\*no\*\* \|", text)
-    assert "* SCS over plain guided sampling of as many steps. Cause:" in text
+    assert "* SCS over plain guided sampling of as many steps. Likely, not measured" in text
     assert re.search(r"train subject, peak.*\| 8 \| counted: high 11.0.*met in no mode \| \*\*no\*\* \|", text)
     assert re.search(r"train motion, peak.*met in high, medium, low \| yes \|", text)
     assert re.search(r"train subject, seconds on an H200 \| 60 \| 70, steps timed in high \| \*\*no\*\* \|", text)
