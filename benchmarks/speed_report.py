@@ -262,13 +262,14 @@ def _short(value: float) -> str:
 def growth_plot(growth: Found) -> Image.Image:
     """A row for what grows, a panel for GB and for Tflop of each step."""
     rows = []
-    for grown in growth.values():
+    for what, grown in growth.items():
+        first, *others = (_short(value) for value in grown["values"])
         panels = {
             f"{step}, {kind}": [Estimate(v, v, v, 1, 1) for v in numbers]
             for step, kinds in grown["steps"].items()
             for kind, numbers in kinds.items()
         }
-        rows.append(sweep_plot([_short(value) for value in grown["values"]], panels))
+        rows.append(sweep_plot([f"{what}: {first}", *others], panels))
     sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")
     top = 0
     for row in rows:
@@ -292,8 +293,8 @@ def _layouts(found: Found) -> list[str]:
         lines += [
             f"* channels-last weights of the {last['convolutions']} 2d convolutions: a prediction takes "
             f"{_ratio(last['ratio'])} of the time; outputs differ by {last['difference']:.0e}. {last['given']} of them "
-            "were handed an input in that order: the network folds and unfolds frames around each, and copies to the "
-            "usual order then. Not offered."
+            "were handed an input in that order; before the others frames are folded into the batch or out "
+            "of it, which copies to the usual order. Not offered."
         ]
     if compiled is not None and "graphs" in compiled:
         lines += [
