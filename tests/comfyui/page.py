@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import shutil
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,16 @@ def find_chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
+@cache
+def playwright() -> Any:
+    """The one that all windows of this process share: a second one can't be started beside it."""
+    from playwright.sync_api import sync_playwright
+
+    started = sync_playwright().start()
+    atexit.register(started.stop)
+    return started
+
+
 class Page:
     """One browser window on a server's page; a context manager."""
 
@@ -35,11 +47,8 @@ class Page:
         self.errors: list[str] = []
 
     def __enter__(self) -> Page:
-        from playwright.sync_api import sync_playwright
-
         self._profile = tempfile.mkdtemp(prefix="videomage-page-")
-        self._playwright = sync_playwright().start()
-        self._browser = self._playwright.chromium.launch_persistent_context(
+        self._browser = playwright().chromium.launch_persistent_context(
             self._profile, executable_path=find_chromium(), args=OPTIONS, headless=True, viewport=VIEW
         )
         self.page = self._browser.pages[0]
@@ -49,7 +58,6 @@ class Page:
 
     def __exit__(self, *_: object) -> None:
         self._browser.close()
-        self._playwright.stop()
         shutil.rmtree(self._profile, ignore_errors=True)
 
     def _note_error(self, error: Any) -> None:

@@ -14,7 +14,12 @@ FEW: dict[str, dict[str, Any]] = {
     "VideoMage_SCSSampler": {"steps": 10, "inversion_steps": 10, "tau": 2},
     "VideoMage_SampleVideo": {"steps": 10, "inversion_steps": 10},
     # The detector there has random weights: it finds boxes, but does not know one word from another.
-    "VideoMage_SegmentByWords": {"words": "pig, pig", "box_threshold": 0.0, "text_threshold": 0.0},
+    "VideoMage_SegmentByWords": {
+        "words": "pig, pig",
+        "box_threshold": 0.0,
+        "text_threshold": 0.0,
+        "detector_side": 128,
+    },  # fmt: skip
 }
 BASE = {"base": "emoji base (built in)", "dtype": "auto", "memory": "auto"}
 SMALL = {"height": 48, "width": 48, "frames": 8, "auxiliary_frames": 8}

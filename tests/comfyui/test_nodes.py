@@ -13,7 +13,7 @@ NODES = [
     "VideoMage_LoadBase", "VideoMage_TrainSubject", "VideoMage_TrainMotion", "VideoMage_FuseSubjects",
     "VideoMage_SCSSampler", "VideoMage_SampleVideo", "VideoMage_LoadLora", "VideoMage_SaveLora",
     "VideoMage_LoraInfo", "VideoMage_ContactSheet", "VideoMage_ExampleSubject", "VideoMage_ExampleMotion",
-    "VideoMage_LoadSegmenter", "VideoMage_SegmentByWords", "VideoMage_Evaluate",
+    "VideoMage_LoadSegmenter", "VideoMage_SegmentByWords", "VideoMage_Evaluate", "VideoMage_SubjectClip",
 ]  # fmt: skip
 
 
