@@ -19,7 +19,7 @@ FEW: dict[str, dict[str, Any]] = {
         "box_threshold": 0.0,
         "text_threshold": 0.0,
         "detector_side": 128,
-    },  # fmt: skip
+    },
 }
 BASE = {"base": "emoji base (built in)", "dtype": "auto", "memory": "auto"}
 SMALL = {"height": 48, "width": 48, "frames": 8, "auxiliary_frames": 8}
