@@ -81,8 +81,8 @@ class SaveLora(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file_name: str | None = None) -> bool | str:
-        return accepted(lambda: file_name is None or require_file_name(file_name))
+    def validate_inputs(cls, lora: Any = None, file_name: str | None = None) -> bool | str:
+        return accepted(lambda: require_wire(lora), lambda: file_name is None or require_file_name(file_name))
 
     @classmethod
     def execute(cls, lora: Concept, file_name: str) -> Any:
@@ -103,6 +103,16 @@ class LoraInfo(io.ComfyNode):
         )
 
     @classmethod
+    def validate_inputs(cls, lora: Any = None) -> bool | str:
+        return accepted(lambda: require_wire(lora))
+
+    @classmethod
     def execute(cls, lora: Concept) -> Any:
         text = describe(lora)
         return io.NodeOutput(text, ui=ui.PreviewText(text))
+
+
+def require_wire(lora: Any) -> None:
+    """ValueError for a value where a wire belongs, which ComfyUI lets through; what is wired comes as None."""
+    if lora is not None:
+        raise ValueError(f"lora: got {lora!r}, wire a VideoMage LoRA to it")

@@ -43,6 +43,13 @@ def test_a_missing_file_is_said_before_anything_runs(nodes: dict[str, Any]) -> N
     assert "not in models/loras" in said
 
 
+def test_a_text_where_a_lora_belongs_is_refused(nodes: dict[str, Any]) -> None:
+    for name in ("LoraInfo", "SaveLora"):
+        check = nodes[f"VideoMage_{name}"].validate_inputs
+        assert check() is True and check(lora=None) is True
+        assert check(lora="../x") == "lora: got '../x', wire a VideoMage LoRA to it"
+
+
 def test_names_are_the_same_on_every_system(
     nodes: dict[str, Any], host: comfy_stub.Host, toy: Concept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
