@@ -45,7 +45,13 @@ def counted() -> dict[str, dict[str, Counted]]:
     """Step and memory mode -> what it takes at the paper's size; "low" does the operations of "medium"."""
     base = zeroscope()
     steps = stage_steps(base, PAPER)
-    return {name: {mode: count(base, step, mode, mode != "low") for mode in MODES} for name, step in steps.items()}
+    found = {name: {mode: count(base, step, mode, mode != "low") for mode in MODES} for name, step in steps.items()}
+    base = zeroscope(torch.bfloat16)  # needs no loss scale, for which fp16 keeps its graph
+    step = stage_steps(base, PAPER)["SCS, a guidance"]
+    return {
+        **found,
+        "SCS, a guidance, in bf16": {mode: count(base, step, mode, with_operations=False) for mode in MODES},
+    }
 
 
 def growth() -> dict[str, dict[str, Any]]:

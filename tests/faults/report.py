@@ -192,7 +192,7 @@ def report(cases: dict[str, list[Case]], times: int, prompts: int, missing: Sequ
     lines += ["", *failures(cases, missing), "## What is deterministic", ""]
     lines += ["| what | on one machine | why | proved by |", "|---|---|---|---|"]
     for what, how_far, why, tests in DETERMINISM:
-        proofs = ", ".join(f"`{test.rpartition('::')[2]}`" for test in tests)
+        proofs = ", ".join(dict.fromkeys(f"`{test.rpartition('::')[2]}`" for test in tests))
         lines.append(f"| {what} | {how_far} | {why} | {proofs} |")
     return "\n".join([*lines, ""])
 
