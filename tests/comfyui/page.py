@@ -84,6 +84,7 @@ class Page:
 
     def open_template(self, pack: str, title: str) -> None:
         """Choose a workflow in the template browser, as a user does."""
+        self.clear()  # in Nodes 2.0 each node of the pack bears its name too
         self.run("async () => { await app.extensionManager.command.execute('Comfy.BrowseTemplates'); }")
         self.page.get_by_text(pack, exact=True).first.click(timeout=20_000)
         self.page.get_by_text(title, exact=True).first.click(timeout=20_000)
