@@ -20,8 +20,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from videomage_core.model import lora
+from videomage_core.model.loading import load_unet3d
 from videomage_core.model.memory import MODES
-from videomage_core.model.unet3d import UNet3DBackbone, load_unet3d
+from videomage_core.model.unet3d import UNet3DBackbone
 
 
 class Alive(TorchDispatchMode):

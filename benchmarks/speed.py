@@ -29,8 +29,9 @@ from benchmarks.measured import of_sampling, of_savings, of_training
 from benchmarks.speed_report import growth_plot, report
 from benchmarks.stage_steps import of_size, stage_steps
 from benchmarks.timing import seconds
+from videomage_core.model.loading import load_unet3d
 from videomage_core.model.memory import MODES
-from videomage_core.model.unet3d import UNet3DBackbone, load_unet3d
+from videomage_core.model.unet3d import UNet3DBackbone
 from videomage_core.presets import EMOJI, PAPER, Preset
 
 DOCS = Path(__file__).parents[1] / "docs"

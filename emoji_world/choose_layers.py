@@ -20,7 +20,8 @@ import torch
 
 from videomage_core.data.masks import resize_mask
 from videomage_core.model.backbone import Level
-from videomage_core.model.unet3d import UNet3DBackbone, load_unet3d
+from videomage_core.model.loading import load_unet3d
+from videomage_core.model.unet3d import UNet3DBackbone
 from videomage_core.presets import EMOJI
 from videomage_core.sampling import add_noise
 

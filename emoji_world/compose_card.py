@@ -17,7 +17,7 @@ import numpy as np
 
 from videomage_core.data.contact_sheet import contact_sheet
 from videomage_core.demo import PROMPT, Clock, compose, judged, learn, made_of
-from videomage_core.model.unet3d import load_unet3d
+from videomage_core.model.loading import load_unet3d
 from videomage_core.presets import EMOJI
 from videomage_core.run import Run
 

@@ -29,7 +29,8 @@ from videomage_core.data.contact_sheet import contact_sheet
 from videomage_core.data.lora_file import Concept, applied
 from videomage_core.data.media import to_uint8
 from videomage_core.evaluation.tracking import track
-from videomage_core.model.unet3d import UNet3DBackbone, load_unet3d
+from videomage_core.model.loading import load_unet3d
+from videomage_core.model.unet3d import UNet3DBackbone
 from videomage_core.presets import EMOJI
 from videomage_core.run import Run
 from videomage_core.sampling import generate_videos

@@ -20,7 +20,7 @@ import numpy as np
 from videomage_core.data.media import to_uint8
 from videomage_core.evaluation.grid import Cell, load_grid
 from videomage_core.evaluation.tracked_metrics import METRICS, TrackedMetrics
-from videomage_core.model.unet3d import load_unet3d
+from videomage_core.model.loading import load_unet3d
 
 from .cast import Character, training_characters
 from .dataset import write_json

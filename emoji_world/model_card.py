@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
 def base_sampler(folder: Path, steps: int | None, guidance: float | None) -> tuple[Generate, dict[str, Any]]:
     """The base's own sampler, and its settings with a fingerprint of weights and settings."""
     from videomage_core.config import EMOJI_SAMPLING
-    from videomage_core.model.unet3d import load_unet3d
+    from videomage_core.model.loading import load_unet3d
     from videomage_core.sampling import generate_videos
 
     given = {"steps": steps, "guidance_scale": guidance}

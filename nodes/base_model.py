@@ -8,10 +8,11 @@ from comfy_api.latest import io
 
 from ..videomage_core.model.memory import CHOICES
 from . import comfy_host as host
-from .schema import Base, accepted, schema
+from .comfy_memory import DTYPES, load_base
+from .schema import Base, Node, accepted, schema
 
 
-class LoadBase(io.ComfyNode):
+class LoadBase(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
@@ -31,7 +32,7 @@ class LoadBase(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "dtype",
-                    list(host.DTYPES),
+                    list(DTYPES),
                     default="auto",
                     tooltip="Precision of the base. auto: as ComfyUI would on this device. LoRAs are always trained in "
                     "fp32.",
@@ -55,4 +56,4 @@ class LoadBase(io.ComfyNode):
 
     @classmethod
     def execute(cls, base: str, dtype: str, memory: str) -> Any:
-        return io.NodeOutput(host.load_base(base, dtype, memory))
+        return io.NodeOutput(load_base(base, dtype, memory))

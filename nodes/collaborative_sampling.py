@@ -14,9 +14,10 @@ from ..videomage_core.model.memory import works_of
 from ..videomage_core.stages.collaborative_sampling import check_pair, require_named, sample_collaboratively
 from ..videomage_core.stages.motion_start import invert_clip
 from . import comfy_host as host
+from .comfy_memory import HostedBase, computing
 from .pictures import CLIP_TYPES, clip_pixels, image, video
 from .progress import run_of
-from .schema import Base, Lora, read_settings, schema, settings_inputs, validate_inputs
+from .schema import Base, Lora, Node, read_settings, schema, settings_inputs, validate_inputs
 
 TO_LOWER = "frames, width and height"
 
@@ -54,7 +55,7 @@ def video_outputs() -> list[io.Output]:
     ]
 
 
-class SCSSampler(io.ComfyNode):
+class SCSSampler(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         frames, made = video_outputs()
@@ -106,7 +107,7 @@ class SCSSampler(io.ComfyNode):
     @classmethod
     def execute(
         cls,
-        base: host.HostedBase,
+        base: HostedBase,
         subject: Concept,
         motion: Concept,
         prompt: str,
@@ -117,7 +118,7 @@ class SCSSampler(io.ComfyNode):
         config = read_settings(CollaborativeConfig(), widgets)
         check_pair(subject, motion)
         require_named(prompt, subject.tokens)
-        with host.computing(base, TO_LOWER, works_of(config)) as backbone:
+        with computing(base, TO_LOWER, works_of(config)) as backbone:
             run = run_of(cls.hidden.unique_id)
             inverted = start_of(backbone, clip, config, run)
             made = sample_collaboratively(backbone, subject, motion, prompt, seed, config, inverted, True, run)

@@ -1,29 +1,20 @@
-"""The only place that knows the ComfyUI around us: its folders, devices, memory, progress and cancel."""
+"""The ComfyUI around us: its folders, progress and cancel, events and routes.  Its memory: ``comfy_memory``.
+
+No other module knows ComfyUI beyond its node interface.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ..videomage_core.data.grounded_sam2 import GroundedSam2
-from ..videomage_core.model.backbone import MemoryMode
 from ..videomage_core.model.base_folder import EMOJI_BASE, check_base_folder, is_base_folder
-from ..videomage_core.model.memory import Work, choose_mode, memory_of
-from ..videomage_core.model.unet3d import UNet3DBackbone, load_unet3d
-from ..videomage_core.presets import Preset, preset_for
 from ..videomage_core.segmentation.weights import DINO, SAM2, SUFFIXES, WANTED, folder_kind
 
 BUILT_IN = "emoji base (built in)"
-DTYPES = ("auto", "fp32", "fp16", "bf16")
 PREVIEW_SIDE = 512  # pixels, at most
-SEGMENTER_NEEDS = 4 * 1024**3  # bytes: SAM 2 large, a frame of 1024 pixels and its memories, with some to spare
-SCORERS_NEED = 3 * 1024**3  # bytes: CLIP and DINO of the large kind with a batch of frames
 
 
 # --- folders
@@ -193,189 +184,6 @@ def _roots(kind: str) -> list[Path]:
     except KeyError:  # nobody has named such a folder
         known = []
     return [root for root in dict.fromkeys([*known, usual]) if root.is_dir()]
-
-
-@contextlib.contextmanager
-def room_for(needed: int, advice: str) -> Iterator[str]:
-    """Inside, there are so many bytes for other models beside what ComfyUI keeps loaded; yields the device to use.
-
-    Raises:
-        RuntimeError: out of memory; gives the advice, and everything was freed.
-    """
-    import comfy.model_management as management
-
-    full = False
-    with torch.inference_mode(False):
-        try:
-            device = management.get_torch_device()
-            management.free_memory(needed, device)
-            yield str(device)
-        except (management.OOM_EXCEPTION, RuntimeError) as error:
-            if not _is_out_of_memory(error, management.OOM_EXCEPTION):
-                raise
-            traceback.clear_frames(error.__traceback__)
-            full = True
-    if full:
-        management.unload_all_models()
-        management.soft_empty_cache()
-        raise RuntimeError(f"VideoMage ran out of memory; everything was freed. {advice}")
-
-
-# --- the base in ComfyUI's memory
-
-
-@dataclass(frozen=True)
-class HostedBase:
-    """A base whose memory ComfyUI manages.
-
-    Attributes:
-        name: as the user chose it.
-        backbone: the engine's.
-        preset: settings that suit it.
-        memory: a mode's name, or "auto".
-        load: the device it computes on.
-        offload: where it waits.
-    """
-
-    name: str
-    backbone: UNet3DBackbone
-    preset: Preset
-    memory: str
-    load: torch.device
-    offload: torch.device
-    _patchers: dict[int, Any] = field(default_factory=dict)  # by part; kept, or ComfyUI would forget them
-
-    def patchers_of(self, mode: MemoryMode) -> list[Any]:
-        """One for each part that stays on the device in a mode, through which ComfyUI moves it."""
-        parts = self.backbone.resident(mode)
-        for part in parts:
-            if id(part) not in self._patchers:
-                self._patchers[id(part)] = _patcher(part, self.load, self.offload)
-        return [self._patchers[id(part)] for part in parts]
-
-
-class _Part(torch.nn.Module):
-    """One part of a base; ComfyUI writes attributes on what it manages, and diffusers' models refuse some."""
-
-    def __init__(self, part: torch.nn.Module) -> None:
-        super().__init__()
-        self.part = part
-        self.device = torch.device("cpu")
-
-
-def _patcher(part: torch.nn.Module, load: torch.device, offload: torch.device) -> Any:
-    from comfy.model_patcher import ModelPatcher
-
-    class WholePatcher(ModelPatcher):
-        """Moves all of a part or nothing, and never as inference tensors, through which nothing can be trained."""
-
-        def partially_unload(self, *_: Any, **__: Any) -> int:
-            return 0  # so that ComfyUI takes it off whole
-
-        def patch_model(self, *arguments: Any, **named: Any) -> Any:
-            with torch.inference_mode(False):
-                return super().patch_model(*arguments, **named)
-
-        def unpatch_model(self, *arguments: Any, **named: Any) -> Any:
-            with torch.inference_mode(False):
-                return super().unpatch_model(*arguments, **named)
-
-    return WholePatcher(_Part(part), load, offload)
-
-
-def load_base(name: str, dtype: str, memory: str) -> HostedBase:
-    """Load a base to where ComfyUI keeps what is not in use."""
-    import comfy.model_management as management
-
-    folder = base_folder(name)
-    device, offload = management.get_torch_device(), management.unet_offload_device()
-    with torch.inference_mode(False):
-        backbone = load_unet3d(folder, _dtype(dtype, device), "cpu")
-    return HostedBase(name, backbone, preset_for(folder), memory, device, offload)
-
-
-def _dtype(name: str, device: torch.device) -> str:
-    """ComfyUI's choice for the device, where the user leaves it to us."""
-    import comfy.model_management as management
-
-    if name != "auto":
-        return name
-    if management.should_use_bf16(device):
-        return "bf16"
-    return "fp16" if management.should_use_fp16(device) else "fp32"
-
-
-@contextlib.contextmanager
-def computing(base: HostedBase, to_lower: str, works: Sequence[Work]) -> Iterator[UNet3DBackbone]:
-    """Inside, the base is on ComfyUI's device, beside it memory for the largest work, and gradients can be taken.
-
-    Args:
-        base: the base.
-        to_lower: the settings to lower if memory runs out.
-        works: what will be done.
-
-    Raises:
-        RuntimeError: out of memory; says what to lower, and everything was freed.
-    """
-    import comfy.model_management as management
-
-    backbone, full = base.backbone, False
-    device = management.get_torch_device()
-    with torch.inference_mode(False):
-        try:
-            mode = choose_mode(base.memory, backbone, works, _room(device))
-            if mode != backbone.memory:
-                management.unload_all_models()  # other parts of the base will stay loaded than before
-            staying = [_bytes(part) for part in backbone.resident(mode)]
-            beside = memory_of(backbone, works, mode) - sum(staying)
-            management.load_models_gpu(base.patchers_of(mode), memory_required=beside, force_full_load=True)
-            backbone.use_memory(mode, device)
-            yield backbone
-        except (management.OOM_EXCEPTION, RuntimeError) as error:
-            if not _is_out_of_memory(error, management.OOM_EXCEPTION):
-                raise
-            traceback.clear_frames(error.__traceback__)  # they hold activations
-            full = True
-    if full:  # outside of "except", so that nothing holds what is freed
-        management.unload_all_models()
-        management.soft_empty_cache()
-        lower = {"high": "'medium' or 'low'", "medium": "'low'"}.get(backbone.memory.name)
-        lowering = "" if lower is None else f"Set the base's memory mode to {lower}, or lower"
-        raise RuntimeError(
-            f"VideoMage ran out of memory in the memory mode {backbone.memory.name!r}; everything was freed. "
-            f"{lowering or 'Lower'} {to_lower}; a training then goes on from its last checkpoint"
-        )
-
-
-class _Segmenting(Work):
-    """A segmenter at work; meanwhile the base waits beside it."""
-
-    def memory(self, backbone: UNet3DBackbone, mode: MemoryMode) -> int:
-        return SEGMENTER_NEEDS
-
-
-def segmenting(segmenter: Any) -> list[Work]:
-    """The work of a segmenter in a stage; none without one."""
-    return [] if segmenter is None else [_Segmenting(0, 0, 0)]
-
-
-def _room(device: torch.device) -> int:
-    """Bytes that ComfyUI can free for us: what is free, and what its own models hold."""
-    import comfy.model_management as management
-
-    held = 0
-    if device.type != "cpu":
-        held = sum(m.model_loaded_memory() for m in management.current_loaded_models if m.device == device)
-    return int(management.get_free_memory(device)) + held
-
-
-def _bytes(module: torch.nn.Module) -> int:
-    return sum(tensor.nbytes for tensor in module.state_dict().values())
-
-
-def _is_out_of_memory(error: BaseException, kind: type[BaseException]) -> bool:
-    """A GPU's own exception, or what Apple's and the CPU's allocators say."""
-    return isinstance(error, kind) or "out of memory" in str(error) or "not enough memory" in str(error)
 
 
 # --- progress, cancel, events, routes

@@ -12,16 +12,16 @@ from ..videomage_core.data.media import to_uint8
 from ..videomage_core.data.score_chart import score_chart, score_table
 from ..videomage_core.evaluation.learned_metrics import check_folder
 from ..videomage_core.evaluation.scores import scorers
-from . import comfy_host as host
+from .comfy_memory import SCORERS_NEED, room_for
 from .pictures import CLIP_TYPES, clip_pixels, folder
 from .progress import run_of
-from .schema import accepted, grown, schema, wired
+from .schema import Node, accepted, grown, schema, wired
 
 SUBJECTS = 4
 ADVICE = "Take smaller models in clip_folder and dino_folder, or fewer frames"
 
 
-class Evaluate(io.ComfyNode):
+class Evaluate(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
@@ -107,7 +107,7 @@ class Evaluate(io.ComfyNode):
         clip = model_folder(clip_folder, "clip_folder", "CLIP")
         dino = model_folder(dino_folder, "dino_folder", "DINO")
         run = run_of(cls.hidden.unique_id)
-        with host.room_for(host.SCORERS_NEED if clip or dino else 0, ADVICE) as device:
+        with room_for(SCORERS_NEED if clip or dino else 0, ADVICE) as device:
             metrics = scorers(clip, dino, plain_background, device)
             jobs = [(label, metric) for label in videos for metric in metrics]
             for done, (label, metric) in enumerate(jobs):

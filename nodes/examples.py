@@ -10,12 +10,12 @@ from comfy_api.latest import io
 from ..videomage_core.data.examples import load_motion_clip, load_subject_images
 from ..videomage_core.demo import CLIP_PROMPT, EXAMPLES, PERFORMERS, SUBJECTS
 from .pictures import image
-from .schema import schema
+from .schema import Node, schema
 
 CLIP_FRAMES = 8
 
 
-class ExampleSubject(io.ComfyNode):
+class ExampleSubject(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
@@ -39,7 +39,7 @@ class ExampleSubject(io.ComfyNode):
         return io.NodeOutput(image(pixels), "\n".join(picture.prompt or "" for picture in pictures))
 
 
-class ExampleMotion(io.ComfyNode):
+class ExampleMotion(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(

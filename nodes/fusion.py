@@ -16,9 +16,9 @@ from ..videomage_core.model.memory import works_of
 from ..videomage_core.run import Run
 from ..videomage_core.stages.fusion import check_subjects, fuse_subjects
 from ..videomage_core.stages.teachers import FusionPrompts
-from .comfy_host import HostedBase, segmenting
+from .comfy_memory import HostedBase, segmenting
 from .pictures import image, lines_of
-from .schema import Base, Lora, advanced, grown, read_settings, schema, settings_inputs, validate_inputs, wired
+from .schema import Base, Lora, Node, advanced, grown, read_settings, schema, settings_inputs, validate_inputs, wired
 from .segmentation import segmenter_input
 from .training import (
     check_file_name,
@@ -35,7 +35,7 @@ from .training import (
 MOST = 8
 
 
-class FuseSubjects(io.ComfyNode):
+class FuseSubjects(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(

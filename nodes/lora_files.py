@@ -10,10 +10,10 @@ from ..videomage_core.data.lora_file import Concept, describe, load_lora, rename
 from ..videomage_core.finished import publish, require_file_name
 from ..videomage_core.model.text import check_token
 from . import comfy_host as host
-from .schema import Lora, accepted, schema
+from .schema import Lora, Node, accepted, schema
 
 
-class LoadLora(io.ComfyNode):
+class LoadLora(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
@@ -62,7 +62,7 @@ def pairs_of(rename: str) -> list[tuple[str, str]]:
     return pairs
 
 
-class SaveLora(io.ComfyNode):
+class SaveLora(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
@@ -81,8 +81,8 @@ class SaveLora(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, lora: Any = None, file_name: str | None = None) -> bool | str:
-        return accepted(lambda: require_wire(lora), lambda: file_name is None or require_file_name(file_name))
+    def validate_inputs(cls, file_name: str | None = None) -> bool | str:
+        return accepted(lambda: file_name is None or require_file_name(file_name))
 
     @classmethod
     def execute(cls, lora: Concept, file_name: str) -> Any:
@@ -90,7 +90,7 @@ class SaveLora(io.ComfyNode):
         return io.NodeOutput(lora, ui=ui.PreviewText(f"videomage/{path.name}"))
 
 
-class LoraInfo(io.ComfyNode):
+class LoraInfo(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
@@ -103,16 +103,6 @@ class LoraInfo(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, lora: Any = None) -> bool | str:
-        return accepted(lambda: require_wire(lora))
-
-    @classmethod
     def execute(cls, lora: Concept) -> Any:
         text = describe(lora)
         return io.NodeOutput(text, ui=ui.PreviewText(text))
-
-
-def require_wire(lora: Any) -> None:
-    """ValueError for a value where a wire belongs, which ComfyUI lets through; what is wired comes as None."""
-    if lora is not None:
-        raise ValueError(f"lora: got {lora!r}, wire a VideoMage LoRA to it")

@@ -13,11 +13,12 @@ from ..videomage_core.config import MotionConfig
 from ..videomage_core.data.examples import MotionClip, clip_of
 from ..videomage_core.finished import Finished
 from ..videomage_core.model.memory import works_of
+from ..videomage_core.model.text import require_plain_words
 from ..videomage_core.run import Run
 from ..videomage_core.stages.motion_lora import require_subjects, train_motion
-from .comfy_host import HostedBase, segmenting
+from .comfy_memory import HostedBase, segmenting
 from .pictures import CLIP_TYPES, clip_pixels, masks
-from .schema import Base, grown, read_settings, schema, settings_inputs, validate_inputs, wired
+from .schema import Base, Node, grown, read_settings, schema, settings_inputs, validate_inputs, wired
 from .segmentation import segmenter_input
 from .training import (
     check_file_name,
@@ -34,7 +35,7 @@ from .training import (
 SUBJECTS = 4
 
 
-class TrainMotion(io.ComfyNode):
+class TrainMotion(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
@@ -77,6 +78,7 @@ class TrainMotion(io.ComfyNode):
     @classmethod
     def validate_inputs(
         cls,
+        prompt: str | None = None,
         subjects: str | None = None,
         file_name: str | None = None,
         steps: int | None = None,
@@ -97,7 +99,11 @@ class TrainMotion(io.ComfyNode):
                 clip = MotionClip(torch.empty(0), words_of(subjects))
                 require_subjects([clip], replace(MotionConfig(), objective=objective, omega=omega))
 
-        return validate_inputs(MotionConfig(), settings, lambda: check_file_name(file_name), check_subjects)
+        def check_prompt() -> None:
+            require_plain_words(prompt or "")
+
+        checks = (lambda: check_file_name(file_name), check_prompt, check_subjects)
+        return validate_inputs(MotionConfig(), settings, *checks)
 
     @classmethod
     def execute(cls, base: HostedBase, clip: Any, prompt: str, subjects: str, file_name: str, **inputs: Any) -> Any:

@@ -9,17 +9,17 @@ from comfy_api.latest import io
 from ..videomage_core.config import SamplingConfig
 from ..videomage_core.model.memory import works_of
 from ..videomage_core.stages.comparisons import sample_averaged, sample_base, sample_merged
-from . import comfy_host as host
 from .collaborative_sampling import TO_LOWER, clip_input, prompt_input, seed_input, start_of, video_outputs
+from .comfy_memory import HostedBase, computing
 from .pictures import image, video
 from .progress import run_of
-from .schema import Base, Lora, advanced, grown, read_settings, schema, settings_inputs, validate_inputs, wired
+from .schema import Base, Lora, Node, advanced, grown, read_settings, schema, settings_inputs, validate_inputs, wired
 
 MOST = 4
 MERGED, ALONE, AVERAGED = "all LoRAs in one model", "the base alone", "averaged subject outputs"
 
 
-class SampleVideo(io.ComfyNode):
+class SampleVideo(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
@@ -66,13 +66,11 @@ class SampleVideo(io.ComfyNode):
         return validate_inputs(SamplingConfig(), {"height": height, "width": width})
 
     @classmethod
-    def execute(
-        cls, base: host.HostedBase, prompt: str, method: str, seed: int, clip: Any = None, **inputs: Any
-    ) -> Any:
+    def execute(cls, base: HostedBase, prompt: str, method: str, seed: int, clip: Any = None, **inputs: Any) -> Any:
         config = read_settings(SamplingConfig(), inputs)
         loras = wired("lora", MOST, inputs)
         strengths = [inputs[f"strength_{i}"] for i in range(1, MOST + 1) if inputs.get(f"lora_{i}") is not None]
-        with host.computing(base, TO_LOWER, works_of(config)) as backbone:
+        with computing(base, TO_LOWER, works_of(config)) as backbone:
             run = run_of(cls.hidden.unique_id)
             inverted = start_of(backbone, clip, config, run)
             if method == ALONE:

@@ -19,6 +19,7 @@ from aiohttp import web
 from ..videomage_core.data.lora_file import LoraCard, read_card
 from ..videomage_core.finished import require_file_name
 from ..videomage_core.model.fingerprint import Fingerprint, fingerprint_of_file
+from ..videomage_core.presets import preset_for
 from . import comfy_host as host
 from . import progress
 
@@ -121,7 +122,7 @@ def _data_url(picture: Any) -> str | None:
 async def presets(request: Any) -> web.Response:
     """GET ?base= -> the settings that suit a base of the list, by stage."""
     try:
-        preset = host.preset_for(await asyncio.to_thread(host.base_folder, request.query.get("base", "")))
+        preset = preset_for(await asyncio.to_thread(host.base_folder, request.query.get("base", "")))
     except (OSError, ValueError) as error:
         raise web.HTTPNotFound(text=str(error)) from error
     stages = ("sampling", "subject", "motion", "fusion", "collaborative")

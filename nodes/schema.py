@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -28,6 +29,33 @@ RARE = (
 )  # fmt: skip
 
 C = TypeVar("C")
+
+
+class Node(io.ComfyNode):
+    """A node of this pack: a value where a wire belongs, which ComfyUI lets through, is refused before it runs."""
+
+    def __init_subclass__(cls, **about: Any) -> None:
+        super().__init_subclass__(**about)
+        if "execute" in vars(cls):  # and not once more in the copies that ComfyUI makes of a node
+            cls.execute = classmethod(_with_wires_alone(vars(cls)["execute"].__func__))
+
+
+def _with_wires_alone(execute: Callable[..., Any]) -> Callable[..., Any]:
+    widgets = (io.Int.Input, io.Float.Input, io.String.Input, io.Boolean.Input, io.Combo.Input)
+
+    @functools.wraps(execute)
+    def checked(cls: type[Node], *given: Any, **inputs: Any) -> Any:
+        for wire in (one.id for one in cls.define_schema().inputs if not isinstance(one, widgets)):
+            if isinstance(inputs.get(wire), str | int | float | list | dict):  # all that a prompt can hold
+                raise ValueError(f"{wire}: got {_shown(inputs[wire])}, wire a node's output to it")
+        return execute(cls, *given, **inputs)
+
+    return checked
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def schema(**about: Any) -> io.Schema:

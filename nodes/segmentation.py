@@ -11,9 +11,10 @@ from ..videomage_core.data.grounded_sam2 import GroundedSam2
 from ..videomage_core.data.overlay import tinted
 from ..videomage_core.segmentation.words import split_words
 from . import comfy_host as host
+from .comfy_memory import SEGMENTER_NEEDS, room_for
 from .pictures import CLIP_TYPES, clip_pixels, image
 from .progress import run_of
-from .schema import Segmenter, read_settings, schema, settings_inputs
+from .schema import Node, Segmenter, read_settings, schema, settings_inputs
 
 MOST = 4  # as many as Train Motion LoRA takes
 ADVICE = "Lower detector_side, or the size of the clip, or take a smaller SAM 2"
@@ -31,7 +32,7 @@ def named_in(text: str) -> list[str]:
     return words
 
 
-class LoadSegmenter(io.ComfyNode):
+class LoadSegmenter(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
@@ -81,7 +82,7 @@ class LoadSegmenter(io.ComfyNode):
         return io.NodeOutput(host.load_segmenter(detector, sam2, bert))
 
 
-class SegmentByWords(io.ComfyNode):
+class SegmentByWords(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(
@@ -133,7 +134,7 @@ class SegmentByWords(io.ComfyNode):
         named = named_in(words)
         tuned = segmenter.with_settings(read_settings(SegmentationConfig(), widgets))
         pixels = clip_pixels(clip)
-        with host.room_for(host.SEGMENTER_NEEDS, ADVICE):
+        with room_for(SEGMENTER_NEEDS, ADVICE):
             masks = tuned.with_run(run_of(cls.hidden.unique_id)).segment(pixels, named)
         spread = [*masks, *([None] * (MOST - len(named)))]
         return io.NodeOutput(*spread, image(tinted(pixels, masks)), ", ".join(named), tuned)

@@ -9,12 +9,12 @@ from comfy_api.latest import io, ui
 from ..videomage_core.data.contact_sheet import contact_sheet
 from ..videomage_core.data.frames import frames_of_picture
 from .pictures import CLIP_TYPES, clip_pixels
-from .schema import schema
+from .schema import Node, schema
 
 MOST = 8
 
 
-class ContactSheet(io.ComfyNode):
+class ContactSheet(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(

@@ -10,10 +10,10 @@ from comfy_api.latest import io
 from ..videomage_core.data.lora_file import Concept
 from ..videomage_core.stages.teachers import with_clip
 from .pictures import CLIP_TYPES, clip_pixels, masks
-from .schema import Lora, schema
+from .schema import Lora, Node, schema
 
 
-class SubjectClip(io.ComfyNode):
+class SubjectClip(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(

@@ -19,9 +19,9 @@ from ..videomage_core.model.memory import works_of
 from ..videomage_core.model.text import check_token
 from ..videomage_core.run import Run
 from ..videomage_core.stages.subject_lora import require_token, train_subject
-from .comfy_host import HostedBase, segmenting
+from .comfy_memory import HostedBase, segmenting
 from .pictures import folder, lines_of, typed_path
-from .schema import Base, advanced, read_settings, schema, settings_inputs, validate_inputs
+from .schema import Base, Node, advanced, read_settings, schema, settings_inputs, validate_inputs
 from .segmentation import segmenter_input
 from .training import (
     check_file_name,
@@ -36,7 +36,7 @@ from .training import (
 )
 
 
-class TrainSubject(io.ComfyNode):
+class TrainSubject(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return schema(

@@ -20,6 +20,7 @@ from ..videomage_core.model.unet3d import UNet3DBackbone
 from ..videomage_core.run import Run
 from . import comfy_host as host
 from . import progress
+from .comfy_memory import HostedBase, computing
 from .pictures import image
 from .schema import Lora
 
@@ -51,21 +52,21 @@ def training_outputs() -> list[io.Output]:
 
 @contextlib.contextmanager
 def computing_for(
-    base: host.HostedBase, kind: str, file_name: str, node: str | None, works: Sequence[Work]
+    base: HostedBase, kind: str, file_name: str, node: str | None, works: Sequence[Work]
 ) -> Iterator[UNet3DBackbone]:
-    """As ``host.computing``, for a training; if an error ends it, the page keeps what it says.
+    """As ``computing``, for a training; if an error ends it, the page keeps what it says.
 
     Raises:
         ValueError: no LoRA file can have this name; a wired one is seen here first.
-        RuntimeError: see ``host.computing``.
+        RuntimeError: see ``computing``.
     """
     told = progress.telling_errors(progress.Training(kind, file_name, node or ""))
-    with told, host.computing(base, TO_LOWER, works) as backbone:
+    with told, computing(base, TO_LOWER, works) as backbone:
         yield backbone
 
 
 def trained(
-    base: host.HostedBase,
+    base: HostedBase,
     kind: str,
     file_name: str,
     config: TrainingConfig,
@@ -115,6 +116,6 @@ def samples_of(made: Finished) -> Any:
     return image(made.videos["sample"])
 
 
-def looks(base: host.HostedBase, config: Any) -> Any:
+def looks(base: HostedBase, config: Any) -> Any:
     """How samples are made: as the base's preset says, at the training's size."""
     return replace(base.preset.sampling, height=config.height, width=config.width)

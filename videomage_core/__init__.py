@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from .data.lora_file import Concept, load_lora, rename_token, save_lora
     from .data.media import load_clip, save_video
     from .model.base_folder import EMOJI_BASE
+    from .model.loading import load_unet3d
     from .model.memory import works_of
     from .model.text import SpecialToken
-    from .model.unet3d import UNet3DBackbone, load_unet3d
+    from .model.unet3d import UNet3DBackbone
     from .presets import EMOJI, PAPER, Preset
     from .run import Cancelled, Run
     from .sampling import generate_videos, invert, sample
@@ -93,6 +94,7 @@ _MODULES = (
     ".data.lora_file",
     ".data.media",
     ".model.base_folder",
+    ".model.loading",
     ".model.memory",
     ".model.text",
     ".model.unet3d",

@@ -31,7 +31,7 @@ from .evaluation.tracking import measured
 from .evaluation.ways import agreement
 from .model.backbone import Backbone
 from .model.fingerprint import fingerprint
-from .model.unet3d import load_unet3d
+from .model.loading import load_unet3d
 from .presets import EMOJI, Preset
 from .run import Run
 from .stages.collaborative_sampling import Collaboration, sample_collaboratively

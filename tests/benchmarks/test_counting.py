@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from benchmarks.counting import operations, peak_bytes
+from benchmarks.counting import count, operations, peak_bytes, zeroscope
+from benchmarks.stage_steps import of_size, stage_steps
+from videomage_core.presets import PAPER
 
 
 def test_weights_and_their_views_are_not_counted_and_what_is_alive_at_once_is():
@@ -40,3 +43,19 @@ def test_a_question_about_values_is_answered_with_yes():
     with torch.device("meta"):
         x = torch.empty(3)
     assert operations(lambda: None if x.isfinite().all() else 1 / 0) == 0
+
+
+@pytest.mark.parametrize(
+    "step, mode, videos, gradients",
+    [
+        ("SCS, a prediction", "high", 2, "none"),  # both halves of guidance
+        ("SCS, a guidance", "medium", 1, "recomputed"),
+        ("train motion", "high", 1, "kept"),
+    ],
+)
+def test_the_memory_of_a_pass_is_about_what_the_base_says(step, mode, videos, gradients):
+    """On ZeroScope's own U-Net, in the stage that holds most of all with such gradients."""
+    base, frames, side = zeroscope(), 4, 256
+    counted = count(base, stage_steps(base, of_size(PAPER, frames, side, side))[step], mode, with_operations=False)
+    said = base.activation_memory(videos * frames, side, side, gradients)
+    assert counted.activations == pytest.approx(said, rel=0.15)

@@ -18,7 +18,7 @@ from videomage_core.commands.common import file_and_strength
 from videomage_core.commands.settings import add_settings, read_settings
 from videomage_core.config import SamplingConfig, SubjectConfig
 from videomage_core.data.lora_file import load_lora, save_lora
-from videomage_core.model import unet3d
+from videomage_core.model import loading
 from videomage_core.stages import comparisons
 
 
@@ -176,6 +176,8 @@ def test_train_motion(tmp_path, capsys):
     file = tmp_path / "m.safetensors"
     train = ["train-motion", str(clip), "--prompt", "a frog is sliding", "--subject", "frog", "--output", str(file)]
     train += ["--steps", "2", "--inversion-steps", "2", "--batch-size", "1"]
+    assert main([*train, "--prompt", "a <toy> is sliding"]) == 2
+    assert "<toy> stands for one subject; say in plain words" in capsys.readouterr().err
     assert main(train) == 0
     assert "2 steps" in capsys.readouterr().out
     assert main(["inspect", str(file)]) == 0
@@ -286,7 +288,7 @@ def test_averaged_outputs(tmp_path, photos, motion, capsys, monkeypatch):
     monkeypatch.setattr(comparisons, "sample_averaged", averaged)
     assert main([*sample, "--steps", "2", "--clip", str(tmp_path / "clip"), "--inversion-steps", "1"]) == 0
     assert seen == [(["<ann>", "<bob>"], "motion")] and (tmp_path / "v.mp4").stat().st_size > 500
-    monkeypatch.setattr(unet3d, "load_unet3d", lambda *_: pytest.fail("the base was loaded"))
+    monkeypatch.setattr(loading, "load_unet3d", lambda *_: pytest.fail("the base was loaded"))
     assert main([*sample, "--tau", "3"]) == 2
     assert "--tau: only collaborative sampling has this; drop it, or --averaged" in capsys.readouterr().err
     assert main(["sample", "a <ann>", *sample[2:]]) == 2
@@ -354,7 +356,7 @@ def test_a_prompt_is_refused_before_any_weights_are_loaded(monkeypatch, capsys, 
     def loaded(*_: object) -> None:
         raise AssertionError("the base was loaded")
 
-    monkeypatch.setattr(unet3d, "load_unet3d", loaded)
+    monkeypatch.setattr(loading, "load_unet3d", loaded)
     assert main(["sample", prompt]) == 2
     assert message in capsys.readouterr().err
 

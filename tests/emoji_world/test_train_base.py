@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from emoji_world import train_base
-from videomage_core.model.unet3d import load_unet3d
+from videomage_core.model.loading import load_unet3d
 
 SMALL = ["--stills", "260", "--clips", "8", "--vae-steps", "1", "--device", "cpu"]
 

@@ -16,9 +16,10 @@ from videomage_core.data.examples import MotionClip, SubjectImage
 from videomage_core.data.lora_file import Concept, save_lora
 from videomage_core.data.masks import GivenMasks
 from videomage_core.model.fingerprint import fingerprint
+from videomage_core.model.loading import load_unet3d
 from videomage_core.model.lora import LoraWeights
 from videomage_core.model.text import SpecialToken
-from videomage_core.model.unet3d import UNet3DBackbone, load_unet3d
+from videomage_core.model.unet3d import UNet3DBackbone
 from videomage_core.run import Run
 from videomage_core.stages.collaborative_sampling import sample_collaboratively
 from videomage_core.stages.fusion import fuse_subjects

@@ -27,7 +27,7 @@ from tests.faults.small_stages import LORA, STAGES, run_stage, same
 from videomage_core.checkpoint import CHECKPOINT
 from videomage_core.data.lora_file import load_lora
 from videomage_core.model import lora
-from videomage_core.model.unet3d import load_unet3d
+from videomage_core.model.loading import load_unet3d
 from videomage_core.run import Cancelled, Run
 from videomage_core.training import TrainingDiverged
 

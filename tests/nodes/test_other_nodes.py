@@ -43,11 +43,20 @@ def test_a_missing_file_is_said_before_anything_runs(nodes: dict[str, Any]) -> N
     assert "not in models/loras" in said
 
 
-def test_a_text_where_a_lora_belongs_is_refused(nodes: dict[str, Any]) -> None:
-    for name in ("LoraInfo", "SaveLora"):
-        check = nodes[f"VideoMage_{name}"].validate_inputs
-        assert check() is True and check(lora=None) is True
-        assert check(lora="../x") == "lora: got '../x', wire a VideoMage LoRA to it"
+@pytest.mark.parametrize("value", ["../x", 7, True, {}, ["1", 0, 2], "x" * 20_000])
+@pytest.mark.parametrize(
+    ("name", "wire"),
+    [
+        ("LoraInfo", "lora"), ("SaveLora", "lora"), ("TrainSubject", "base"), ("TrainSubject", "images"),
+        ("TrainMotion", "mask_1"), ("FuseSubjects", "lora_8"), ("SCSSampler", "motion"), ("SampleVideo", "lora_1"),
+        ("SegmentByWords", "segmenter"), ("SubjectClip", "lora"), ("Evaluate", "video"), ("ContactSheet", "row_1"),
+    ],
+)  # fmt: skip
+def test_a_value_where_a_wire_belongs_is_refused(nodes: dict[str, Any], name: str, wire: str, value: object) -> None:
+    node = nodes[f"VideoMage_{name}"]
+    assert wire in {given.id for given in node.define_schema().inputs}
+    with pytest.raises(ValueError, match=f"^{wire}: got .{{,80}}, wire a node's output to it$"):
+        node.execute(**{wire: value})
 
 
 def test_names_are_the_same_on_every_system(
@@ -209,14 +218,14 @@ def test_a_path_of_home_is_understood(nodes: dict[str, Any], tmp_path: Path, mon
 
 def test_comfyui_is_asked_for_the_memory_of_the_work(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
     """More of a video takes more, "low" less; and a size that the base cannot make is said before it is loaded."""
-    comfy_host, engine = packs("nodes.comfy_host"), packs("videomage_core.model.memory")
+    comfy_memory, engine = packs("nodes.comfy_memory"), packs("videomage_core.model.memory")
     low, high = (
         nodes["VideoMage_LoadBase"].execute("emoji base (built in)", "fp32", m).result[0] for m in ("low", "high")
     )
 
     def asked(base: Any, **change: Any) -> int:
         works = engine.works_of(dataclasses.replace(base.preset.motion, **change))
-        with comfy_host.computing(base, "nothing", works):
+        with comfy_memory.computing(base, "nothing", works):
             return host.memory_required[-1]
 
     longer, larger, usual = asked(high, frames=16), asked(high, height=96), asked(high, frames=8)
@@ -229,3 +238,34 @@ def test_comfyui_is_asked_for_the_memory_of_the_work(nodes: dict[str, Any], host
     plain = {"method": "the base alone", "steps": 1, "frames": 8, "height": 48, "width": 48, "guidance_scale": 5.0}
     nodes["VideoMage_SampleVideo"].execute(high, "a dog", seed=0, **plain)
     assert 0 < host.memory_required[-1] < usual, "no gradients"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        comfy_stub.OutOfMemory("CUDA out of memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes"),
+        RuntimeError("MPS backend out of memory"),
+    ],
+)
+def test_full_memory_is_said_with_what_to_lower(nodes: dict[str, Any], host: comfy_stub.Host, error: Exception) -> None:
+    memory = packs("nodes.comfy_memory")
+
+    def said(mode: str) -> str:
+        base = nodes["VideoMage_LoadBase"].execute("emoji base (built in)", "fp32", mode).result[0]
+        with pytest.raises(RuntimeError) as raised, memory.computing(base, "frames", []):
+            raise error
+        return str(raised.value)
+
+    assert said("high").endswith(
+        "in the memory mode 'high'; everything was freed. Set the base's memory mode to 'medium' or 'low': a training "
+        "then goes on from its last checkpoint. Or lower frames"
+    )
+    assert said("low").endswith("in the memory mode 'low'; everything was freed. Lower frames")
+    assert host.freed
+    freed = pytest.raises(RuntimeError, match=r"^VideoMage ran out of memory; everything was freed\. Lower it$")
+    with freed, memory.room_for(1, "Lower it"):
+        raise error
+    with pytest.raises(RuntimeError, match=r"^shapes"), memory.room_for(1, "Lower it"):
+        raise RuntimeError("shapes do not fit")

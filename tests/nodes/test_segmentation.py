@@ -240,12 +240,12 @@ def test_comfyui_is_asked_for_the_memory_of_the_segmenter(
     nodes: dict[str, Any], host: comfy_stub.Host, make_concept: Any, stage: str
 ) -> None:
     base = nodes["VideoMage_LoadBase"].execute("emoji base (built in)", "fp32", "auto").result[0]
-    comfy_host, memory = (
+    comfy_memory, memory = (
         next(module for found, module in sys.modules.items() if found.endswith(f"-videomage.{name}"))
-        for name in ("nodes.comfy_host", "videomage_core.model.memory")
+        for name in ("nodes.comfy_memory", "videomage_core.model.memory")
     )
-    needed = comfy_host.SEGMENTER_NEEDS
-    least = memory.memory_of(base.backbone, comfy_host.segmenting(Reporting()), memory.HIGH)
+    needed = comfy_memory.SEGMENTER_NEEDS
+    least = memory.memory_of(base.backbone, comfy_memory.segmenting(Reporting()), memory.HIGH)
     assert least > needed
     frames, _, _, prompt, _ = nodes["VideoMage_ExampleMotion"].execute().result
     loras = {f"lora_{i}": make_concept(base.backbone, i, f"<{name}>", name) for i, name in enumerate(("dog", "cat"), 1)}

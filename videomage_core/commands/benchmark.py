@@ -44,7 +44,7 @@ def _runner(options: argparse.Namespace, grid: Any) -> Any:
     """A worker's own, in its own process."""
     from ..evaluation.runner import Runner
     from ..model.base_folder import EMOJI_BASE
-    from ..model.unet3d import load_unet3d
+    from ..model.loading import load_unet3d
     from ..run import Run
 
     backbone = load_unet3d(options.base or EMOJI_BASE, options.dtype, options.device)
@@ -77,7 +77,7 @@ def _benchmark(options: argparse.Namespace) -> None:
     from ..evaluation.study_folder import require_new, write_study
     from ..model.base_folder import EMOJI_BASE
     from ..model.fingerprint import fingerprint
-    from ..model.unet3d import choose_device, load_unet3d
+    from ..model.loading import choose_device, load_unet3d
     from ..training import digest
 
     metrics, meanings, learned = {}, {}, None

@@ -47,8 +47,8 @@ def load_base(
     What can be refused without it is refused before: a size it cannot make, a prompt it cannot read.
     """
     from ..model.base_folder import EMOJI_BASE, check_size
+    from ..model.loading import check_prompt, load_unet3d
     from ..model.memory import works_of
-    from ..model.unet3d import check_prompt, load_unet3d
 
     folder = options.base or EMOJI_BASE
     check_size(folder, config.height, config.width)

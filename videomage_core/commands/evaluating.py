@@ -42,7 +42,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from ..data.media import count_frames, load_clip, to_uint8
     from ..evaluation.learned_metrics import METRICS, check_folder
     from ..evaluation.scores import scorers
-    from ..model.unet3d import choose_device
+    from ..model.loading import choose_device
 
     videos = _videos(options.folder)
     folders = [_named(text) for text in options.references]

@@ -40,7 +40,7 @@ def segmenter_of(options: argparse.Namespace, config: SegmentationConfig | None 
     if options.detector is None or options.sam2 is None:
         raise ValueError(f"--{', --'.join(given)}: a segmenter needs --detector and --sam2 together")
     from ..data.grounded_sam2 import GroundedSam2
-    from ..model.unet3d import choose_device
+    from ..model.loading import choose_device
 
     device = str(choose_device(options.device))
     return GroundedSam2(

@@ -98,8 +98,10 @@ def _train_motion(options: argparse.Namespace) -> None:
     _check_training(options)
     subjects = _subjects_of_clips(options.subject, len(options.clips))
     from ..data.examples import load_motion_clip
+    from ..model.text import require_plain_words
     from ..stages.motion_lora import require_subjects, train_motion
 
+    require_plain_words(options.prompt)
     segmenter = segmenter_of(options)
     clips = [
         dataclasses.replace(load_motion_clip(path, pairs, config.frames, options.fps), segmenter=segmenter)

@@ -93,7 +93,7 @@ def load_subject_images(source: Path | Sequence[Path], masks: Path | None = None
         ValueError: a picture that cannot be read, named; a folder without images.
     """
     paths = list_images(source) if isinstance(source, Path) else list(source)
-    found = {} if masks is None else {path.stem: path for path in list_images(masks)}
+    found = {} if masks is None else {path.stem: path for path in list_images(masks, "masks")}
     missing = sorted(path.name for path in paths if masks is not None and path.stem not in found)
     if missing:
         raise FileNotFoundError(f"masks: {masks} holds none for {', '.join(missing)}; name a mask as its picture")

@@ -106,16 +106,16 @@ def load_pictures(
     return [load_picture(path, size, fit, background) for path in paths]
 
 
-def list_images(folder: str | Path) -> list[Path]:
-    """The image files of a folder, 2 before 10; other files and hidden ones are passed over."""
+def list_images(folder: str | Path, what: str = "images") -> list[Path]:
+    """The image files of a folder, 2 before 10; other files and hidden ones are passed over; errors name ``what``."""
     folder = Path(folder)
     if not folder.exists():
-        raise FileNotFoundError(f"images: {folder} does not exist, give a folder of images")
+        raise FileNotFoundError(f"{what}: {folder} does not exist, give a folder of images")
     if not folder.is_dir():
-        raise ValueError(f"images: {folder} is a file, give a folder of images, or a list of files")
+        raise ValueError(f"{what}: {folder} is a file, give a folder of images, or a list of files")
     found = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
     if not found:
-        raise ValueError(f"images: {folder} holds no image; allowed: {', '.join(IMAGE_SUFFIXES)}")
+        raise ValueError(f"{what}: {folder} holds no image; allowed: {', '.join(IMAGE_SUFFIXES)}")
     return sorted(found, key=_counting_order)
 
 

@@ -54,7 +54,7 @@ def check_token(name: str, superclass: str) -> None:
     """Raise ValueError unless a special token can have this name and these superclass words."""
     if not _SPECIAL.fullmatch(name):
         raise ValueError(
-            f"name: got {name!r}, allowed are letters, digits, '_' and '-' in angle brackets, e.g. '<toy>'"
+            f"token: got {name!r}, allowed are letters, digits, '_' and '-' in angle brackets, e.g. '<toy>'"
         )
     if not superclass.strip():
         raise ValueError(f"superclass of {name}: got nothing, give the kind of thing it is, e.g. 'dog'")
@@ -204,6 +204,16 @@ def _replaced_rows(text_encoder: Any, rows: Sequence[_Tokenized], known: dict[st
         yield
     finally:
         hook.remove()
+
+
+def require_plain_words(text: str) -> None:
+    """ValueError if a text names a special token where no LoRA with one can be."""
+    found = _SPECIAL.search(text)
+    if found:
+        raise ValueError(
+            f"prompt: got {_shown(text)}, and {found.group()} stands for one subject; say in plain words what is "
+            "seen, e.g. 'a dog'"
+        )
 
 
 def _by_name(tokens: Sequence[SpecialToken]) -> dict[str, SpecialToken]:

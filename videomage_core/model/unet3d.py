@@ -7,33 +7,26 @@ by substring) and ``transformer_in``.
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
-from ..spread import own_device
 from . import attention_maps
 from .attention_maps import ForwardEnded, Maps, Site
 from .backbone import Gradients, Level, MemoryMode, Prediction, Role, Target
-from .base_folder import EMOJI_BASE, PREDICTIONS, WEIGHTS, check_base_folder, require_multiples
+from .base_folder import PREDICTIONS, require_multiples
 from .fast_attention import FastAttention
 from .layerwise import brought, bytes_of, recomputed, wrapped
-from .memory import Work, check_mode, choose_mode, free_memory
 from .text import PromptEncoder, SpecialToken, TokenSpan
 
-_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-
-
 # Values alive at once for each latent position of each frame in ZeroScope's U-Net, whose first blocks are
-# _WIDTH wide; counted over a forward pass, and over one with its way back.  They grow with the width alone.
-_ALIVE: dict[Gradients, int] = {"none": 10_600, "recomputed": 24_000, "kept": 162_100}
+# _WIDTH wide, with LoRAs of rank 4; counted over the stage that holds most: a prediction of SCS, its guidance
+# in fp16, a step of a motion's training.  They grow with the width alone.
+_ALIVE: dict[Gradients, int] = {"none": 10_600, "recomputed": 41_000, "kept": 236_000}
 _WIDTH = 320
 
 
@@ -291,121 +284,3 @@ def _running_order(site: Site) -> tuple[int, list[int], bool, str]:
     parts = site.name.split(".")
     numbers = [int(part) for part in parts if part.isdigit()]
     return stages.index(parts[0]), numbers, "temp_attentions" in parts, parts[-1]
-
-
-def load_unet3d(
-    folder: str | Path = EMOJI_BASE,
-    dtype: str = "auto",
-    device: str = "auto",
-    memory: str = "high",
-    works: Sequence[Work] = (),
-) -> UNet3DBackbone:
-    """Load a base from a folder in diffusers layout.
-
-    Args:
-        folder: holds ``unet vae text_encoder tokenizer scheduler``; weights as safetensors or
-            ``.bin``, which is read with ``weights_only``.  Nothing is downloaded.
-        dtype: "fp32", "fp16", "bf16"; "auto" is fp32 on a CPU, and on a GPU bf16, or fp16 if it has no bf16.
-        device: a torch device; "auto" takes a GPU where there is one.
-        memory: "high", "medium", "low" (``memory.py``); "auto" is the first of them in which ``works`` fit.
-        works: what is to be done, from ``works_of(config)``.
-
-    Raises:
-        FileNotFoundError: no such folder, or parts of a base are missing; all of them are named.
-        ValueError: the folder holds another kind of model or a broken file, or dtype, device or memory is unknown.
-    """
-    folder = Path(folder).resolve()
-    where = choose_device(device)
-    chosen = _dtype(dtype, where)
-    check_mode(memory)
-    check_base_folder(folder)
-
-    # slow to import, and not needed to refuse a wrong folder
-    from diffusers import AutoencoderKL, DDIMScheduler, UNet3DConditionModel
-    from transformers import CLIPTextModel
-
-    with _without_progress_bars():
-        backbone = UNet3DBackbone(
-            folder.name,
-            _load_weights(UNet3DConditionModel, folder / "unet", chosen),
-            _load_weights(AutoencoderKL, folder / "vae", chosen),
-            _load_weights(CLIPTextModel, folder / "text_encoder", chosen),
-            _load_tokenizer(folder),
-            DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
-        )
-    backbone.use_memory(choose_mode(memory, backbone, works, free_memory(where)), where)
-    return backbone
-
-
-def _load_tokenizer(folder: Path) -> Any:
-    from transformers import CLIPTokenizer
-
-    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    tokenizer.model_max_length = min(tokenizer.model_max_length, 77)  # a missing setting means infinity
-    return tokenizer
-
-
-@contextmanager
-def _without_progress_bars() -> Iterator[None]:
-    """Small files load in a blink; transformers' own bar for each would only litter the terminal."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
-def check_prompt(folder: Path, text: str, tokens: Sequence[SpecialToken] = ()) -> None:
-    """Raise ValueError, before any weights are loaded, if a base cannot read a prompt.
-
-    It may be too long, or name a special token that is not among ``tokens``.
-    """
-    check_base_folder(folder)
-    PromptEncoder(_load_tokenizer(folder), None).spans(text, tokens, as_superclass=False)
-
-
-def choose_device(name: str) -> torch.device:
-    """A device by name; "auto" takes a GPU where there is one.  ValueError for one that is not there."""
-    if name == "auto":
-        return own_device() or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        have = ", ".join(["'auto'", "'cpu'", *(f"'cuda:{i}'" for i in range(torch.cuda.device_count()))])
-        raise ValueError(f"device: got {name!r}, this machine has {have}") from error
-    return device
-
-
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        on_gpu = "bf16" if device.type != "cuda" or torch.cuda.is_bf16_supported() else "fp16"
-        name = "fp32" if device.type == "cpu" else on_gpu
-    if name not in _DTYPES:
-        raise ValueError(f"dtype: got {name!r}, allowed: 'auto', {', '.join(map(repr, _DTYPES))}")
-    return _DTYPES[name]
-
-
-def _load_weights(kind: Any, folder: Path, dtype: torch.dtype) -> Any:
-    """One part of a base; ValueError if its file is broken or lacks weights, which libraries fill at random."""
-    import transformers
-
-    # both libraries renamed ``torch_dtype`` to ``dtype``, at different times
-    renamed = kind.__module__.startswith("transformers") and int(transformers.__version__.split(".")[0]) >= 5
-    options: dict[str, Any] = {"dtype" if renamed else "torch_dtype": dtype}
-    if not any(f for name in WEIGHTS for f in folder.glob(name) if ".fp16." not in f.name):
-        options["variant"] = "fp16"
-    try:
-        part, report = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True, **options)
-    except (OSError, RuntimeError, ValueError, NotImplementedError, SafetensorError, pickle.UnpicklingError) as error:
-        raise ValueError(f"base: the weights in {folder} cannot be read ({error}); copy them again") from error
-    missing = sorted(name for name in report["missing_keys"] if not name.endswith("position_ids"))
-    if missing or report["mismatched_keys"]:
-        first = missing[0] if missing else str(next(iter(report["mismatched_keys"])))
-        count = len(missing) + len(report["mismatched_keys"])
-        raise ValueError(f"base: {count} weights in {folder} are missing or misfit, e.g. {first}; copy them again")
-    return part

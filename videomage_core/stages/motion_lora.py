@@ -32,7 +32,7 @@ from ..data.views import fit_clip, fit_to
 from ..model import lora
 from ..model.backbone import Backbone
 from ..model.fingerprint import fingerprint
-from ..model.text import SpecialToken
+from ..model.text import SpecialToken, require_plain_words
 from ..run import Run
 from ..sampling import add_noise, training_target
 from ..training import ParameterGroup, digest, fit, loss_scale_for
@@ -160,7 +160,8 @@ def _check(backbone: Backbone, clips: Sequence[MotionClip], prompt: str, config:
     backbone.latent_shape(config.frames, config.height, config.width)
     require_subjects(clips, config)
     for index, clip in enumerate(clips):
-        backbone.token_spans(clip.prompt or prompt, [])  # refuses a special token, and too long a prompt
+        require_plain_words(clip.prompt or prompt)
+        backbone.token_spans(clip.prompt or prompt, [])  # refuses too long a prompt
         if clip.pixels.shape[1] != config.frames:
             raise ValueError(f"clip {index + 1}: got {clip.pixels.shape[1]} frames, wanted are {config.frames}")
 

@@ -113,6 +113,8 @@ def test_a_mask_lies_on_a_picture_as_it_is_seen(tmp_path):
 
 def test_missing_masks_are_all_named(photos, tmp_path):
     (tmp_path / "masks").mkdir()
+    with pytest.raises(ValueError, match=r"^masks: .* holds no image"):
+        load_subject_images(photos, tmp_path / "masks")
     half().save(tmp_path / "masks" / "0.png")
     half(8).save(tmp_path / "masks" / "2.png")
     with pytest.raises(FileNotFoundError, match=r"masks holds none for 1\.png, 3\.png, 4\.png; name a mask as"):

@@ -16,7 +16,7 @@ from videomage_core.evaluation.benchmark import asked_for, run_grid
 from videomage_core.evaluation.grid import Grid, load_grid
 from videomage_core.evaluation.runner import Runner
 from videomage_core.evaluation.workers import make_ahead, rounds_of
-from videomage_core.model.unet3d import load_unet3d
+from videomage_core.model.loading import load_unet3d
 from videomage_core.run import Run
 
 

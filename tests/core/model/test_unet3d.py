@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import re
 import shutil
-import weakref
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from videomage_core.model import lora
-from videomage_core.model.backbone import Level
 from videomage_core.model.base_folder import EMOJI_BASE
+from videomage_core.model.loading import load_unet3d
 from videomage_core.model.text import TokenSpan
-from videomage_core.model.unet3d import UNet3DBackbone, load_unet3d
 
 
 @pytest.fixture
@@ -332,57 +328,3 @@ def test_maps_for_their_own_sake_are_the_same_with_checkpointing(emoji_base, lat
             torch.testing.assert_close(one, whole, rtol=1e-4, atol=1e-6 * float(whole.abs().max()))
             torch.testing.assert_close(two, whole, rtol=1e-4, atol=1e-6 * float(whole.abs().max()))
     assert float(by_hand[0].abs().max()) > 0 and any(gradient is not None for gradient in by_hand[1:])
-
-
-class Alive(TorchDispatchMode):
-    """Counts the bytes of all tensors that are alive, but for those of a network's weights."""
-
-    def __init__(self, network: torch.nn.Module) -> None:
-        super().__init__()
-        self.known = {weight.untyped_storage()._cdata for weight in network.state_dict().values()}
-        self.now = self.most = 0
-
-    def __torch_dispatch__(self, function, types, arguments=(), named=None):
-        out = function(*arguments, **(named or {}))
-        for made in out if isinstance(out, tuple | list) else [out]:
-            if isinstance(made, torch.Tensor) and made.untyped_storage()._cdata not in self.known:
-                storage = made.untyped_storage()
-                self.known.add(storage._cdata)
-                self.now += storage.nbytes()
-                self.most = max(self.most, self.now)
-                weakref.finalize(storage, self._gone, storage._cdata, storage.nbytes())
-        return out
-
-    def _gone(self, storage: int, size: int) -> None:
-        self.known.discard(storage)
-        self.now -= size
-
-
-@pytest.mark.parametrize("gradients", ["none", "recomputed", "kept"])
-def test_the_memory_of_a_pass_is_about_what_is_said(emoji_base, monkeypatch, gradients):
-    """Counted without computing, on ZeroScope's own U-Net."""
-    from diffusers import UNet3DConditionModel
-
-    with torch.device("meta"):
-        unet = UNet3DConditionModel().to(torch.float16)
-    scheduler = type("Scheduler", (), {"alphas_cumprod": emoji_base.alphas_cumprod})()
-    scheduler.config = type("Config", (dict,), {"prediction_type": "epsilon"})()
-    prompts = emoji_base.prompts
-    base = UNet3DBackbone("z", unet, emoji_base.vae, prompts.text_encoder, prompts.tokenizer, scheduler)
-    # A fused kernel keeps what goes in and comes out, never the whole map.
-    monkeypatch.setattr(
-        torch.nn.functional, "scaled_dot_product_attention", lambda q, k, v, *_, **__: q + v[..., :1, :]
-    )
-    x = torch.empty(1, 4, 4, 32, 32, device="meta", requires_grad=gradients != "none")
-    text = torch.empty(1, 77, 1024, device="meta")
-    level = Level(torch.zeros((), device="meta"), torch.ones(()), torch.ones(()))
-    with contextlib.ExitStack() as inside:
-        inside.enter_context(torch.set_grad_enabled(gradients != "none"))
-        if gradients == "recomputed":
-            inside.enter_context(base.checkpointing())
-        counted = inside.enter_context(Alive(unet))
-        output = base.predict(x, level, text)
-        if gradients != "none":
-            torch.autograd.grad(output.sum(), x)
-    said = base.activation_memory(4, 32 * base.spatial_factor, 32 * base.spatial_factor, gradients)
-    assert counted.most == pytest.approx(said, rel=0.15)

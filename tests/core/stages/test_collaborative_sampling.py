@@ -11,7 +11,7 @@ import torch
 from videomage_core.config import CollaborativeConfig
 from videomage_core.data.lora_file import applied
 from videomage_core.model import lora
-from videomage_core.model.unet3d import load_unet3d
+from videomage_core.model.loading import load_unet3d
 from videomage_core.run import Cancelled, Run
 from videomage_core.sampling import generate_videos, guide, start_for, step
 from videomage_core.stages import collaborative_sampling as scs

@@ -18,7 +18,7 @@ from videomage_core.data.cutmix import CutMix
 from videomage_core.data.lora_file import applied, load_lora, save_lora
 from videomage_core.data.masks import GivenMasks
 from videomage_core.model import lora
-from videomage_core.model.unet3d import load_unet3d
+from videomage_core.model.loading import load_unet3d
 from videomage_core.run import Cancelled, Run
 from videomage_core.stages import fusion, teachers
 from videomage_core.stages.fusion import attention_loss, check_subjects, fuse_subjects, fusion_loss, map_error

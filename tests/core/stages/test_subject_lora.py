@@ -10,8 +10,8 @@ import torch
 
 from videomage_core.config import SubjectConfig
 from videomage_core.model import lora
+from videomage_core.model.loading import load_unet3d
 from videomage_core.model.text import SpecialToken
-from videomage_core.model.unet3d import load_unet3d
 from videomage_core.run import Cancelled, Run
 from videomage_core.sampling import add_noise
 from videomage_core.stages import subject_lora
