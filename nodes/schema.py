@@ -36,8 +36,11 @@ class Node(io.ComfyNode):
 
     def __init_subclass__(cls, **about: Any) -> None:
         super().__init_subclass__(**about)
-        if "execute" in vars(cls):  # and not once more in the copies that ComfyUI makes of a node
-            cls.execute = classmethod(_with_wires_alone(vars(cls)["execute"].__func__))
+        own = vars(cls).get("execute")
+        if own is not None and not hasattr(
+            own.__func__, "__wrapped__"
+        ):  # ComfyUI's copies of a node have it wrapped already
+            cls.execute = classmethod(_with_wires_alone(own.__func__))
 
 
 def _with_wires_alone(execute: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,7 +6,9 @@ import copy
 import json
 import os
 import random
+import shutil
 import time
+import urllib.parse
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,48 @@ def test_wired_names_that_lead_out_write_nothing(server: Server) -> None:
     after = {path for path in server.home.parent.rglob("*") if "temp" not in path.parts}
     assert sorted(after - written) == []
     assert not Path("/tmp/escaped").exists() and not list(Path("/tmp").glob("escaped.*"))
+
+
+@pytest.mark.parametrize("value", [7, "a LoRA", {"a": "table"}])
+def test_a_value_where_a_wire_belongs_is_said(server: Server, value: object) -> None:
+    prompt = {"1": {"class_type": "VideoMage_LoraInfo", "inputs": {"lora": value}}}
+    details = dict(server.outcome(server.queue(prompt), 60)["status"]["messages"])["execution_error"]
+    assert details["exception_type"] == "ValueError", details
+    assert details["exception_message"].strip().endswith("wire a node's output to it")
+
+
+def test_lora_names_that_lead_out_are_refused(server: Server) -> None:
+    """Though there is a LoRA where some of them lead."""
+    server.run(subject_prompt(2, "good"))
+    good = server.home / "models" / "loras" / "videomage" / "good.safetensors"
+    beyond = server.home / "models" / "escaped.safetensors"
+    shutil.copy(good, beyond)
+    for name in (*PATHS, "../escaped.safetensors", "..\\escaped.safetensors", str(beyond), "videomage", "videomage/"):
+        load = {"1": {"class_type": "VideoMage_LoadLora", "inputs": {"lora_name": name, "rename": ""}}}
+        load["2"] = {"class_type": "VideoMage_LoraInfo", "inputs": {"lora": ["1", 0]}}
+        status, body = server.read("/prompt", {"prompt": load, "client_id": "test"})
+        assert status == 400 and "is not in models/loras" in body.decode(), f"{name!r}: {status} {body[:300]!r}"
+        said = server.get(f"/videomage/lora?{urllib.parse.urlencode({'name': name})}")
+        assert said.keys() == {"error"} and "is not in models/loras" in said["error"], f"{name!r}: {said}"
+    beyond.unlink()
+
+
+def test_nothing_is_written_through_links_that_lead_out(server: Server) -> None:
+    """A stranger's archive may bring links; where one has the name of a new LoRA, its target is left alone."""
+    outside, folder = server.home.parent / "outside", server.home / "models" / "loras" / "videomage"
+    outside.mkdir()
+    (outside / "kept").write_text("kept", encoding="utf-8")
+    folder.mkdir(parents=True, exist_ok=True)
+    links = {"to_nothing": outside / "made_by_us", "to_a_file": outside / "kept"}
+    for name, target in links.items():
+        (folder / f"{name}.safetensors").symlink_to(target)
+        server.run(subject_prompt(2, name))
+    assert {path.name: path.read_text(encoding="utf-8") for path in outside.iterdir()} == {"kept": "kept"}
+    saved = sorted(path for path in folder.glob("to_*") if not path.is_symlink())
+    assert len(saved) == len(links), "each LoRA is a file of its own"
+    for path in (*folder.glob("to_*"), outside / "kept"):
+        path.unlink()
+    outside.rmdir()
 
 
 def test_files_of_strangers_in_the_loader(server: Server) -> None:
