@@ -21,7 +21,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,8 @@ def fit(
         TrainingDiverged: with the step and the likely cause.
         ValueError: the folder holds another training's checkpoint, a damaged one, or another process trains in it.
     """
+    # A LoRA read from its file names its weights in another order than one just trained; the sums must not.
+    groups = [replace(group, parameters=dict(sorted(group.parameters.items()))) for group in groups]
     folder.mkdir(parents=True, exist_ok=True)
     with alone_in(folder) if current().first else contextlib.nullcontext():
         return _fit(groups, loss_at, config, folder, identity, run or Run(), sample_at, loss_scale, base)
@@ -318,6 +320,18 @@ def _resume(
         for group in groups:
             for name, parameter in group.parameters.items():
                 parameter.copy_(state["parameters"][group.name][name])
-    optimizer.load_state_dict(state["optimizer"])
+    optimizer.load_state_dict(_in_order(state["optimizer"], state["parameters"], groups))
     kept = state["history"]
     return History(kept["losses"], kept["seconds"], resumed_at=state["step"])
+
+
+def _in_order(
+    optimizer: Mapping[str, Any], parameters: Mapping[str, Mapping[str, torch.Tensor]], groups: Sequence[ParameterGroup]
+) -> dict[str, Any]:
+    """An optimiser's kept state, which goes by number, in the order of the groups' parameters and not of the kept."""
+    numbers = {key: number for number, key in enumerate((g.name, n) for g in groups for n in parameters[g.name])}
+    moved = enumerate(numbers[group.name, name] for group in groups for name in group.parameters)
+    return {
+        **optimizer,
+        "state": {new: optimizer["state"][old] for new, old in moved if old in optimizer["state"]},
+    }

@@ -163,7 +163,7 @@ FIRST = Workflow(
                     "pixels).\n\n**To change**: the prompt and the seed of SCS Sampler. What is trained already is not "
                     "trained again. The built-in model knows few words: the help page of *Load Video Base* lists "
                     "its characters, motions and places.\n\n**Shrunk to be quick**, so look and motion are rougher "
-                    "than they could be: training steps (subjects 150 → 120, motion 200 → 90, fusion 150 → 40), "
+                    "than they could be: training steps (subjects 300 → 120, motion 200 → 90, fusion 150 → 40), "
                     "inversion steps, auxiliary clips and teacher videos.\n\nThe LoRA files are in "
                     "models/loras/videomage.",
                     530,

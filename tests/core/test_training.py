@@ -72,6 +72,43 @@ def test_ten_steps_equal_some_a_cancel_and_the_rest(tmp_path, stop):
     assert history.losses == whole_history.losses and len(history.losses["loss"]) == 10
 
 
+def test_a_resumed_training_may_name_its_parameters_in_another_order(tmp_path):
+    """As one does whose subjects were trained in the same process, and are read from files by the next."""
+    whole, _ = train(tmp_path / "whole")
+
+    def turned() -> list[ParameterGroup]:
+        return [dataclasses.replace(g, parameters=dict(reversed(g.parameters.items()))) for g in make_groups()]
+
+    for first, then in ((make_groups, turned), (turned, make_groups)):
+        folder, done = tmp_path / first.__name__, list[int]()
+        run = Run(progress=lambda step, *_, done=done: done.append(step), cancelled=lambda done=done: len(done) == 5)
+        with pytest.raises(Cancelled):
+            groups = first()
+            fit(groups, make_loss(groups), CONFIG, folder, "x", run)
+        groups = then()
+        history = fit(groups, make_loss(groups), CONFIG, folder, "x")
+        assert history.resumed_at == 5
+        assert all(torch.equal(p, whole[0].parameters[name]) for name, p in groups[0].parameters.items())
+        assert same(groups[1:], whole[1:])
+
+
+def test_a_checkpoint_in_another_order_is_gone_on_from(tmp_path):
+    """Older versions kept parameters in the order in which they came."""
+    whole, _ = train(tmp_path / "whole")
+    with pytest.raises(Cancelled):
+        done: list[int] = []
+        run = Run(progress=lambda step, *_: done.append(step), cancelled=lambda: len(done) == 5)
+        train(tmp_path / "old", run=run)
+    path = tmp_path / "old" / CHECKPOINT
+    state = torch.load(path, weights_only=True)
+    state["parameters"]["lora"] = dict(reversed(state["parameters"]["lora"].items()))
+    kept = state["optimizer"]["state"]
+    state["optimizer"]["state"] = {0: kept[1], 1: kept[0], 2: kept[2]}
+    torch.save(state, path)
+    resumed, history = train(tmp_path / "old")
+    assert history.resumed_at == 5 and same(whole, resumed)
+
+
 KILLED = """
 import sys, time
 sys.path[:0] = {paths!r}

@@ -74,6 +74,26 @@ FAULTS = {
         "1",
         "refused before anything runs",
     ),
+    "test_wired_names_that_lead_out_write_nothing": (
+        "such file names, wired, so that they are known while it runs only",
+        "1",
+        "refused before anything is written",
+    ),
+    "test_lora_names_that_lead_out_are_refused": (
+        "such names of LoRA files to load, and a LoRA where some of them lead",
+        "1",
+        "refused before anything runs, and by the card's route",
+    ),
+    "test_nothing_is_written_through_links_that_lead_out": (
+        "links out of the folder under the name of a new LoRA",
+        "1",
+        "the link's target is as it was; the LoRA is a file of its own",
+    ),
+    "test_a_value_where_a_wire_belongs_is_said": (
+        "values where wires belong",
+        "1",
+        "a clear error",
+    ),
     "test_files_of_strangers_in_the_loader": (
         "changed LoRA files through the card's route and the loader node",
         "1 of each way",

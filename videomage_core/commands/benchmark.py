@@ -103,7 +103,7 @@ def _benchmark(options: argparse.Namespace) -> None:
         "date": time.strftime("%Y-%m-%d"),
         "reason": options.reason.strip(),
         "grid": f"{grid.folder.name}, size {options.size}",
-        "sweeps": "" if swept is None else f"{swept.folder.name}, size {options.size}",
+        "sweeps": "none" if swept is None else f"{swept.folder.name}, size {options.size}",
         "base": f"{backbone.name}, weights {weights}, {str(backbone.dtype).removeprefix('torch.')}",
         "preset": options.preset or ("paper" if options.base else "emoji"),
         "engine": engine_mark(),

@@ -81,8 +81,8 @@ class Runner:
         self.backbone, self.preset, self.grid, self.folder, self.run = backbone, preset, grid, folder, run
         self.segmenter = segmenter
         self.mark = (fingerprint(backbone.network), _mark_of_the_rest(backbone), engine_mark())
-        self._concepts: dict[Path, Concept] = {}
-        self._failed: dict[Path, Exception] = {}
+        self._concepts: dict[tuple[Path, int], Concept] = {}  # by folder and steps
+        self._failed: dict[tuple[Path, int], Exception] = {}
         self.training_seconds: dict[tuple[str, str], float] = {}  # (what, its folder) -> with all that it makes first
 
     def make(self, method: Method, cell: Cell) -> Made:
@@ -200,10 +200,11 @@ class Runner:
     ) -> Concept:
         """A LoRA, trained now or kept from before; ``usual`` are the preset's own settings of its kind."""
         folder = folder_of(self.folder / "trainings", name.replace(" ", "_"), config, self.mark, *parts)
-        if folder in self._failed:
-            raise self._failed[folder]
-        if folder in self._concepts:
-            return self._concepts[folder]
+        asked = (folder, config.steps)  # under a constant schedule trainings of other lengths share a folder
+        if asked in self._failed:
+            raise self._failed[asked]
+        if asked in self._concepts:
+            return self._concepts[asked]
         found = finished(folder, config.steps)
         if found is None:
             self.run.log(f"training: {name} ({folder.name})")
@@ -211,13 +212,13 @@ class Runner:
             try:
                 concept, history = train(folder)
             except (ValueError, TrainingDiverged) as error:
-                self._failed[folder] = error
+                self._failed[asked] = error
                 raise
             finally:
                 _add_seconds(folder, time.monotonic() - began)
             found = Finished(concept, history, {})
             keep(folder, found)
-        self._concepts[folder] = found.concept
+        self._concepts[asked] = found.concept
         self.training_seconds[_kind(name, config, usual), folder.name] = _seconds_of(folder)
         return found.concept
 

@@ -25,6 +25,7 @@ from videomage_core.evaluation.runner import Runner
 from videomage_core.evaluation.study_folder import require_new, write_study
 from videomage_core.run import Cancelled, Run
 from videomage_core.study.trials import load_study
+from videomage_core.training import digest
 
 MORE_IS_BETTER = {"brightness": True}
 
@@ -103,6 +104,16 @@ def test_another_setting_makes_anew_only_what_depends_on_it(emoji_base, grid, wo
     Runner(emoji_base, other, grid, work, Run()).make(METHODS[FULL], cell)
     new = set((work / "trainings").iterdir()) - trained
     assert [path.name.split("-")[0] for path in new] == ["fusion_rex_po"]
+
+
+def test_trainings_of_other_lengths_are_trained_each(emoji_base, grid, work):
+    """Under a constant schedule they share a folder."""
+    runner = Runner(emoji_base, SHORT, grid, work, Run())
+    longer = dataclasses.replace(SHORT, fusion=dataclasses.replace(SHORT.fusion, steps=SHORT.fusion.steps + 1))
+    assert SHORT.fusion.schedule == "constant"
+    fused, more = (runner.fusion(("rex", "po"), preset) for preset in (SHORT, longer))
+    assert runner.fusion(("rex", "po"), SHORT) is fused is not more
+    assert digest(*fused.parts()) != digest(*more.parts())
 
 
 def test_a_stopped_benchmark_stops(emoji_base, grid, tmp_path):
