@@ -28,7 +28,7 @@ from torch import nn
 
 from ..config import LoraTrainingConfig, NewLoraConfig
 from .backbone import Backbone, Target
-from .lora_forward import adapted_layers, with_adapters
+from .lora_forward import adapted_layers, adapters_changed, with_adapters
 from .lora_forward import baked as baked
 
 
@@ -138,11 +138,13 @@ def _inject(
 
     _require_free_and_present(backbone, name, targets)
     was_active, trainable = _state(backbone)
+    usual = max(ranks.values())
+    others = {module: rank for module, rank in ranks.items() if rank != usual}  # peft compares each with each layer
     config = LoraConfig(
-        r=max(ranks.values()),
-        lora_alpha=max(ranks.values()) * scale,
-        rank_pattern=dict(ranks),
-        alpha_pattern={module: rank * scale for module, rank in ranks.items()},
+        r=usual,
+        lora_alpha=usual * scale,
+        rank_pattern=others,
+        alpha_pattern={module: rank * scale for module, rank in others.items()},
         lora_dropout=dropout,
         target_modules=list(ranks),
         init_lora_weights=True,
@@ -152,6 +154,7 @@ def _inject(
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several adapters are meant
         torch.manual_seed(seed)
         inject_adapter_in_model(config, backbone.network, adapter_name=name)
+    adapters_changed(backbone)
     layers, parameters = _layers_of(backbone, name), []
     for target in targets:
         layer = layers[target.module]
@@ -260,12 +263,12 @@ def active(backbone: Backbone, strengths: Mapping[str, float]) -> Iterator[None]
         raise ValueError(
             f"strengths: got {', '.join(unknown)}, on this base are {', '.join(names(backbone)) or 'no LoRAs'}"
         )
-    before, trainable = _state(backbone)
-    _activate(backbone, dict(strengths), trainable)
+    before = _strengths(backbone)
+    _act(backbone, strengths)
     try:
         yield
     finally:
-        _activate(backbone, before, _state(backbone)[1])
+        _act(backbone, before)
 
 
 @contextmanager
@@ -326,6 +329,7 @@ def remove(backbone: Backbone, name: str) -> None:
                 owner[int(child)] = layer.base_layer
             else:
                 setattr(owner, child, layer.base_layer)
+    adapters_changed(backbone)
     was_active.pop(name, None)
     _activate(backbone, was_active, trainable)
     if hasattr(backbone.network, "peft_config") and not names(backbone):
@@ -348,21 +352,35 @@ def _layers_of(backbone: Backbone, name: str) -> dict[str, Any]:
     return {module: layer for module, layer in adapted_layers(backbone).items() if name in layer.lora_A}
 
 
-def _state(backbone: Backbone) -> tuple[dict[str, float], set[int]]:
-    """(active adapters with their strengths, ids of the parameters that require gradients)."""
+def _strengths(backbone: Backbone) -> dict[str, float]:
+    """The active adapters with their strengths."""
     strengths: dict[str, float] = {}
     for layer in adapted_layers(backbone).values():
         for name in layer.active_adapters:
             if name in layer.lora_A:
                 strengths[name] = layer.scaling[name] * layer.r[name] / layer.lora_alpha[name]
-    return strengths, {id(p) for p in backbone.network.parameters() if p.requires_grad}
+    return strengths
 
 
-def _activate(backbone: Backbone, strengths: dict[str, float], trainable: set[int]) -> None:
+def _state(backbone: Backbone) -> tuple[dict[str, float], set[int]]:
+    """(active adapters with their strengths, ids of the parameters that require gradients)."""
+    return _strengths(backbone), {id(p) for p in backbone.network.parameters() if p.requires_grad}
+
+
+def _activate(backbone: Backbone, strengths: Mapping[str, float], trainable: set[int]) -> None:
+    _act(backbone, strengths)
+    for parameter in backbone.network.parameters():
+        parameter.requires_grad_(id(parameter) in trainable)
+
+
+def _act(backbone: Backbone, strengths: Mapping[str, float]) -> None:
+    """These adapters act; peft makes what acts trainable and all else not, which is undone."""
     for layer in adapted_layers(backbone).values():
+        factors = [*layer.lora_A.parameters(), *layer.lora_B.parameters()]
+        trainable = [factor.requires_grad for factor in factors]
         here = [name for name in strengths if name in layer.lora_A]
         layer.set_adapter(here)
         for name in here:
             layer.set_scale(name, strengths[name])
-    for parameter in backbone.network.parameters():
-        parameter.requires_grad_(id(parameter) in trainable)
+        for factor, was in zip(factors, trainable, strict=True):
+            factor.requires_grad_(was)

@@ -6,16 +6,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 
 from .backbone import Backbone
 
+# Of each network.  A walk through all of its modules takes as long as half a layer, and a step of SCS asks for a dozen.
+_ADAPTED: WeakKeyDictionary[nn.Module, dict[str, Any]] = WeakKeyDictionary()
+
 
 def adapted_layers(backbone: Backbone) -> dict[str, Any]:
-    """The layers that hold adapters, by the name they have without."""
-    return {n: m for n, m in backbone.network.named_modules() if hasattr(m, "lora_A") and hasattr(m, "base_layer")}
+    """The layers that hold adapters, by the name they have without; not to be changed."""
+    network = backbone.network
+    if network not in _ADAPTED:
+        adapted = {n: m for n, m in network.named_modules() if hasattr(m, "lora_A") and hasattr(m, "base_layer")}
+        _ADAPTED[network] = adapted
+    return _ADAPTED[network]
+
+
+def adapters_changed(backbone: Backbone) -> None:
+    """To be told whenever an adapter was put on a base or taken off."""
+    _ADAPTED.pop(backbone.network, None)
 
 
 @contextmanager

@@ -52,7 +52,7 @@ class UNet3DBackbone:
 
     @property
     def device(self) -> torch.device:
-        return self.unet.device
+        return self._first_weight.device
 
     @property
     def network(self) -> nn.Module:
@@ -61,7 +61,13 @@ class UNet3DBackbone:
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights; latents, maps and losses are float32 whatever it is."""
-        return self.unet.dtype
+        return self._first_weight.dtype
+
+    @property
+    def _first_weight(self) -> torch.Tensor:
+        """It stays in every memory mode; diffusers' own ``device`` and ``dtype`` walk through all modules."""
+        weight: torch.Tensor = self.unet.conv_in.weight
+        return weight
 
     @property
     def spatial_factor(self) -> int:

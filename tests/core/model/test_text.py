@@ -94,8 +94,8 @@ def test_a_word_that_is_not_there_is_refused(emoji_base):
 @pytest.mark.parametrize(
     ("name", "shape", "superclass", "message"),
     [
-        ("toy", (1, 4), "toy", "name: got 'toy'"),
-        ("<my toy>", (1, 4), "toy", "name: got '<my toy>'"),
+        ("toy", (1, 4), "toy", "token: got 'toy'"),
+        ("<my toy>", (1, 4), "toy", "token: got '<my toy>'"),
         ("<toy>", (0, 4), "toy", "vectors of <toy>"),
         ("<toy>", (4,), "toy", "vectors of <toy>"),
         ("<toy>", (1, 4), " ", "superclass of <toy>"),
