@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -37,16 +39,10 @@ STEP = "a training step over one of diffusers and peft alone"
 
 def of_sampling(base: UNet3DBackbone, rounds: int) -> dict[str, Ratio]:
     """SCS beside the work that it cannot do without, and beside plain guided sampling."""
-    config, steps = EMOJI.collaborative, stage_steps(base, EMOJI)
-    tokens = tuple(SpecialToken(f"<s{n}>", base.initial_vectors("dog", 1), "dog") for n in range(2))
-    mark = fingerprint(base.network)
-    with both_loras(base):
-        fused, motion = (lora.weights(base, name) for name in ("subject", "motion"))
-    subject = Concept("fusion", fused, tokens, base.name, mark)
-    performed = Concept("motion", motion, (), base.name, mark)
+    config, steps, video = EMOJI.collaborative, stage_steps(base, EMOJI), _video(base)
     whole: dict[str, list[float]] = {"SCS": [], "work": [], "plain": []}
     for _ in range(rounds):
-        whole["SCS"].append(seconds(lambda: sample_collaboratively(base, subject, performed, PROMPT, 0, config), CPU))
+        whole["SCS"].append(seconds(video, CPU))
         whole["plain"].append(seconds(lambda: generate_videos(base, ["a dog and a dog"], [0], EMOJI.sampling), CPU))
         work = 2 * config.steps * _mean(steps["SCS, a prediction"], 10) + config.tau * _mean(
             steps["SCS, a guidance"], 4
@@ -56,6 +52,43 @@ def of_sampling(base: UNet3DBackbone, rounds: int) -> dict[str, Ratio]:
         SCS: ratio(whole["SCS"], whole["work"]),
         PLAIN: ratio(whole["SCS"], whole["plain"]),
     }
+
+
+def beside_the_network(base: UNet3DBackbone) -> dict[str, float]:
+    """Shares of SCS's time in which the denoising network does nothing, of one run, warmed."""
+    video, taken = _video(base), dict[str, float]()
+    video()
+    parts = {
+        "adapters switched": (lora, "_act"), "LoRAs put on the base": (lora, "load"),
+        "LoRAs taken off": (lora, "remove"), "the video decoded": (base, "decode_video"),
+    }  # fmt: skip
+
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def within(*given: Any, **named: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return function(*given, **named)
+            finally:
+                taken[name] = taken.get(name, 0.0) + time.perf_counter() - began
+
+        return within
+
+    with ExitStack() as stack:
+        for name, (owner, attribute) in parts.items():
+            stack.enter_context(mock.patch.object(owner, attribute, timed(name, getattr(owner, attribute))))
+        whole = seconds(video, CPU)
+    return {name: took / whole for name, took in taken.items()}
+
+
+def _video(base: UNet3DBackbone) -> Job:
+    """One video by SCS, of two fused subjects and a motion that know nothing yet."""
+    tokens = tuple(SpecialToken(f"<s{n}>", base.initial_vectors("dog", 1), "dog") for n in range(2))
+    mark = fingerprint(base.network)
+    with both_loras(base):
+        fused, motion = (lora.weights(base, name) for name in ("subject", "motion"))
+    subject = Concept("fusion", fused, tokens, base.name, mark)
+    performed = Concept("motion", motion, (), base.name, mark)
+    return lambda: sample_collaboratively(base, subject, performed, PROMPT, 0, EMOJI.collaborative)
 
 
 def _mean(step: Any, times: int) -> float:

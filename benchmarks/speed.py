@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.counting import Counted, count, eight_bit, zeroscope
 from benchmarks.layouts import channels_last, compiled
-from benchmarks.measured import of_sampling, of_savings, of_training
+from benchmarks.measured import beside_the_network, of_sampling, of_savings, of_training
 from benchmarks.speed_report import growth_plot, report
 from benchmarks.stage_steps import of_size, stage_steps
 from benchmarks.timing import seconds
@@ -136,6 +136,7 @@ def parts(device: torch.device, rounds: int) -> dict[str, Callable[[], Any]]:
         "eight_bit": lambda: eight_bit(zeroscope()),
         "seconds": lambda: each_step(embedded(), EMOJI),
         "sampling": lambda: of_sampling(embedded(), max(3, rounds // 2) if rounds > 1 else 1),
+        "beside": lambda: beside_the_network(embedded()),
         "training": lambda: of_training(embedded(), rounds),
         "savings": lambda: of_savings(embedded(), rounds),
         "channels_last": lambda: channels_last(embedded(), rounds),

@@ -354,12 +354,13 @@ def _layers_of(backbone: Backbone, name: str) -> dict[str, Any]:
 
 def _strengths(backbone: Backbone) -> dict[str, float]:
     """The active adapters with their strengths."""
-    strengths: dict[str, float] = {}
-    for layer in adapted_layers(backbone).values():
-        for name in layer.active_adapters:
-            if name in layer.lora_A:
-                strengths[name] = layer.scaling[name] * layer.r[name] / layer.lora_alpha[name]
-    return strengths
+    return {name: value for layer in adapted_layers(backbone).values() for name, value in _acting(layer).items()}
+
+
+def _acting(layer: Any) -> dict[str, float]:
+    """The adapters that act in one layer, with their strengths."""
+    here = [name for name in layer.active_adapters if name in layer.lora_A]
+    return {name: layer.scaling[name] * layer.r[name] / layer.lora_alpha[name] for name in here}
 
 
 def _state(backbone: Backbone) -> tuple[dict[str, float], set[int]]:
@@ -376,11 +377,13 @@ def _activate(backbone: Backbone, strengths: Mapping[str, float], trainable: set
 def _act(backbone: Backbone, strengths: Mapping[str, float]) -> None:
     """These adapters act; peft makes what acts trainable and all else not, which is undone."""
     for layer in adapted_layers(backbone).values():
+        here = {name: strength for name, strength in strengths.items() if name in layer.lora_A}
+        if here == _acting(layer):
+            continue
         factors = [*layer.lora_A.parameters(), *layer.lora_B.parameters()]
         trainable = [factor.requires_grad for factor in factors]
-        here = [name for name in strengths if name in layer.lora_A]
-        layer.set_adapter(here)
-        for name in here:
-            layer.set_scale(name, strengths[name])
+        layer.set_adapter(list(here))
+        for name, strength in here.items():
+            layer.set_scale(name, strength)
         for factor, was in zip(factors, trainable, strict=True):
             factor.requires_grad_(was)
