@@ -31,19 +31,20 @@ LINEAR = 1.01  # growth over the size's own, at most
 
 # Why a target is missed, by the first words of its row, and what comes next; shown where it is missed.
 MISSES = {
-    SCS: "Of a video's time the network has no part in {beside}; it does not grow with the video. Next: switch a branch's "
-    "adapters once for its prediction and its guidance together.",
-    PLAIN: "Two branches in each step make 2, the guidances the rest. One takes {guidance} guided predictions' time here, "
-    "in {ours} steps, and {counted} of their operations at the paper's size, in {paper}. Next: fewer layers, where "
-    "docs/layers.md shows that their maps still find subjects and motion.",
+    SCS: "Of a video's time the network has no part in {beside}; it does not grow with the video. Next: switch a "
+    "branch's adapters once for its prediction and its guidance together.",
+    PLAIN: "Two branches in each step make 2, the guidances the rest. One takes {guidance} guided predictions' time "
+    "here, in {ours} steps, and {counted} of their operations at the paper's size, in {paper}. Next: fewer layers, "
+    "where docs/layers.md shows that their maps still find subjects and motion.",
     STEP: "Adapters switched around the frozen teacher's pass, and noise from a generator of each step's own. Next: "
     "time these.",
 }
 
 # Counted once, of a prediction's operations, by kind: at 2.02 and at 0.25 of the paper's pixels.
 NOT_LINEAR = """More than linear: operations with pixels, since spatial self-attention compares each place with each
-other. Over these sizes its products (and the little of the other attentions) grew 39 times, to 14 % of a prediction, all
-other operations 7.8 times. A guidance's memory with frames, since a temporal map has frames x frames values at each place."""
+other. Over these sizes its products (and the little of the other attentions) grew 39 times, to 14 % of a prediction,
+all other operations 7.8 times. A guidance's memory with frames, since a temporal map has frames x frames values at
+each place."""
 
 NOT_BUILT = """## What was not built, and why
 
