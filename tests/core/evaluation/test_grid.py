@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tests.core.evaluation.small_grid import TOML, write_small_grid
@@ -73,3 +76,14 @@ def test_every_sweep_holds_the_presets_own_value():
         settings = [method.settings(EMOJI) for method in methods]
         assert EMOJI in settings, name
         assert len({str(s) for s in settings}) == len(settings) == 3
+
+
+def test_the_grid_of_the_readme_can_be_read(tmp_path):
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    (written,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+    (tmp_path / "grid.toml").write_text(written, encoding="utf-8")
+    for name in ("subjects/rex", "subjects/tom", "motions/jumping over/horse", "motions/jumping over/fence"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "motions" / "jumping over" / "clip.mp4").touch()
+    size = load_grid(tmp_path).size("standard")
+    assert size.pairs == (("rex", "tom"),) and "MotionDirector" in size.methods
