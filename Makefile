@@ -73,9 +73,9 @@ benchmark: $(GRIDS)/test/grid.toml $(GRIDS)/development/grid.toml
 benchmark-full: $(GRIDS)/test/grid.toml $(GRIDS)/development/grid.toml
 	$(BENCHMARK) --size full
 
-# Ratios measured on this machine and counts at ZeroScope's size: docs/speed.md.
+# Ratios measured on this machine and counts at ZeroScope's size: docs/speed.md.  DEVICE=cuda: a GPU's seconds and GB too.
 speed: $(STAMP)
-	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.speed $(if $(DEVICE),--device $(DEVICE))
 
 # The fault suite at length, an hour or two: docs/faults.md, which says what failed, as does the exit code.
 FAULTS := outputs/faults

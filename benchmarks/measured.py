@@ -18,7 +18,7 @@ from videomage_core.model import lora
 from videomage_core.model.attention_maps import chosen_sites
 from videomage_core.model.fast_attention import FastAttention
 from videomage_core.model.fingerprint import fingerprint
-from videomage_core.model.lora_forward import with_adapters
+from videomage_core.model.lora_forward import adapted_layers, with_adapters
 from videomage_core.model.memory import MODES
 from videomage_core.model.one_frame import skip_temporal_layers_at_one_frame
 from videomage_core.model.text import SpecialToken
@@ -41,6 +41,7 @@ def of_sampling(base: UNet3DBackbone, rounds: int) -> dict[str, Ratio]:
     """SCS beside the work that it cannot do without, and beside plain guided sampling."""
     config, steps, video = EMOJI.collaborative, stage_steps(base, EMOJI), _video(base)
     whole: dict[str, list[float]] = {"SCS": [], "work": [], "plain": []}
+    video()  # warmed
     for _ in range(rounds):
         whole["SCS"].append(seconds(video, CPU))
         whole["plain"].append(seconds(lambda: generate_videos(base, ["a dog and a dog"], [0], EMOJI.sampling), CPU))
@@ -55,12 +56,12 @@ def of_sampling(base: UNet3DBackbone, rounds: int) -> dict[str, Ratio]:
 
 
 def beside_the_network(base: UNet3DBackbone) -> dict[str, float]:
-    """Shares of SCS's time in which the denoising network does nothing, of one run, warmed."""
+    """Shares of SCS's time that are neither predictions nor guidances, of one run, warmed."""
     video, taken = _video(base), dict[str, float]()
     video()
     parts = {
-        "adapters switched": (lora, "_act"), "LoRAs put on the base": (lora, "load"),
-        "LoRAs taken off": (lora, "remove"), "the video decoded": (base, "decode_video"),
+        "switching adapters": (lora, "active"), "putting LoRAs on": (lora, "load"), "taking them off": (lora, "remove"),
+        "reading prompts": (base, "encode_prompt"), "decoding": (base, "decode_video"),
     }  # fmt: skip
 
     def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -73,9 +74,24 @@ def beside_the_network(base: UNet3DBackbone) -> dict[str, float]:
 
         return within
 
+    def entered(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Of a context: its way in and its way out."""
+
+        @contextmanager
+        def within(*given: Any, **named: Any) -> Iterator[None]:
+            context = function(*given, **named)
+            timed(name, context.__enter__)()
+            try:
+                yield
+            finally:
+                timed(name, context.__exit__)(None, None, None)
+
+        return within
+
     with ExitStack() as stack:
         for name, (owner, attribute) in parts.items():
-            stack.enter_context(mock.patch.object(owner, attribute, timed(name, getattr(owner, attribute))))
+            wrap = entered if attribute == "active" else timed
+            stack.enter_context(mock.patch.object(owner, attribute, wrap(name, getattr(owner, attribute))))
         whole = seconds(video, CPU)
     return {name: took / whole for name, took in taken.items()}
 
@@ -168,7 +184,8 @@ def of_savings(base: UNet3DBackbone, rounds: int) -> dict[str, Ratio]:
     """Each saving: the time with it over the time without."""
     steps, found = stage_steps(base, EMOJI), {}
     with prediction(base, EMOJI.collaborative) as (merged, _):
-        taken = by_turns({"with": merged, "without": partial(_unmerged, base, merged)}, rounds, CPU)
+        layers = list(adapted_layers(base).values())
+        taken = by_turns({"with": merged, "without": partial(_unmerged, layers, merged)}, rounds, CPU)
         found["LoRAs merged into weights in sampling"] = ratio(taken["with"], taken["without"])
     for name, stage in (("train motion", "a motion step"), ("SCS, a guidance", "a guidance")):
         for mode in ("medium", "low"):
@@ -184,8 +201,7 @@ def of_savings(base: UNet3DBackbone, rounds: int) -> dict[str, Ratio]:
     return found
 
 
-def _unmerged(base: UNet3DBackbone, job: Job) -> None:
-    layers = [m for m in base.network.modules() if hasattr(m, "lora_A") and hasattr(m, "base_layer")]
+def _unmerged(layers: list[Any], job: Job) -> None:
     merged = [layer.forward for layer in layers]
     for layer in layers:
         layer.forward = partial(with_adapters, layer)
@@ -197,17 +213,14 @@ def _unmerged(base: UNet3DBackbone, job: Job) -> None:
 
 
 def _mode_ratio(base: UNet3DBackbone, step: Any, mode: str, rounds: int) -> Ratio:
+    """A step in a memory mode over one in high, by turns; a round before them does not count, nor does the switch."""
+    taken: dict[str, list[float]] = {mode: [], "high": []}
     with step() as (job, _):
-
-        def within() -> None:
-            base.use_memory(MODES[mode])
-            try:
-                job()
-            finally:
-                base.use_memory(MODES["high"])
-
-        taken = by_turns({"with": within, "without": job}, rounds, CPU)
-    return ratio(taken["with"], taken["without"])
+        for _round in range(rounds + 1):
+            for name, found in taken.items():
+                base.use_memory(MODES[name])
+                found.append(seconds(job, CPU))
+    return ratio(taken[mode][1:], taken["high"][1:])
 
 
 def _always_fused(job: Job) -> None:

@@ -59,13 +59,44 @@ def growth() -> dict[str, dict[str, Any]]:
     """What grows -> its "values", in numbers, and of each step GB beyond the base's weights and Tflop, in "medium"."""
     base, found = zeroscope(), {}
     for what, sizes in SIZES.items():
-        steps = ["fuse"] if "subjects" in what else ["train motion", "SCS, a prediction", "SCS, a guidance"]
         found[what] = {
             "values": [n if "subjects" in what else f if what == "frames" else h * w / (320 * 576)
                        for f, h, w, n in sizes],
-            "steps": {step: _grown(base, step, sizes) for step in steps},
+            "steps": {step: _grown(base, step, sizes) for step in _growing_steps(what)},
         }  # fmt: skip
     return found
+
+
+# On the embedded base, whose own size is 8 frames of 48x48 pixels, seconds are measured.
+SMALL_SIZES = {
+    "frames": [(f, 48, 48, 2) for f in (8, 16, 24, 32)],
+    "share of the base's own pixels": [(8, side, side, 2) for side in (48, 72, 96, 120)],
+    "subjects that are fused": [(8, 48, 48, n) for n in (2, 3, 4, 6)],
+}
+
+
+def growth_in_seconds(base: UNet3DBackbone) -> dict[str, dict[str, Any]]:
+    """As ``growth``, with the "seconds" of each step on the embedded base: the median of five, warmed."""
+    found = {}
+    for what, sizes in SMALL_SIZES.items():
+        found[what] = {
+            "values": [n if "subjects" in what else f if what == "frames" else h * w / 48**2 for f, h, w, n in sizes],
+            "steps": {
+                step: {"seconds": [_seconds_of(base, step, size) for size in sizes]} for step in _growing_steps(what)
+            },
+        }
+    return found
+
+
+def _seconds_of(base: UNet3DBackbone, name: str, size: tuple[int, int, int, int]) -> float:
+    frames, height, width, subjects = size
+    with stage_steps(base, of_size(EMOJI, frames, height, width), subjects)[name]() as (job, _):
+        job()
+        return statistics.median(seconds(job, torch.device("cpu")) for _ in range(5))
+
+
+def _growing_steps(what: str) -> list[str]:
+    return ["fuse"] if "subjects" in what else ["train motion", "SCS, a prediction", "SCS, a guidance"]
 
 
 def _grown(base: UNet3DBackbone, step: str, sizes: list[tuple[int, int, int, int]]) -> dict[str, list[float]]:
@@ -135,6 +166,7 @@ def parts(device: torch.device, rounds: int) -> dict[str, Callable[[], Any]]:
         "growth": growth,
         "eight_bit": lambda: eight_bit(zeroscope()),
         "seconds": lambda: each_step(embedded(), EMOJI),
+        "growth_in_seconds": lambda: growth_in_seconds(embedded()),
         "sampling": lambda: of_sampling(embedded(), max(3, rounds // 2) if rounds > 1 else 1),
         "beside": lambda: beside_the_network(embedded()),
         "training": lambda: of_training(embedded(), rounds),

@@ -41,9 +41,9 @@ class LoadBase(Node):
                     "memory",
                     list(CHOICES),
                     default="auto",
-                    tooltip="How much of the device's memory to use; the results are the same. high: all stays there, "
-                    "fastest. medium: activations are computed again instead of kept, about a third slower, and what "
-                    "is not in use waits in main memory. low: so do the weights, layer by layer: for the smallest "
+                    tooltip="How much of the device's memory to use; the results are nearly the same. high: all stays "
+                    "there, fastest. medium: activations are computed again instead of kept, about a third slower, and "
+                    "what is not in use waits in main memory. low: so do the weights, layer by layer: for the smallest "
                     "cards. auto: the fastest that fits.",
                 ),
             ],

@@ -1,6 +1,6 @@
 """The ComfyUI around us: its folders, progress and cancel, events and routes.  Its memory: ``comfy_memory``.
 
-No other module knows ComfyUI beyond its node interface.
+No module but these two knows ComfyUI beyond its node interface.
 """
 
 from __future__ import annotations

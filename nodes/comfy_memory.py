@@ -12,7 +12,7 @@ import torch
 
 from ..videomage_core.model.backbone import MemoryMode
 from ..videomage_core.model.loading import load_unet3d
-from ..videomage_core.model.memory import Work, choose_mode, memory_of
+from ..videomage_core.model.memory import Work, choose_mode, is_out_of_memory, memory_of
 from ..videomage_core.model.unet3d import UNet3DBackbone
 from ..videomage_core.presets import Preset, preset_for
 from .comfy_host import base_folder
@@ -37,8 +37,8 @@ def room_for(needed: int, advice: str) -> Iterator[str]:
             device = management.get_torch_device()
             management.free_memory(needed, device)
             yield str(device)
-        except (management.OOM_EXCEPTION, RuntimeError) as error:
-            if not _is_out_of_memory(error, management.OOM_EXCEPTION):
+        except (management.OOM_EXCEPTION, RuntimeError, MemoryError) as error:
+            if not isinstance(error, management.OOM_EXCEPTION) and not is_out_of_memory(error):
                 raise
             traceback.clear_frames(error.__traceback__)
             full = True
@@ -143,7 +143,7 @@ def computing(base: HostedBase, to_lower: str, works: Sequence[Work]) -> Iterato
     """
     import comfy.model_management as management
 
-    backbone, full = base.backbone, False
+    backbone, mode, full = base.backbone, base.backbone.memory, False
     device = management.get_torch_device()
     with torch.inference_mode(False):
         try:
@@ -155,18 +155,20 @@ def computing(base: HostedBase, to_lower: str, works: Sequence[Work]) -> Iterato
             management.load_models_gpu(base.patchers_of(mode), memory_required=beside, force_full_load=True)
             backbone.use_memory(mode, device)
             yield backbone
-        except (management.OOM_EXCEPTION, RuntimeError) as error:
-            if not _is_out_of_memory(error, management.OOM_EXCEPTION):
+        except (management.OOM_EXCEPTION, RuntimeError, MemoryError) as error:
+            if not isinstance(error, management.OOM_EXCEPTION) and not is_out_of_memory(error):
                 raise
             traceback.clear_frames(error.__traceback__)  # they hold activations
             full = True
+        finally:
+            backbone.put_away()
     if full:  # outside of "except", so that nothing holds what is freed
         management.unload_all_models()
         management.soft_empty_cache()
-        lower = {"high": "'medium' or 'low'", "medium": "'low'"}.get(backbone.memory.name)
+        lower = {"high": "'medium' or 'low'", "medium": "'low'"}.get(mode.name)
         lowering = f"Set the base's memory mode to {lower}: a training then goes on from its last checkpoint. Or lower"
         raise RuntimeError(
-            f"VideoMage ran out of memory in the memory mode {backbone.memory.name!r}; everything was freed. "
+            f"VideoMage ran out of memory in the memory mode {mode.name!r}; everything was freed. "
             f"{lowering if lower else 'Lower'} {to_lower}"
         )
 
@@ -195,9 +197,3 @@ def _room(device: torch.device) -> int:
 
 def _bytes(module: torch.nn.Module) -> int:
     return sum(tensor.nbytes for tensor in module.state_dict().values())
-
-
-def _is_out_of_memory(error: BaseException, kind: type[BaseException]) -> bool:
-    """A GPU's own exception, or what Apple's and the CPU's allocators say."""
-    said = ("out of memory", "not enough memory", "can't allocate memory")
-    return isinstance(error, kind) or any(words in str(error) for words in said)

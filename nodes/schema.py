@@ -32,23 +32,25 @@ C = TypeVar("C")
 
 
 class Node(io.ComfyNode):
-    """A node of this pack: a value where a wire belongs, which ComfyUI lets through, is refused before it runs."""
+    """A node of this pack: it refuses a value where a wire belongs, which ComfyUI would hand to it."""
 
     def __init_subclass__(cls, **about: Any) -> None:
         super().__init_subclass__(**about)
         own = vars(cls).get("execute")
-        if own is not None and not hasattr(
-            own.__func__, "__wrapped__"
-        ):  # ComfyUI's copies of a node have it wrapped already
-            cls.execute = classmethod(_with_wires_alone(own.__func__))
+        if own is not None and not hasattr(own.__func__, "__wrapped__"):  # ComfyUI copies nodes for each run
+            cls.execute = classmethod(_refusing_values_for_wires(own.__func__))
 
 
-def _with_wires_alone(execute: Callable[..., Any]) -> Callable[..., Any]:
+def _refusing_values_for_wires(execute: Callable[..., Any]) -> Callable[..., Any]:
+    """``execute`` that raises ValueError for an input without a widget whose value was written into the prompt."""
     widgets = (io.Int.Input, io.Float.Input, io.String.Input, io.Boolean.Input, io.Combo.Input)
+    wires: list[str] = []  # found at the first run, and the same in all others
 
     @functools.wraps(execute)
     def checked(cls: type[Node], *given: Any, **inputs: Any) -> Any:
-        for wire in (one.id for one in cls.define_schema().inputs if not isinstance(one, widgets)):
+        if not wires:
+            wires.extend(one.id for one in cls.define_schema().inputs if not isinstance(one, widgets))
+        for wire in wires:
             if isinstance(inputs.get(wire), str | int | float | list | dict):  # all that a prompt can hold
                 raise ValueError(f"{wire}: got {_shown(inputs[wire])}, wire a node's output to it")
         return execute(cls, *given, **inputs)

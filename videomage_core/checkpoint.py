@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from .model.fingerprint import Fingerprint
+from .partial_file import partial_file
 
 CHECKPOINT = "checkpoint.pt"
 _KEYS = {"identity", "base", "step", "parameters", "optimizer", "history"}
@@ -23,7 +24,7 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     Raises:
         OSError: the disk is full or the folder cannot be written; says which checkpoint is kept.
     """
-    partial = path.with_suffix(".partial")
+    partial = partial_file(path)
     try:
         with open(partial, "wb") as file:
             torch.save(dict(state), file)

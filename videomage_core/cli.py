@@ -53,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Cancelled:
         return STOPPED
     except (OSError, RuntimeError, MemoryError, ArithmeticError) as error:  # a full disk, no memory, a loss of NaN
-        advice = f"\n{_to_lower(options)}" if _is_out_of_memory(error) else ""
+        from .model.memory import is_out_of_memory
+
+        advice = f"\n{_to_lower(options)}" if is_out_of_memory(error) else ""
         print(f"error: {error}{advice}", file=sys.stderr)
         return FAULT
     except KeyboardInterrupt:
@@ -61,13 +63,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"\nstopped.{resumes}", file=sys.stderr)
         return STOPPED
     return 0
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """What a GPU's, Apple's and the CPU's allocators say, each in its way."""
-    said = str(error).lower()
-    told = ("out of memory", "not enough memory", "allocate memory")
-    return isinstance(error, MemoryError) or any(words in said for words in told)
 
 
 def _to_lower(options: argparse.Namespace) -> str:

@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from .config import TrainingConfig
 from .data.lora_file import Concept, load_lora, save_lora
 from .history import History
+from .partial_file import partial_file
 from .training import digest, settings_that_count
 
 _LORA, _VIDEOS, _HISTORY = "lora.safetensors", "videos.safetensors", "history.json"
@@ -129,6 +130,9 @@ def _holds(path: Path, concept: Concept) -> bool:
 
 def write_atomically(path: Path, text: str) -> None:
     """Write beside ``path``, then rename: whoever reads it sees all of it."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    partial = partial_file(path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -93,7 +93,8 @@ def fit(
         TrainingDiverged: with the step and the likely cause.
         ValueError: the folder holds another training's checkpoint, a damaged one, or another process trains in it.
     """
-    # A LoRA read from its file names its weights in another order than one just trained; the sums must not.
+    # Always in one order: a LoRA read from its file has its weights in another than one just trained, and in another
+    # order sums round otherwise.
     groups = [replace(group, parameters=dict(sorted(group.parameters.items()))) for group in groups]
     folder.mkdir(parents=True, exist_ok=True)
     with alone_in(folder) if current().first else contextlib.nullcontext():
@@ -316,20 +317,26 @@ def _resume(
     state = furthest(path, owner, steps)
     if state is None:
         return History()
+    kept, trained = state["parameters"], {group.name: set(group.parameters) for group in groups}
+    if {group: set(kept[group]) for group in kept} != trained:
+        raise ValueError(
+            f"folder: {path} was written by another version of VideoMage, which trained other weights; finish the "
+            "training with that version, choose another folder, or delete the file to begin anew"
+        )
     with torch.no_grad():
         for group in groups:
             for name, parameter in group.parameters.items():
                 parameter.copy_(state["parameters"][group.name][name])
-    optimizer.load_state_dict(_in_order(state["optimizer"], state["parameters"], groups))
-    kept = state["history"]
-    return History(kept["losses"], kept["seconds"], resumed_at=state["step"])
+    optimizer.load_state_dict(_in_order(state["optimizer"], kept, groups))
+    history = state["history"]
+    return History(history["losses"], history["seconds"], resumed_at=state["step"])
 
 
 def _in_order(
-    optimizer: Mapping[str, Any], parameters: Mapping[str, Mapping[str, torch.Tensor]], groups: Sequence[ParameterGroup]
+    optimizer: Mapping[str, Any], kept: Mapping[str, Mapping[str, torch.Tensor]], groups: Sequence[ParameterGroup]
 ) -> dict[str, Any]:
-    """An optimiser's kept state, which goes by number, in the order of the groups' parameters and not of the kept."""
-    numbers = {key: number for number, key in enumerate((g.name, n) for g in groups for n in parameters[g.name])}
+    """A kept optimiser's state, which goes by the number of a parameter, renumbered from its order to the groups'."""
+    numbers = {key: number for number, key in enumerate((group, name) for group in kept for name in kept[group])}
     moved = enumerate(numbers[group.name, name] for group in groups for name in group.parameters)
     return {
         **optimizer,

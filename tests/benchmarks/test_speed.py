@@ -37,6 +37,7 @@ def test_every_part_is_in_it_and_every_target_judged(tmp_path):
         "machine": {"counted": "a machine"},
         "counted": dict.fromkeys(STEPS, modes),
         "growth": {"frames": grown},
+        "growth_in_seconds": {"frames": {"values": [8, 32], "steps": {"fuse": {"seconds": [0.5, 1.0]}}}},
         "eight_bit": {"fuse": {"trained": 1000, "fp32": 8000, "8 bit": 2032}},
         "seconds": dict.fromkeys(STEPS, 0.5),
         "sampling": {SCS: Ratio(1.04, 1, 1.1, 3), PLAIN: Ratio(2.7, 2, 3, 3)},
@@ -45,7 +46,7 @@ def test_every_part_is_in_it_and_every_target_judged(tmp_path):
         "savings": {"a saving": Ratio(0.5, 0.4, 0.6, 3)},
         "channels_last": {"ratio": Ratio(1, 1, 1, 3), "difference": 1e-6, "convolutions": 9, "given": 2},
         "compiled": {"graphs": [1, 2, 2, 2, 2], "broken": 0, "error": "RuntimeError: no compiler"},
-        "gpu": {"device": "a card", "steps": dict.fromkeys(STEPS, gpu)},
+        "gpu": {"device": "NVIDIA H200", "steps": dict.fromkeys(STEPS, gpu)},
     }
     text = write(found, tmp_path)
     assert (tmp_path / "images" / "speed.png").stat().st_size > 1000
@@ -56,6 +57,7 @@ def test_every_part_is_in_it_and_every_target_judged(tmp_path):
     assert re.search(r"train motion, peak.*met in high, medium, low \| yes \|", text)
     assert re.search(r"train subject, seconds on an H200 \| 60 \| 70, steps timed in high \| \*\*no\*\* \|", text)
     assert "| fuse | GB | 1.00 | 4.00 | 4.00 | yes |" in text and "| 5.00 | **no** |" in text
+    assert "| fuse | seconds | 0.50 | 1.00 | 2.00 | yes |" in text
     assert "| fuse | high | 0.100 (0.100 to 0.200) | 7.50 |" in text and "| out of memory |" in text
     assert "`RuntimeError: no compiler`" in text
 

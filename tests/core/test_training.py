@@ -73,7 +73,7 @@ def test_ten_steps_equal_some_a_cancel_and_the_rest(tmp_path, stop):
 
 
 def test_a_resumed_training_may_name_its_parameters_in_another_order(tmp_path):
-    """As one does whose subjects were trained in the same process, and are read from files by the next."""
+    """A LoRA read from its file names its weights in another order than the same one just trained."""
     whole, _ = train(tmp_path / "whole")
 
     def turned() -> list[ParameterGroup]:
@@ -107,6 +107,17 @@ def test_a_checkpoint_in_another_order_is_gone_on_from(tmp_path):
     torch.save(state, path)
     resumed, history = train(tmp_path / "old")
     assert history.resumed_at == 5 and same(whole, resumed)
+
+
+def test_a_checkpoint_of_other_weights_is_refused(tmp_path):
+    train(tmp_path, dataclasses.replace(CONFIG, schedule="constant", steps=4))
+    path = tmp_path / CHECKPOINT
+    state = torch.load(path, weights_only=True)
+    state["parameters"]["lora"]["c"] = state["parameters"]["lora"].pop("b")
+    torch.save(state, path)
+    with pytest.raises(ValueError, match="another version of VideoMage, which trained other weights"):
+        train(tmp_path, dataclasses.replace(CONFIG, schedule="constant", steps=6))
+    assert path.is_file()
 
 
 KILLED = """

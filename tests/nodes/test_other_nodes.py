@@ -263,6 +263,16 @@ def test_full_memory_is_said_with_what_to_lower(nodes: dict[str, Any], host: com
         "then goes on from its last checkpoint. Or lower frames"
     )
     assert said("low").endswith("in the memory mode 'low'; everything was freed. Lower frames")
+    load = sys.modules["comfy.model_management"].load_models_gpu
+
+    def full(*_: Any, **__: Any) -> None:
+        raise error
+
+    sys.modules["comfy.model_management"].load_models_gpu = full  # before the base is in its mode
+    try:
+        assert "in the memory mode 'low'" in said("low")
+    finally:
+        sys.modules["comfy.model_management"].load_models_gpu = load
     assert host.freed
     freed = pytest.raises(RuntimeError, match=r"^VideoMage ran out of memory; everything was freed\. Lower it$")
     with freed, memory.room_for(1, "Lower it"):

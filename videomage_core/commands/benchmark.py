@@ -40,15 +40,25 @@ def add_benchmark(commands: Any) -> None:
     parser.set_defaults(execute=_benchmark)
 
 
+def _load(options: argparse.Namespace, preset: Any) -> Any:
+    """The base, in a memory mode in which all stages fit."""
+    from ..model.base_folder import EMOJI_BASE
+    from ..model.loading import load_unet3d
+    from ..model.memory import works_of
+
+    stages = (preset.subject, preset.motion, preset.fusion, preset.collaborative)
+    works = [work for stage in stages for work in works_of(stage, subjects=3)]
+    return load_unet3d(options.base or EMOJI_BASE, options.dtype, options.device, options.memory, works)
+
+
 def _runner(options: argparse.Namespace, grid: Any) -> Any:
     """A worker's own, in its own process."""
     from ..evaluation.runner import Runner
-    from ..model.base_folder import EMOJI_BASE
-    from ..model.loading import load_unet3d
     from ..run import Run
 
-    backbone = load_unet3d(options.base or EMOJI_BASE, options.dtype, options.device)
-    return Runner(backbone, preset_of(options), grid, options.work, Run(log=lambda _: None), segmenter_of(options))
+    preset = preset_of(options)
+    backbone = _load(options, preset)
+    return Runner(backbone, preset, grid, options.work, Run(log=lambda _: None), segmenter_of(options))
 
 
 def _benchmark(options: argparse.Namespace) -> None:
@@ -75,9 +85,8 @@ def _benchmark(options: argparse.Namespace) -> None:
     from ..evaluation.engine_mark import engine_mark
     from ..evaluation.report import log_run, write_report
     from ..evaluation.study_folder import require_new, write_study
-    from ..model.base_folder import EMOJI_BASE
     from ..model.fingerprint import fingerprint
-    from ..model.loading import choose_device, load_unet3d
+    from ..model.loading import choose_device
     from ..training import digest
 
     metrics, meanings, learned = {}, {}, None
@@ -97,7 +106,7 @@ def _benchmark(options: argparse.Namespace) -> None:
     if options.study is not None:
         require_new(options.study)
     preset, run, segmenter = preset_of(options), terminal_run(), segmenter_of(options)
-    backbone = load_unet3d(options.base or EMOJI_BASE, options.dtype, options.device)
+    backbone = _load(options, preset)
     weights = digest(*fingerprint(backbone.network).weights)
     about = {
         "date": time.strftime("%Y-%m-%d"),

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ..locks import in_turn
+from ..partial_file import partial_file
 from ..run import Run
 
 
@@ -62,7 +63,7 @@ def _read(path: Path) -> torch.Tensor | None:
 
 
 def _write(path: Path, tensor: torch.Tensor) -> None:
-    partial = path.with_suffix(".partial")
+    partial = partial_file(path)
     try:
         save_file({"kept": tensor}, partial)
         os.replace(partial, path)

@@ -30,6 +30,7 @@ from ..model.backbone import Backbone
 from ..model.fingerprint import Fingerprint, fingerprint
 from ..model.lora import LoraWeights
 from ..model.text import SpecialToken
+from ..partial_file import partial_file
 from .cutmix import Cutout
 from .lora_about import FORMAT, MOST_RANK, Kind, changed, picture_to_text, read_about, short
 
@@ -113,7 +114,7 @@ def save_lora(path: Path, concept: Concept) -> None:
         "thumbnail": picture_to_text(concept.thumbnail),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    partial = partial_file(path)
     try:
         save_file(tensors, partial, metadata={"format": "pt", "videomage": json.dumps(about)})
         os.replace(partial, path)

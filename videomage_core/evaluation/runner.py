@@ -29,6 +29,7 @@ from ..finished import Finished, finished, folder_of, keep
 from ..history import History
 from ..model.backbone import Backbone
 from ..model.fingerprint import fingerprint
+from ..partial_file import partial_file
 from ..presets import Preset
 from ..run import Run
 from ..stages.collaborative_sampling import sample_collaboratively
@@ -254,10 +255,13 @@ def _mark_of_the_rest(backbone: Backbone) -> str:
 
 def _write(path: Path, made: Made) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
+    partial = partial_file(path)
     about = {"seconds": made.seconds, "memory_mb": made.memory_mb}
-    save_file({"video": torch.from_numpy(made.video).contiguous()}, partial, metadata={"about": json.dumps(about)})
-    os.replace(partial, path)
+    try:
+        save_file({"video": torch.from_numpy(made.video).contiguous()}, partial, metadata={"about": json.dumps(about)})
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _read(path: Path, method: Method, cell: Cell) -> Made | None:

@@ -101,7 +101,7 @@ def make_ahead(
     threads = max(1, (os.cpu_count() or 1) // workers)
     ray.init(num_cpus=workers, num_gpus=gpus, include_dashboard=False, log_to_driver=False)
     try:
-        actor = ray.remote(num_cpus=1, num_gpus=gpus / workers)(Worker)
+        actor = ray.remote(num_cpus=1, num_gpus=gpus // workers if gpus >= workers else gpus / workers)(Worker)
         actors: list[Any] = [actor.remote(runner, threads) for _ in range(workers)]
         for tasks in rounds_of(grid, size, preset):
             _one_round(ActorPool(actors), tasks, run)

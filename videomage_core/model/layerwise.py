@@ -35,10 +35,12 @@ def recomputed(_: nn.Module, forward: Any, *arguments: Any, **named: Any) -> Any
 
 def brought(device: torch.device, layer: nn.Module, forward: Any, *arguments: Any, **named: Any) -> Any:
     """A layer whose weights are on the device while it computes, and in main memory before and after."""
-    away = [(tensor, tensor.data) for tensor in (*layer.parameters(), *layer.buffers()) if tensor.device != device]
-    for tensor, data in away:
-        tensor.data = data.to(device)
+    away = []
     try:
+        for tensor in (*layer.parameters(), *layer.buffers()):
+            if tensor.device != device:
+                away.append((tensor, tensor.data))
+                tensor.data = tensor.data.to(device)  # where memory runs out halfway, what came goes back
         return forward(*arguments, **named)
     finally:
         for tensor, data in away:

@@ -3,7 +3,7 @@
 A LoRA adds scale * B A x to a linear layer's output (Hu et al. 2021), A [R, in], B [out, R],
 scale = alpha / R times a strength chosen at each use.
 
-The adapters themselves are peft's.  Three of its habits are kept out of the engine's way:
+The adapters themselves are peft's.  Four of its habits are kept out of the engine's way:
 
 * ``set_adapter`` flips ``requires_grad``.  Here whoever trains says once what is trainable
   (``add``), and switching adapters never changes it: the frozen teacher of Eq. 5 is the same
@@ -139,7 +139,8 @@ def _inject(
     _require_free_and_present(backbone, name, targets)
     was_active, trainable = _state(backbone)
     usual = max(ranks.values())
-    others = {module: rank for module, rank in ranks.items() if rank != usual}  # peft compares each with each layer
+    # Those named alone: peft looks for each of them at each layer, which takes it long.
+    others = {module: rank for module, rank in ranks.items() if rank != usual}
     config = LoraConfig(
         r=usual,
         lora_alpha=usual * scale,
@@ -153,8 +154,10 @@ def _inject(
     with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several adapters are meant
         torch.manual_seed(seed)
-        inject_adapter_in_model(config, backbone.network, adapter_name=name)
-    adapters_changed(backbone)
+        try:
+            inject_adapter_in_model(config, backbone.network, adapter_name=name)
+        finally:
+            adapters_changed(backbone)  # also where memory ran out halfway
     layers, parameters = _layers_of(backbone, name), []
     for target in targets:
         layer = layers[target.module]
@@ -165,7 +168,7 @@ def _inject(
             parameters.append(factor.weight)
         if target.rows is not None:
             _train_only_rows(layer.lora_B[name].weight, target.rows)
-    _activate(backbone, was_active, trainable | {id(p) for p in parameters})
+    _restore(backbone, was_active, trainable | {id(p) for p in parameters})
     return parameters
 
 
@@ -264,11 +267,11 @@ def active(backbone: Backbone, strengths: Mapping[str, float]) -> Iterator[None]
             f"strengths: got {', '.join(unknown)}, on this base are {', '.join(names(backbone)) or 'no LoRAs'}"
         )
     before = _strengths(backbone)
-    _act(backbone, strengths)
+    _switch_to(backbone, strengths)
     try:
         yield
     finally:
-        _act(backbone, before)
+        _switch_to(backbone, before)
 
 
 @contextmanager
@@ -320,18 +323,20 @@ def dropout(backbone: Backbone, name: str, on: bool) -> Iterator[None]:
 def remove(backbone: Backbone, name: str) -> None:
     """Take an adapter off; a layer that has none left is the base's own again."""
     was_active, trainable = _state(backbone)
-    for module, layer in _layers_of(backbone, name).items():
-        layer.delete_adapter(name)
-        if not layer.lora_A:
-            parent, _, child = module.rpartition(".")
-            owner = backbone.network.get_submodule(parent)
-            if isinstance(owner, (nn.ModuleList, nn.Sequential)):
-                owner[int(child)] = layer.base_layer
-            else:
-                setattr(owner, child, layer.base_layer)
-    adapters_changed(backbone)
+    try:
+        for module, layer in _layers_of(backbone, name).items():
+            layer.delete_adapter(name)
+            if not layer.lora_A:
+                parent, _, child = module.rpartition(".")
+                owner = backbone.network.get_submodule(parent)
+                if isinstance(owner, (nn.ModuleList, nn.Sequential)):
+                    owner[int(child)] = layer.base_layer
+                else:
+                    setattr(owner, child, layer.base_layer)
+    finally:
+        adapters_changed(backbone)
     was_active.pop(name, None)
-    _activate(backbone, was_active, trainable)
+    _restore(backbone, was_active, trainable)
     if hasattr(backbone.network, "peft_config") and not names(backbone):
         del backbone.network.peft_config
 
@@ -345,7 +350,7 @@ def leaving_no_trace(backbone: Backbone) -> Iterator[None]:
     finally:
         for name in set(names(backbone)) - present:
             remove(backbone, name)
-        _activate(backbone, before, trainable)
+        _restore(backbone, before, trainable)
 
 
 def _layers_of(backbone: Backbone, name: str) -> dict[str, Any]:
@@ -354,10 +359,10 @@ def _layers_of(backbone: Backbone, name: str) -> dict[str, Any]:
 
 def _strengths(backbone: Backbone) -> dict[str, float]:
     """The active adapters with their strengths."""
-    return {name: value for layer in adapted_layers(backbone).values() for name, value in _acting(layer).items()}
+    return {name: value for layer in adapted_layers(backbone).values() for name, value in _strengths_in(layer).items()}
 
 
-def _acting(layer: Any) -> dict[str, float]:
+def _strengths_in(layer: Any) -> dict[str, float]:
     """The adapters that act in one layer, with their strengths."""
     here = [name for name in layer.active_adapters if name in layer.lora_A]
     return {name: layer.scaling[name] * layer.r[name] / layer.lora_alpha[name] for name in here}
@@ -368,18 +373,18 @@ def _state(backbone: Backbone) -> tuple[dict[str, float], set[int]]:
     return _strengths(backbone), {id(p) for p in backbone.network.parameters() if p.requires_grad}
 
 
-def _activate(backbone: Backbone, strengths: Mapping[str, float], trainable: set[int]) -> None:
-    _act(backbone, strengths)
+def _restore(backbone: Backbone, strengths: Mapping[str, float], trainable: set[int]) -> None:
+    _switch_to(backbone, strengths)
     for parameter in backbone.network.parameters():
         parameter.requires_grad_(id(parameter) in trainable)
 
 
-def _act(backbone: Backbone, strengths: Mapping[str, float]) -> None:
+def _switch_to(backbone: Backbone, strengths: Mapping[str, float]) -> None:
     """These adapters act; peft makes what acts trainable and all else not, which is undone."""
     for layer in adapted_layers(backbone).values():
         here = {name: strength for name, strength in strengths.items() if name in layer.lora_A}
-        if here == _acting(layer):
-            continue
+        if list(here.items()) == list(_strengths_in(layer).items()):
+            continue  # the order counts, as that of a sum does
         factors = [*layer.lora_A.parameters(), *layer.lora_B.parameters()]
         trainable = [factor.requires_grad for factor in factors]
         layer.set_adapter(list(here))

@@ -13,7 +13,8 @@ from torch import nn
 
 from .backbone import Backbone
 
-# Of each network.  A walk through all of its modules takes as long as half a layer, and a step of SCS asks for a dozen.
+# The adapted layers of each network.  To find them takes a walk through all its modules, milliseconds each time, and a
+# step of sampling switches adapters a dozen times.
 _ADAPTED: WeakKeyDictionary[nn.Module, dict[str, Any]] = WeakKeyDictionary()
 
 
@@ -27,7 +28,7 @@ def adapted_layers(backbone: Backbone) -> dict[str, Any]:
 
 
 def adapters_changed(backbone: Backbone) -> None:
-    """To be told whenever an adapter was put on a base or taken off."""
+    """Forget which layers hold adapters; called whenever one was put on a base or taken off."""
     _ADAPTED.pop(backbone.network, None)
 
 

@@ -128,3 +128,10 @@ def free_memory(device: torch.device) -> int | None:
         return None
     lines = said.read_text(encoding="ascii").splitlines()
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether it is what Python, a GPU's, Apple's or the CPU's allocator raises, each in its way."""
+    said = str(error).lower()
+    told = ("out of memory", "not enough memory", "allocate memory")
+    return isinstance(error, MemoryError) or any(words in said for words in told)

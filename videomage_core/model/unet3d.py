@@ -24,8 +24,8 @@ from .layerwise import brought, bytes_of, recomputed, wrapped
 from .text import PromptEncoder, SpecialToken, TokenSpan
 
 # Values alive at once for each latent position of each frame in ZeroScope's U-Net, whose first blocks are
-# _WIDTH wide, with LoRAs of rank 4; counted over the stage that holds most: a prediction of SCS, its guidance
-# in fp16, a step of a motion's training.  They grow with the width alone.
+# _WIDTH wide, with LoRAs of rank 4.  Each was counted where most are: "none" in a prediction, "recomputed" in SCS's
+# guidance in fp16, "kept" in a step of a motion's training.  They grow with the width alone.
 _ALIVE: dict[Gradients, int] = {"none": 10_600, "recomputed": 41_000, "kept": 236_000}
 _WIDTH = 320
 
@@ -107,6 +107,12 @@ class UNet3DBackbone:
         if mode.recomputes:
             self._undo.append(wrapped(self._layers(), recomputed))
 
+    def put_away(self) -> None:
+        """Take off the device what the memory mode keeps in main memory, and gradients kept on it."""
+        if not self.memory.parts_stay:
+            for part in (self.vae, self.prompts.text_encoder):
+                part.to("cpu")
+
     def resident(self, mode: MemoryMode) -> list[nn.Module]:
         """See ``Backbone``."""
         layers = set(self._layers())
@@ -122,16 +128,19 @@ class UNet3DBackbone:
 
     @contextmanager
     def _at_work(self, part: Any) -> Iterator[None]:
-        """Inside, the text encoder or the autoencoder is on the device; where gradients flow through it, it stays."""
+        """Inside, the text encoder or the autoencoder is on the device; where gradients flow through it, it stays there
+        until ``put_away``."""
         if self.memory.parts_stay or part.device == self.device:
             yield
             return
-        part.to(self.device)
         try:
+            part.to(self.device)
             yield
-        finally:
-            if not torch.is_grad_enabled():
-                part.to("cpu")
+        except BaseException:
+            part.to("cpu")
+            raise
+        if not torch.is_grad_enabled():
+            part.to("cpu")
 
     @torch.no_grad()
     def encode_video(self, pixels: torch.Tensor) -> torch.Tensor:

@@ -117,6 +117,39 @@ def test_nothing_is_left_after_an_error(emoji_base, latents):
     assert torch.equal(predict(emoji_base, latents), plain)
 
 
+def test_nothing_is_left_where_memory_runs_out_halfway(emoji_base, latents, monkeypatch):
+    from peft.tuners.lora import LoraModel
+
+    before, made = list(emoji_base.network.named_modules()), []
+    create = LoraModel._create_new_module
+
+    def full(*given, **named):
+        made.append(create(*given, **named))
+        if len(made) == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return made[-1]
+
+    monkeypatch.setattr(LoraModel, "_create_new_module", staticmethod(full))
+    with pytest.raises(torch.OutOfMemoryError), lora.leaving_no_trace(emoji_base):
+        lora.add(emoji_base, "x", emoji_base.targets("spatial"), rank=2)
+    assert list(emoji_base.network.named_modules()) == before
+    assert not hasattr(emoji_base.network, "peft_config")
+    monkeypatch.undo()
+    with lora.leaving_no_trace(emoji_base):
+        assert lora.add(emoji_base, "x", emoji_base.targets("spatial"), rank=2)
+
+
+def test_the_same_adapters_in_another_order_are_put_in_that_order(emoji_base):
+    """Their outputs are added in that order, and sums round."""
+    with lora.leaving_no_trace(emoji_base):
+        for name in "ab":
+            lora.add(emoji_base, name, emoji_base.targets("spatial"), rank=1)
+        layer = next(iter(lora.adapted_layers(emoji_base).values()))
+        for order in ("ab", "ba", "ab"):
+            with lora.active(emoji_base, dict.fromkeys(order, 1.0)):
+                assert layer.active_adapters == list(order)
+
+
 def test_the_seed_decides_where_a_lora_begins(emoji_base):
     targets = emoji_base.targets("spatial")
     state = torch.random.get_rng_state()

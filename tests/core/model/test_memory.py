@@ -102,6 +102,61 @@ def test_what_is_away_comes_when_used_and_leaves(base, monkeypatch):
     assert moves == ["text to cpu:0"]
 
 
+def test_what_gradients_keep_on_the_device_can_be_put_away(base, monkeypatch):
+    moves: list[str] = []
+    base.use_memory(MEDIUM)
+    for name, part in {"vae": base.vae, "text": base.prompts.text_encoder}.items():
+        monkeypatch.setattr(part, "to", lambda device, name=name: moves.append(f"{name} to {device}"))
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(type(base), "device", property(lambda _: ELSEWHERE))
+        base.encode_prompt(["a dog"])
+        base.put_away()
+    assert moves == ["text to cpu:0", "vae to cpu", "text to cpu"]
+    moves.clear()
+    monkeypatch.undo()
+    base.use_memory(HIGH)
+    base.put_away()
+    assert moves == []
+
+
+def test_a_part_for_which_memory_runs_out_goes_back(base, monkeypatch):
+    moves: list[str] = []
+
+    def to(device):
+        moves.append(str(device))
+        if device == ELSEWHERE:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    base.use_memory(MEDIUM)
+    monkeypatch.setattr(type(base), "device", property(lambda _: ELSEWHERE))
+    monkeypatch.setattr(base.vae, "to", to)
+    with pytest.raises(torch.OutOfMemoryError):
+        base.encode_video(torch.zeros(1, 3, 1, 24, 24))
+    assert moves == ["cpu:0", "cpu"]
+
+
+def test_a_layer_for_which_memory_runs_out_halfway_goes_back(base, monkeypatch):
+    base.use_memory(LOW, ELSEWHERE)
+    before = [tensor.data_ptr() for tensor in base.unet.parameters()]
+    ask, moved = torch.Tensor.to, []
+
+    def to(tensor, *given, **named):
+        if given[:1] == (ELSEWHERE,):
+            moved.append(tensor)
+            if len(moved) == 3:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return tensor.clone()  # as if it were on another device
+        return ask(tensor, *given, **named)
+
+    x, text = torch.zeros(1, *base.latent_shape(1, 24, 24)), torch.zeros(1, 77, base.unet.config.cross_attention_dim)
+    with monkeypatch.context() as full:
+        full.setattr(torch.Tensor, "to", to)
+        with pytest.raises(torch.OutOfMemoryError), torch.no_grad():
+            base.predict(x, base.levels(10)[4], text)
+    assert len(moved) == 3
+    assert [tensor.data_ptr() for tensor in base.unet.parameters()] == before
+
+
 def test_guidance_halves_go_one_after_the_other_in_low(base):
     batches: list[int] = []
     hook = base.unet.register_forward_pre_hook(lambda _, given: batches.append(len(given[0])))
