@@ -12,7 +12,7 @@ import torch
 from videomage_core.data.lora_file import Concept
 from videomage_core.model.fingerprint import fingerprint
 from videomage_core.model.loading import load_unet3d
-from videomage_core.model.lora import LoraWeights
+from videomage_core.model.lora_weights import LoraWeights
 from videomage_core.model.memory import MODES
 from videomage_core.model.text import SpecialToken
 from videomage_core.model.unet3d import UNet3DBackbone

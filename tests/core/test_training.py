@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from videomage_core import training
 from videomage_core.checkpoint import CHECKPOINT
 from videomage_core.config import TrainingConfig
+from videomage_core.loss_scale import loss_scale_for, scaled_gradients
 from videomage_core.model.fingerprint import Fingerprint
 from videomage_core.run import Cancelled, Run
-from videomage_core.training import ParameterGroup, TrainingDiverged, fit, scaled_gradients, schedule
+from videomage_core.training import ParameterGroup, TrainingDiverged, fit, schedule
 
 CONFIG = TrainingConfig(steps=10, save_every=2, accumulation=2, schedule="cosine", warmup_steps=2)
 
@@ -396,9 +396,9 @@ def test_small_gradients_survive_half_precision_by_their_scale(tmp_path):
         fit([ParameterGroup("w", {"w": weight}, 0.1)], loss_at, config, tmp_path / str(scale), "x", loss_scale=scale)
         return not torch.equal(weight.detach(), torch.ones(3))
 
-    assert training.loss_scale_for(torch.float16) > 1
-    assert moved(training.loss_scale_for(torch.float16)) and not moved(1.0)
-    assert training.loss_scale_for(torch.bfloat16) == training.loss_scale_for(torch.float32) == 1
+    assert loss_scale_for(torch.float16) > 1
+    assert moved(loss_scale_for(torch.float16)) and not moved(1.0)
+    assert loss_scale_for(torch.bfloat16) == loss_scale_for(torch.float32) == 1
 
 
 def test_a_gradient_that_is_not_finite_stops_although_the_loss_is(tmp_path):

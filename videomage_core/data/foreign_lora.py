@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 
 from ..model.backbone import Backbone
 from ..model.fingerprint import fingerprint
-from ..model.lora import LoraWeights
+from ..model.lora_weights import LoraWeights
 from ..model.text import SpecialToken
 from .lora_file import Concept
 

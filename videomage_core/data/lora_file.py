@@ -28,7 +28,7 @@ from safetensors.torch import save_file
 from ..model import lora
 from ..model.backbone import Backbone
 from ..model.fingerprint import Fingerprint, fingerprint
-from ..model.lora import LoraWeights
+from ..model.lora_weights import LoraWeights
 from ..model.text import SpecialToken
 from ..partial_file import partial_file
 from .cutmix import Cutout

@@ -13,7 +13,7 @@ from pathlib import Path
 
 _CORE = Path(__file__).parents[1]
 _READERS = [f"data/{name}.py" for name in ("cutmix", "examples", "frames", "images", "masks", "media", "views")]
-_MAKERS = ("model", "stages", "sampling.py", "training.py", *_READERS)
+_MAKERS = ("model", "stages", "sampling.py", "training.py", "loss_scale.py", *_READERS)
 
 
 @cache

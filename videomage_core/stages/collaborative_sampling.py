@@ -42,6 +42,7 @@ import torch
 
 from ..config import CollaborativeConfig
 from ..data.lora_file import Concept, require_fit
+from ..loss_scale import scaled_gradients
 from ..model import lora
 from ..model.attention_maps import Maps, Site, chosen_sites, mean_map
 from ..model.backbone import Backbone, Level
@@ -49,7 +50,6 @@ from ..model.fingerprint import fingerprint
 from ..model.text import SpecialToken, TokenSpan
 from ..run import Run
 from ..sampling import predict_guided, preview, split_output, start_for, step
-from ..training import scaled_gradients
 
 PAPER_VALUES = 4 * 24 * 40 * 72  # latent values of the paper's videos: 24 frames of 320x576 pixels
 SUBJECT, MOTION = "subject", "motion"  # names of the two adapters

@@ -28,14 +28,16 @@ from ..data.cutmix import CutMix
 from ..data.lora_file import Concept, require_fit, tokens_of
 from ..data.masks import Segmenter, resize_mask, segmenter_parts
 from ..history import History
+from ..loss_scale import carrying, loss_scale_for, scaled_gradients
 from ..model import lora
 from ..model.attention_maps import Site, chosen_sites, mean_map, scaled
 from ..model.backbone import Backbone, Level
 from ..model.fingerprint import fingerprint
+from ..model.lora_weights import average, compress
 from ..model.text import SpecialToken
 from ..run import Run
 from ..sampling import add_noise
-from ..training import ParameterGroup, carrying, digest, fit, loss_scale_for, scaled_gradients
+from ..training import ParameterGroup, digest, fit
 from .teachers import FusionPrompts, Pieces, Teacher, draw_pair, prepare
 from .trained import details, look, thumbnail
 
@@ -99,13 +101,13 @@ def fuse_subjects(
     if len(subjects) == 1:
         run.log("one subject: its fusion is itself")
         return Fused(subjects[0], History())
-    start = lora.average([concept.weights for concept in subjects])
+    start = average([concept.weights for concept in subjects])
     names = [concept.tokens[0].name for concept in subjects]
     error = 0.0
     if config.rank > start.rank:
         run.log(f"rank: {config.rank} is more than the average has; it keeps its own, {start.rank}")
     elif config.rank and config.rank < start.rank:
-        start, error = lora.compress(start, config.rank)
+        start, error = compress(start, config.rank)
         run.log(f"the average, brought from rank {sum(c.weights.rank for c in subjects)} to {config.rank}, "
                 f"keeps all but {error:.1%} of its length")  # fmt: skip
     with lora.leaving_no_trace(backbone):

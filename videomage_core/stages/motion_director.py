@@ -21,10 +21,10 @@ from contextlib import contextmanager
 import torch
 
 from ..config import MotionConfig
+from ..loss_scale import carrying, scaled_gradients
 from ..model import lora
 from ..model.backbone import Backbone
 from ..sampling import add_noise, training_target
-from ..training import carrying, scaled_gradients
 
 MOTION, APPEARANCE = "motion", "appearance"
 SKIPPED = 0.2  # of the steps, in which the spatial LoRA is off

@@ -29,13 +29,14 @@ from ..data.frames import eight_bits
 from ..data.lora_file import Concept
 from ..data.masks import GivenMasks, PlainBackground
 from ..data.views import fit_clip, fit_to
+from ..loss_scale import loss_scale_for
 from ..model import lora
 from ..model.backbone import Backbone
 from ..model.fingerprint import fingerprint
 from ..model.text import SpecialToken, require_plain_words
 from ..run import Run
 from ..sampling import add_noise, training_target
-from ..training import ParameterGroup, digest, fit, loss_scale_for
+from ..training import ParameterGroup, digest, fit
 from .motion_director import MOTION, appearance_lora, dual_path_loss
 from .subject_lora import prediction_error
 from .trained import Trained, details, look, thumbnail

@@ -21,13 +21,14 @@ from ..data.examples import CaptionedClip, SubjectImage
 from ..data.lora_file import Concept
 from ..data.masks import require_useful, resize_mask
 from ..data.views import draw_views
+from ..loss_scale import loss_scale_for
 from ..model import lora
 from ..model.backbone import Backbone
 from ..model.fingerprint import Fingerprint, fingerprint
 from ..model.text import SpecialToken
 from ..run import Run
 from ..sampling import add_noise, training_target
-from ..training import ParameterGroup, digest, fit, loss_scale_for
+from ..training import ParameterGroup, digest, fit
 from .made_clips import made_clips
 from .trained import Trained, details, look, thumbnail
 

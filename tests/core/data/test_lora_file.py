@@ -23,7 +23,7 @@ from videomage_core.data.lora_file import (
 )
 from videomage_core.model import lora
 from videomage_core.model.fingerprint import Fingerprint, fingerprint
-from videomage_core.model.lora import LoraWeights
+from videomage_core.model.lora_weights import LoraWeights
 from videomage_core.model.text import SpecialToken
 
 

@@ -12,6 +12,7 @@ from videomage_core.config import CollaborativeConfig
 from videomage_core.data.lora_file import applied
 from videomage_core.model import lora
 from videomage_core.model.loading import load_unet3d
+from videomage_core.model.lora_weights import average
 from videomage_core.run import Cancelled, Run
 from videomage_core.sampling import generate_videos, guide, start_for, step
 from videomage_core.stages import collaborative_sampling as scs
@@ -41,7 +42,7 @@ def close(one: torch.Tensor, two: torch.Tensor, atol: float = 1e-3) -> bool:
 def both(emoji_base, make_concept):
     """Two subjects in one LoRA."""
     toy, pet = make_concept(emoji_base, 1), make_concept(emoji_base, 2, "<pet>", "dog")
-    weights = lora.average([toy.weights, pet.weights])
+    weights = average([toy.weights, pet.weights])
     return dataclasses.replace(toy, kind="fusion", weights=weights, tokens=(*toy.tokens, *pet.tokens))
 
 
@@ -273,7 +274,7 @@ def test_three_subjects_and_superclasses_of_two_words(emoji_base, make_concept, 
         make_concept(emoji_base, 2, "<pet>", "dog"),
         make_concept(emoji_base, 4, "<cat>", "black cat"),
     ]
-    weights = lora.average([concept.weights for concept in three])
+    weights = average([concept.weights for concept in three])
     tokens = tuple(token for concept in three for token in concept.tokens)
     fused = dataclasses.replace(three[0], kind="fusion", weights=weights, tokens=tokens)
     prompt = "a <toy> and a <pet> are passing <cat>s"

@@ -11,6 +11,7 @@ from videomage_core import sampling
 from videomage_core.config import CollaborativeConfig, SamplingConfig
 from videomage_core.data.lora_file import applied
 from videomage_core.model import lora
+from videomage_core.model.lora_weights import average
 from videomage_core.run import Cancelled, Run
 from videomage_core.sampling import generate_videos, predict_guided, start_for, step
 from videomage_core.stages import collaborative_sampling, comparisons
@@ -51,7 +52,7 @@ def test_the_base_samples_the_superclass_words_whatever_acts_on_it(emoji_base, t
 def test_merged_is_plain_sampling_with_all_loras_on(emoji_base, toy, pet, motion):
     """So the LoRAs add up, each by its strength, and half of each of two is their average."""
     halves = sample_merged(emoji_base, [(toy, 0.5), (pet, 0.5)], PROMPT, 5, CONFIG)
-    weights = lora.average([toy.weights, pet.weights])
+    weights = average([toy.weights, pet.weights])
     mean = dataclasses.replace(toy, kind="fusion", weights=weights, tokens=(*toy.tokens, *pet.tokens))
     assert close(halves, sample_merged(emoji_base, [(mean, 1.0)], PROMPT, 5, CONFIG))
     with_motion = sample_merged(emoji_base, [(mean, 1.0), (motion, 0.7)], PROMPT, 5, CONFIG)

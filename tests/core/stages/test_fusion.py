@@ -17,13 +17,14 @@ from videomage_core.config import FusionConfig, SamplingConfig
 from videomage_core.data.cutmix import CutMix
 from videomage_core.data.lora_file import applied, load_lora, save_lora
 from videomage_core.data.masks import GivenMasks
+from videomage_core.loss_scale import loss_scale_for
 from videomage_core.model import lora
 from videomage_core.model.loading import load_unet3d
+from videomage_core.model.lora_weights import LoraWeights, average, compress
 from videomage_core.run import Cancelled, Run
 from videomage_core.stages import fusion, teachers
 from videomage_core.stages.fusion import attention_loss, check_subjects, fuse_subjects, fusion_loss, map_error
 from videomage_core.stages.teachers import Teacher
-from videomage_core.training import loss_scale_for
 
 CONFIG = FusionConfig(
     steps=3, frames=2, height=24, width=24, learning_rate=1e-3, save_every=2,
@@ -51,7 +52,7 @@ def fuse(base, subjects, folder: Path, config: FusionConfig = CONFIG, **more):
     return fuse_subjects(base, subjects, config, folder, **more)
 
 
-def factors(weights: lora.LoraWeights) -> torch.Tensor:
+def factors(weights: LoraWeights) -> torch.Tensor:
     return torch.cat([factor.flatten() for pair in weights.layers.values() for factor in pair])
 
 
@@ -89,7 +90,7 @@ def test_one_subject_is_its_own_fusion(emoji_base, subjects, tmp_path):
 def test_it_begins_as_the_exact_average(emoji_base, subjects, tmp_path):
     """With a learning rate of zero it stays there, whatever is lost on the way."""
     fused = fuse(emoji_base, subjects, tmp_path, dataclasses.replace(CONFIG, learning_rate=0.0, steps=2))
-    start = lora.average([concept.weights for concept in subjects])
+    start = average([concept.weights for concept in subjects])
     assert fused.concept.weights.rank == 3 and fused.compression_error == 0
     assert torch.equal(factors(fused.concept.weights), factors(start))
     assert all(min(losses) > 0 for losses in fused.history.losses.values())
@@ -98,7 +99,7 @@ def test_it_begins_as_the_exact_average(emoji_base, subjects, tmp_path):
 def test_a_lower_rank_begins_as_the_nearest_to_the_average(emoji_base, subjects, tmp_path):
     config = dataclasses.replace(CONFIG, learning_rate=0.0, steps=1, rank=1, lambda2=0.0)
     fused = fuse(emoji_base, subjects, tmp_path / "one", config)
-    nearest, error = lora.compress(lora.average([concept.weights for concept in subjects]), 1)
+    nearest, error = compress(average([concept.weights for concept in subjects]), 1)
     assert fused.concept.weights.rank == 1 and fused.compression_error == error > 0
     assert torch.equal(factors(fused.concept.weights), factors(nearest))
     assert fused.concept.details["compression_error"] == round(error, 4)
@@ -111,7 +112,7 @@ def test_a_lower_rank_begins_as_the_nearest_to_the_average(emoji_base, subjects,
 
 def test_it_learns_the_spatial_layers_and_keeps_all_tokens(emoji_base, subjects, tmp_path):
     fused = fuse(emoji_base, subjects, tmp_path)
-    start = lora.average([concept.weights for concept in subjects])
+    start = average([concept.weights for concept in subjects])
     got = fused.concept.weights
     assert set(got.layers) == {target.module for target in emoji_base.targets("spatial")}
     moved = [not torch.equal(got.layers[m][i], start.layers[m][i]) for m in start.layers for i in (0, 1)]
@@ -157,7 +158,7 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn(emoji_base, subjects
 def test_eq_6_by_hand(emoji_base, subjects, make_concept, count):
     """The mean over the subjects, each at a level of its own; a count takes some of them."""
     concepts = [*subjects, make_concept(emoji_base, 3, "<cat>", "cat")]
-    student = lora.average([concept.weights for concept in concepts])
+    student = average([concept.weights for concept in concepts])
     with lora.leaving_no_trace(emoji_base), torch.no_grad():
         have = [teacher(emoji_base, concept, f"subject_{'x' * n}") for n, concept in enumerate(concepts)]
         lora.load(emoji_base, "fused", student)
@@ -184,7 +185,7 @@ def test_eq_6_by_hand(emoji_base, subjects, make_concept, count):
 def test_only_the_student_learns(emoji_base, subjects):
     with lora.leaving_no_trace(emoji_base):
         have = [teacher(emoji_base, concept, f"subject_{n}") for n, concept in enumerate(subjects)]
-        start = lora.average([concept.weights for concept in subjects])
+        start = average([concept.weights for concept in subjects])
         with lora.in_training(emoji_base, "fused", [], CONFIG, start) as parameters:
             fusion_loss(emoji_base, have, 0, seeded()).backward()
             asked = {id(p) for p in parameters.values()}
@@ -228,7 +229,7 @@ def test_map_error_is_eq_7():
 def test_attention_loss_has_the_value_and_the_gradient_of_eq_7(emoji_base, subjects, chosen, mode, in_mode):
     sites, pair = emoji_base.map_sites("cross")[chosen], pasted()
     tokens = [*subjects[0].tokens, *subjects[1].tokens]
-    start = lora.average([concept.weights for concept in subjects])
+    start = average([concept.weights for concept in subjects])
     with lora.in_training(emoji_base, "fused", [], CONFIG, start) as parameters:
         generator = seeded()
         with torch.no_grad():
@@ -256,7 +257,7 @@ def test_attention_loss_has_the_value_and_the_gradient_of_eq_7(emoji_base, subje
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])
 def test_half_precision_rounds_no_gradient_of_l_attn_away(emoji_base, subjects, dtype):
     tokens = [*subjects[0].tokens, *subjects[1].tokens]
-    start, found = lora.average([concept.weights for concept in subjects]), []
+    start, found = average([concept.weights for concept in subjects]), []
     for base in (emoji_base, load_unet3d(dtype=dtype, device="cpu")):
         with lora.in_training(base, "fused", [], CONFIG, start) as parameters:
             trained, scale = list(parameters.values()), loss_scale_for(base.dtype)
@@ -272,7 +273,7 @@ def test_half_precision_rounds_no_gradient_of_l_attn_away(emoji_base, subjects, 
 @pytest.mark.parametrize("mode", ["high", "medium", "low"])
 def test_maps_that_no_part_of_the_lora_reaches_are_an_error(emoji_base, subjects, mode, in_mode):
     weights = subjects[0].weights
-    late = lora.LoraWeights({m: f for m, f in weights.layers.items() if m.startswith("up_blocks")})
+    late = LoraWeights({m: f for m, f in weights.layers.items() if m.startswith("up_blocks")})
     early, tokens = emoji_base.map_sites("cross")[:1], [*subjects[0].tokens, *subjects[1].tokens]
     with (
         pytest.raises(ValueError, match="cross_layers: the maps of these layers do not depend on the LoRA"),
@@ -299,7 +300,7 @@ def test_following_both_losses_makes_both_smaller(emoji_base, make_concept):
     sites, names = emoji_base.map_sites("cross"), [token.name for token in tokens]
     with lora.leaving_no_trace(emoji_base):
         have = [teacher(emoji_base, concept, f"subject_{n}") for n, concept in enumerate(subjects)]
-        start = lora.average([concept.weights for concept in subjects])
+        start = average([concept.weights for concept in subjects])
         with lora.in_training(emoji_base, "fused", [], CONFIG, start) as parameters:
             trained = list(parameters.values())
             for loss in (
