@@ -49,7 +49,7 @@ def _refusing_values_for_wires(execute: Callable[..., Any]) -> Callable[..., Any
     @functools.wraps(execute)
     def checked(cls: type[Node], *given: Any, **inputs: Any) -> Any:
         if not wires:
-            wires.extend(one.id for one in cls.define_schema().inputs if not isinstance(one, widgets))
+            wires.extend(one.id for one in cls.define_schema().inputs or () if not isinstance(one, widgets))
         for wire in wires:
             if isinstance(inputs.get(wire), str | int | float | list | dict):  # all that a prompt can hold
                 raise ValueError(f"{wire}: got {_shown(inputs[wire])}, wire a node's output to it")

@@ -46,8 +46,8 @@ class Schema:
     node_id: str
     display_name: str | None = None
     category: str = "sd"
-    inputs: list[Any] = field(default_factory=list)
-    outputs: list[Any] = field(default_factory=list)
+    inputs: list[Any] | None = None
+    outputs: list[Any] | None = None
     hidden: list[Any] = field(default_factory=list)
     description: str = ""
     is_input_list: bool = False

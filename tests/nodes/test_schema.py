@@ -37,7 +37,7 @@ def test_every_setting_is_a_widget_with_the_cores_default_and_range(nodes: dict[
 
 def test_every_input_has_a_tooltip_and_a_name_of_its_own(nodes: dict[str, Any]) -> None:
     for name, node in nodes.items():
-        inputs = node.define_schema().inputs
+        inputs = node.define_schema().inputs or ()
         assert len({given.id for given in inputs}) == len(inputs), name
         assert [given.id for given in inputs if not given.about.get("tooltip")] == [], name
 
@@ -87,7 +87,7 @@ CONTRADICTIONS = [
 
 def defaults(node: Any) -> dict[str, Any]:
     """What ComfyUI hands to a node's own check: the inputs that the check names, here as the page begins with."""
-    widgets = {given.id: given.about.get("default") for given in node.define_schema().inputs}
+    widgets = {given.id: given.about.get("default") for given in node.define_schema().inputs or ()}
     names = inspect.signature(node.validate_inputs).parameters
     assert set(names) <= set(widgets)  # ComfyUI hands over no others
     return {name: NAMED.get(name, widgets[name]) for name in names}
@@ -132,7 +132,7 @@ def test_the_check_takes_no_input_from_comfyuis_own_checks_that_it_does_not_make
     node = nodes[name]
     kinds = {given.kind for given in inspect.signature(node.validate_inputs).parameters.values()}
     assert inspect.Parameter.VAR_KEYWORD not in kinds
-    for given in node.define_schema().inputs:
+    for given in node.define_schema().inputs or ():
         if given.id in defaults(node) and {"min", "max"} <= set(given.about):
             for beyond in (given.about["min"] - 1, given.about["max"] + 1):
                 assert f"{given.id}: got {beyond}" in node.validate_inputs(**{**defaults(node), given.id: beyond})
