@@ -4,14 +4,16 @@ The embedded base's settings were chosen on the development half of the emoji wo
 
 Subjects: rank 16, the paper's 300 steps, at 1e-3.  At 3e-3 they hold the character still where the prompt says it
 walks: of the way that the base's own frog and dog go in a clip, 0.40 of the frame, 0.12 and 0.14 are left, and 0.35
-and 0.35 at 1e-3 (150 steps, means of five seeds).  Steps, for dog, frog and penguin, each alone: after 150 likeness is
-0.24, 0.19 and 0.53 (six videos), the way to the right 0.11, 0.10 and 0.19 (five); after 300 likeness is 0.28, 0.21 and
-0.54, the way 0.23, 0.16 and 0.28; after 400 the dog's is 0.29 and 0.23, the frog's 0.18 and 0.07.
+and 0.35 at 1e-3 (``emoji_world.lora_card``, 150 steps, means of five seeds).  The steps were chosen by the benchmark's
+tracks, in bf16 and by another prompt, so that ways compare with each other alone: of dog, frog and penguin, after 150
+likeness is 0.24, 0.19 and 0.53 (six videos), the way to the right 0.11, 0.10 and 0.19 (five); after 300 likeness is
+0.28, 0.21 and 0.54, the way 0.23, 0.16 and 0.28; after 400 the dog's is 0.29 and 0.23, the frog's 0.18 and 0.07.
 
 Motion: rank 16 and 4e-3, of five settings tried; at 1e-3 a ride's agreement falls from 0.98 to 0.74 (four videos).
 
-Fusion: the paper's lambda2, 0.6.  Side by side without a motion (six videos) likeness is 0.32 for dog and panda and
-0.53 for penguin and chick, and looks mix in 0.17 and 0.08; without L_attn 0.21 and 0.45, mixed 0.50 and 0.17.
+Fusion: the paper's lambda2, 0.6.  Side by side without a motion (six videos of each pair) likeness is 0.32 for dog and
+panda, 0.53 for penguin and chick and 0.12 for frog and monkey, and looks mix in 0.17, 0.08 and 0.17 of the videos;
+without L_attn likeness is 0.21, 0.45 and 0.10, and looks mix in 0.50, 0.17 and 0.42.
 
 Sampling: alpha, of 0, 1e5 and 1e6, on three seeds of the demonstration: motion agreement 0.94, 0.95 and 0.95, likeness
 of the dog 0.16, 0.14 and 0.25, of the panda 0.18, 0.22 and 0.19; 1e6 moves the latents by 4 to 15 % in a guided step,
