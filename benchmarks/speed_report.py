@@ -301,7 +301,7 @@ def growth_plot(growth: Found) -> Image.Image:
             for step, kinds in grown["steps"].items()
             for kind, numbers in kinds.items()
         }
-        rows.append(sweep_plot([f"{what}: {first}", *others], panels))
+        rows.append(sweep_plot([f"{what}: {first}", *others], panels, grown["values"]))
     sheet = Image.new("RGB", (max(row.width for row in rows), sum(row.height for row in rows)), "white")
     top = 0
     for row in rows:

@@ -13,12 +13,15 @@ PANEL, HEIGHT, MARGIN, FONT_SIZE = 210, 170, 34, 12  # pixels
 LINE = (31, 119, 180)
 
 
-def sweep_plot(values: Sequence[str], lines: Mapping[str, Sequence[Estimate]]) -> Image.Image:
+def sweep_plot(
+    values: Sequence[str], lines: Mapping[str, Sequence[Estimate]], at: Sequence[float] | None = None
+) -> Image.Image:
     """A small panel for each metric: means as a line, 95 % intervals as bars; each panel has its own scale.
 
     Args:
         values: the setting's, as text.
         lines: by metric, an estimate for each value.
+        at: where each value stands between the first and the last; None: evenly.
 
     Returns:
         An RGB image.
@@ -37,7 +40,9 @@ def sweep_plot(values: Sequence[str], lines: Mapping[str, Sequence[Estimate]]) -
         for value in (low, low + span):
             pen.line([(left, height(value)), (right, height(value))], fill=PALE)
             pen.text((PANEL * panel + 2, height(value) - FONT_SIZE / 2), f"{value:.2f}", fill=INK, font=font)
-        places = [left + 14 + (right - left - 28) * i / max(1, len(values) - 1) for i in range(len(values))]
+        numbers = range(len(values)) if at is None else at
+        whole = (numbers[-1] - numbers[0]) or 1
+        places = [left + 14 + (right - left - 28) * (number - numbers[0]) / whole for number in numbers]
         for x, found in zip(places, estimates, strict=True):
             pen.line([(x, height(found.low)), (x, height(found.high))], fill=LINE, width=2)
             pen.ellipse([x - 3, height(found.mean) - 3, x + 3, height(found.mean) + 3], fill=LINE)
