@@ -77,7 +77,7 @@ benchmark-full: $(GRIDS)/test/grid.toml $(GRIDS)/development/grid.toml
 speed: $(STAMP)
 	$(BIN)/python -m benchmarks.speed $(if $(DEVICE),--device $(DEVICE))
 
-# The fault suite at length, an hour or two: docs/faults.md, which says what failed, as does the exit code.
+# The fault suite at length, half an hour on two cores: docs/faults.md, which says what failed, as does the exit code.
 FAULTS := outputs/faults
 faults: $(STAMP) $(if $(COMFYUI),$(COMFY_STAMP))
 	rm -rf $(FAULTS) && mkdir -p $(FAULTS)
