@@ -49,7 +49,7 @@ def test_a_question_about_values_is_answered_with_yes():
     "step, mode, videos, gradients",
     [
         ("SCS, a prediction", "high", 2, "none"),  # both halves of guidance
-        ("SCS, a guidance", "medium", 1, "recomputed"),
+        ("train motion", "medium", 1, "recomputed"),
         ("train motion", "high", 1, "kept"),
     ],
 )

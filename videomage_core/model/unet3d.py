@@ -25,8 +25,9 @@ from .text import PromptEncoder, SpecialToken, TokenSpan
 
 # Values alive at once for each latent position of each frame in ZeroScope's U-Net, whose first blocks are
 # _WIDTH wide, with LoRAs of rank 4.  Each was counted where most are: "none" in a prediction, "recomputed" in SCS's
-# guidance in fp16, "kept" in a step of a motion's training.  They grow with the width alone.
-_ALIVE: dict[Gradients, int] = {"none": 10_600, "recomputed": 41_000, "kept": 236_000}
+# guidance, "kept" in a step of a motion's training.  They grow with the width alone.  (In fp16 a guidance keeps its
+# graph for a second try, 41 000, which the margin of ``memory_of`` on weights and activations covers.)
+_ALIVE: dict[Gradients, int] = {"none": 10_600, "recomputed": 31_000, "kept": 236_000}
 _WIDTH = 320
 
 
