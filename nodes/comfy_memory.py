@@ -37,8 +37,8 @@ def room_for(needed: int, advice: str) -> Iterator[str]:
             device = management.get_torch_device()
             management.free_memory(needed, device)
             yield str(device)
-        except (management.OOM_EXCEPTION, RuntimeError, MemoryError) as error:
-            if not isinstance(error, management.OOM_EXCEPTION) and not is_out_of_memory(error):
+        except Exception as error:
+            if not _is_full(error):
                 raise
             traceback.clear_frames(error.__traceback__)
             full = True
@@ -155,8 +155,8 @@ def computing(base: HostedBase, to_lower: str, works: Sequence[Work]) -> Iterato
             management.load_models_gpu(base.patchers_of(mode), memory_required=beside, force_full_load=True)
             backbone.use_memory(mode, device)
             yield backbone
-        except (management.OOM_EXCEPTION, RuntimeError, MemoryError) as error:
-            if not isinstance(error, management.OOM_EXCEPTION) and not is_out_of_memory(error):
+        except Exception as error:
+            if not _is_full(error):
                 raise
             traceback.clear_frames(error.__traceback__)  # they hold activations
             full = True
@@ -197,3 +197,10 @@ def _room(device: torch.device) -> int:
 
 def _bytes(module: torch.nn.Module) -> int:
     return sum(tensor.nbytes for tensor in module.state_dict().values())
+
+
+def _is_full(error: BaseException) -> bool:
+    """Whether memory ran out, as ComfyUI's device says it or any allocator."""
+    import comfy.model_management as management
+
+    return isinstance(error, management.OOM_EXCEPTION) or is_out_of_memory(error)
