@@ -10,7 +10,7 @@
 
     interaction = "a {first} is {motion} a {second} {place}"
     still = "a {first} is next to a {second} {place}"
-    crowd = "a {first} is {motion} a {second} next to a {third} {place}"
+    crowd = "a {first} is {motion} a {second} next to a {third} {place}"    # "an" where a class wants it
 
     [subjects]
     rex = "dog"                         # its class, in plain words; the token is <rex>
@@ -35,6 +35,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -159,6 +160,9 @@ class Grid:
     def _filled_in(self, cell: Cell, names: Sequence[str]) -> str:
         template = self.templates["crowd" if len(cell.subjects) == 3 else "interaction" if cell.motion else "still"]
         named = dict(zip(("first", "second", "third"), names, strict=False))
+        for slot, subject in zip(named, cell.subjects, strict=True):
+            if self.subjects[subject].superclass[:1].lower() in "aeiou":
+                template = re.sub(rf"\b([aA]) (?={{{slot}}})", r"\1n ", template)
         return template.format(**named, motion=cell.motion, place=self.places[cell.place])
 
 

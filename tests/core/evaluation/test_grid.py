@@ -29,6 +29,14 @@ def test_cells_are_every_pair_motion_place_and_seed(folder):
     assert [word for word, masks in grid.motions["riding"].performers if masks] == ["pig", "cat"]
 
 
+def test_a_class_that_begins_with_a_vowel_has_its_article(tmp_path):
+    (write_small_grid(tmp_path) / "grid.toml").write_text(TOML.replace('rex = "dog"', 'rex = "octopus"'))
+    grid = load_grid(tmp_path)
+    (cell,) = grid.performed(grid.size("quick"))
+    assert grid.prompt(cell) == "an <rex> is riding a <po> on grass"
+    assert grid.plain_prompt(cell) == "an octopus is riding a panda on grass"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
@@ -78,9 +86,9 @@ def test_every_sweep_holds_the_presets_own_value():
         assert len({str(s) for s in settings}) == len(settings) == 3
 
 
-def test_the_grid_of_the_readme_can_be_read(tmp_path):
-    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
-    (written,) = re.findall(r"```toml\n(.*?)```", readme, re.DOTALL)
+def test_the_grid_of_the_docs_can_be_read(tmp_path):
+    docs = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    (written,) = re.findall(r"```toml\n(.*?)```", docs, re.DOTALL)
     (tmp_path / "grid.toml").write_text(written, encoding="utf-8")
     for name in ("subjects/rex", "subjects/tom", "motions/jumping over/horse", "motions/jumping over/fence"):
         (tmp_path / name).mkdir(parents=True)
