@@ -59,7 +59,8 @@ def summary(reports: list[dict[str, Any]]) -> dict[str, Any]:
             }
             for subject in seen[0]
         }
-        figures["motion agreement"] = spread([report["motion_agreement"][method] for report in reports])
+        for what in ("placement", "movement"):
+            figures[what] = spread([report["motion_agreement"][method][what] for report in reports])
         methods[method] = figures
     return methods
 

@@ -34,10 +34,10 @@ def test_every_artist_is_named_in_the_notice(artist: str) -> None:
     assert f"emoji_world/art/{artist}\n" in (ROOT / "NOTICE").read_text(encoding="utf-8")
 
 
-def test_the_readme_tells_the_settings_that_the_presets_have() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_docs_tell_the_settings_that_the_presets_have() -> None:
+    text = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)\.(\w+)` \| [^|]+ \| ([^|]+) \| ([^|]+) \|$", text, re.MULTILINE)
     assert len(rows) > 30
     for group, name, paper, emoji in rows:
         wanted = tuple(str(getattr(getattr(preset, group), name)) for preset in (PAPER, EMOJI))
-        assert (paper, emoji) == wanted, f"{group}.{name} in the README"
+        assert (paper, emoji) == wanted, f"{group}.{name} in docs/settings.md"

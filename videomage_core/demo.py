@@ -23,7 +23,7 @@ from PIL import Image
 
 from .data.contact_sheet import contact_sheet
 from .data.examples import MotionClip, SubjectImage, load_motion_clip, load_subject_images
-from .data.lora_file import Concept, save_lora
+from .data.lora_file import Concept, save_lora, tokens_of
 from .data.media import save_video, to_uint8
 from .data.overlay import overlay
 from .evaluation.likeness import likeness, looks_of
@@ -32,6 +32,7 @@ from .evaluation.ways import agreement
 from .model.backbone import Backbone
 from .model.fingerprint import fingerprint
 from .model.loading import load_unet3d
+from .model.text import superclass_prompt
 from .presets import EMOJI, Preset
 from .run import Run
 from .stages.collaborative_sampling import Collaboration, sample_collaboratively
@@ -182,7 +183,8 @@ def _sheet(learned: Learned, videos: Mapping[str, torch.Tensor]) -> Image.Image:
     labels = [f"Pictures of <{name}>, whom the base has never seen" for name in learned.pictures]
     rows += [learned.clip.pixels, *videos.values()]
     labels += [f"The clip: {CLIP_PROMPT} (the base has never seen riding)"]
-    labels += [f"{name[0].upper()}{name[1:]}: {PROMPT}" for name in videos]
+    prompts = {BASE: f"{superclass_prompt(PROMPT, tokens_of(learned.subjects))} (no LoRAs)"}
+    labels += [f"{name[0].upper()}{name[1:]}: {prompts.get(name, PROMPT)}" for name in videos]
     return contact_sheet(rows, labels, scale=2)
 
 
@@ -216,7 +218,8 @@ def judged(learned: Learned, videos: Mapping[str, torch.Tensor], run: Run) -> di
     for name, video in videos.items():
         found, tracks = likeness(to_uint8(video), looks)
         identity[name] = {subject: dataclasses.asdict(value) for subject, value in found.items()}
-        motion[name] = round(agreement(tracks, reference), 3)
+        found_motion = agreement(tracks, reference)
+        motion[name] = {what: round(value, 3) for what, value in dataclasses.asdict(found_motion).items()}
     return {"identity": identity, "motion_agreement": motion}
 
 

@@ -31,8 +31,11 @@ async function read(address) {
   }
 }
 
+const MARGINS = 20; // that the page leaves above and below such an element, together
+
 /** An element under a node's widgets; not part of the workflow nor of the prompt. */
 export function panel(node, name, height) {
+  const room = () => height + MARGINS;
   const element = document.createElement("div");
   Object.assign(element.style, {
     minHeight: `${height}px`, overflow: "auto", font: "12px sans-serif", padding: "4px",
@@ -40,7 +43,7 @@ export function panel(node, name, height) {
     borderRadius: "4px",
   });
   const widget = node.addDOMWidget(name, name, element, {
-    serialize: false, hideOnZoom: false, getMinHeight: () => height, getMaxHeight: () => height,
+    serialize: false, hideOnZoom: false, getMinHeight: room, getMaxHeight: room,
   });
   widget.serialize = false;
   return element;

@@ -486,7 +486,7 @@ _DRAW = """async ({columns, settings}) => {
     await new Promise(done => setTimeout(done, 700));
     for (const [node, wish] of own) {
       const least = node.computeSize();
-      const panel = node.widgets?.some(w => w.element && w.serialize === false) ? 26 : 0;
+      const panel = node.widgets?.some(w => w.element && w.serialize === false) ? 6 : 0;
       node.setSize([Math.max(least[0], 320), Math.max(least[1] + panel, wish.height)]);
       node.pos = [x, y];
       y += node.size[1] + gap + (pictures[wish.type] ?? 0);

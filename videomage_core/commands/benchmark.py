@@ -114,7 +114,7 @@ def _benchmark(options: argparse.Namespace) -> None:
         "grid": f"{grid.folder.name}, size {options.size}",
         "sweeps": "none" if swept is None else f"{swept.folder.name}, size {options.size}",
         "base": f"{backbone.name}, weights {weights}, {str(backbone.dtype).removeprefix('torch.')}",
-        "preset": options.preset or ("paper" if options.base else "emoji"),
+        "preset": f"{options.preset or ('paper' if options.base else 'emoji')}, settings {digest(str(preset))}",
         "engine": engine_mark(),
         "machine": f"{backbone.device.type}, "
         + (f"{torch.get_num_threads()} threads" if options.workers == 1 else f"{options.workers} workers at a time"),
@@ -131,7 +131,7 @@ def _benchmark(options: argparse.Namespace) -> None:
 
     scores = {of.folder: scorers(of) for of in (grid, swept) if of is not None}
     results = run_whole(grid)
-    written = write_report(results, grid, metrics, meanings, about, options.report)
+    written = write_report(results, grid, metrics, meanings, about, options.report, finished=swept is None)
     if swept is not None:
         others = run_whole(swept)
         results.sweeps.update(others.sweeps)

@@ -96,7 +96,10 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """holds, does not hold, cannot be told, or was not run; one that is told has that sign in every motion."""
+        """Of subjects like these: holds, does not hold, cannot be told, or was not run.
+
+        One that is told has that sign in every motion.
+        """
         if self.difference is None:
             return "was not run"
         least, means = -self.claim.margin, self.by_motion.values()
@@ -105,6 +108,16 @@ class Verdict:
         if self.difference.low > least and all(mean > least for mean in means):
             return "holds"
         return "does not hold" if self.difference.high < least and all(m < least for m in means) else "cannot be told"
+
+    @property
+    def word_here(self) -> str:
+        """The same of these very subjects and LoRAs, were other videos made with them."""
+        if self.difference is None:
+            return "was not run"
+        found, least = self.difference, -self.claim.margin
+        if found.within is None or abs(found.mean - least) <= found.within:
+            return "cannot be told"
+        return "holds" if found.mean > least else "does not hold"
 
 
 def judge_claims(results: Results, more_is_better: Mapping[str, bool]) -> list[Verdict]:

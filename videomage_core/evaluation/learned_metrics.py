@@ -69,6 +69,7 @@ class _Preparation:
     squash: bool  # to a square, whole; else the middle is cut out
     mean: torch.Tensor  # [3, 1, 1]
     std: torch.Tensor
+    smoothing: str = "bicubic"
 
     @classmethod
     def of(cls, folder: Path) -> _Preparation:
@@ -81,7 +82,8 @@ class _Preparation:
         if isinstance(crop, Mapping):
             crop = crop["height"]
         mean, std = (torch.tensor(read[f"image_{name}"]).view(3, 1, 1) for name in ("mean", "std"))
-        return cls(int(size), int(crop), squash, mean, std)
+        smoothing = "bilinear" if read.get("resample", 3) == 2 else "bicubic"  # PIL's numbers
+        return cls(int(size), int(crop), squash, mean, std, smoothing)
 
     def __call__(self, pictures: Sequence[np.ndarray]) -> torch.Tensor:
         """uint8 [H, W, 3] each -> [N, 3, crop, crop]."""
@@ -94,7 +96,7 @@ class _Preparation:
         size = (max(self.crop, round(height * scale)), max(self.crop, round(width * scale)))
         if self.squash:
             size = (self.crop, self.crop)
-        pixels = functional.interpolate(pixels[None], size, mode="bicubic", antialias=True)[0].clamp(0, 1)
+        pixels = functional.interpolate(pixels[None], size, mode=self.smoothing, antialias=True)[0].clamp(0, 1)
         top, left = (size[0] - self.crop) // 2, (size[1] - self.crop) // 2
         cut = pixels[:, top : top + self.crop, left : left + self.crop]
         return (cut - self.mean) / self.std

@@ -24,7 +24,7 @@ from .grid import Cell, Grid
 from .likeness import CROP
 from .mobilenet import features
 from .tracking import Track, crops, measured, row_colours, track
-from .ways import FRAMES, agreement, likeness_of_ways, way
+from .ways import FRAMES, Agreement, agreement, likeness_of_ways, way
 
 NEIGHBOURS = 3  # pictures of a class, or ways of a motion, whose mean nearness counts
 BANDS = 8  # rows of a background are averaged to so many
@@ -34,6 +34,7 @@ METRICS: dict[str, bool] = {
     "identity": True,
     "nearest of its class": True,
     "text alignment": True,
+    "placement": True,
     "motion fidelity": True,
     "temporal consistency": True,
     "appearance leakage": False,
@@ -44,12 +45,15 @@ MEANINGS = {
     "all is as unlike as the most unlike picture of all",
     "nearest of its class": "how often nobody else of its class looks more like it",
     "text alignment": "share of what was asked that is seen: each subject's class, the place, the motion",
-    "motion fidelity": "agreement of the tracked ways with the clip's, or with other true performances",
-    "temporal consistency": "similarity of consecutive frames, -1 to 1",
-    "appearance leakage": "how often a subject looks more like the clip's performer than like its own pictures, or is "
-    "not found",
-    "attribute mixing": "how often a subject looks more like another subject than like its own pictures, or "
-    "is not found",
+    "placement": "whether the two stand to each other as in the clip, or as in other true performances: cosine of the "
+    "mean way from one to the other, -1 to 1",
+    "motion fidelity": "agreement of the tracked movements, without their mean placement, with the clip's, or with "
+    "those of other true performances; 1 is the same, 0 nobody moves",
+    "temporal consistency": "similarity of consecutive frames, -1 to 1; a still or empty video has 1",
+    "appearance leakage": "how often a subject looks more like one of the clip's performers than like its own "
+    "pictures, and than like anybody else of the grid but others of the performers' classes",
+    "attribute mixing": "in how many videos a subject looks more like another subject of it than like its own "
+    "pictures, or nobody is found at all; two characters who have nothing to do with the subjects score about 0.5",
 }
 
 
@@ -130,17 +134,13 @@ class TrackedMetrics:
                 not found or any(_similarity(self._looks.own[b], look) > own_ for b in cell.subjects if b != a)
                 for a, look, own_, found in zip(cell.subjects, looks, own, there, strict=True)
             ]
-            result["attribute mixing"] = float(np.mean(mixed))
+            result["attribute mixing"] = float(any(mixed))
         if cell.motion is not None and cell.motion in self._ways_of_clips:
-            performers = self._looks.performers[cell.motion].split(
-                [int(t.found.sum()) for t in self._ways_of_clips[cell.motion]]
+            result["appearance leakage"] = float(
+                np.mean([self._leaked(look, own_, cell) for look, own_ in zip(looks, own, strict=True)])
             )
-            leaked = [
-                not found or any(_similarity(performer, look) > own_ for performer in performers)
-                for look, own_, found in zip(looks, own, there, strict=True)
-            ]
-            result["appearance leakage"] = float(np.mean(leaked))
-            result["motion fidelity"] = self._motion_fidelity(tracks[:2], cell.motion)
+            found = self._agreement(tracks[:2], cell.motion)
+            result["placement"], result["motion fidelity"] = found.placement, found.movement
         return {name: result[name] for name in METRICS if name in result}
 
     def _own_similarity(self, name: str, look: torch.Tensor) -> float:
@@ -152,14 +152,28 @@ class TrackedMetrics:
         direction = functional.normalize(self._looks.own[name].mean(0), dim=0)
         return float((torch.cat(everyone) @ direction).min()) if everyone else -1.0
 
-    def _motion_fidelity(self, tracks: Sequence[Track], motion: str) -> float:
-        """Agreement with the clip, or, where they are nearer, with the motion's true ways: phase and pace are free."""
+    def _leaked(self, look: torch.Tensor, own: float, cell: Cell) -> bool:
+        """Whether a performer is nearer than the subject itself and all strangers."""
+        assert cell.motion is not None
+        counts = [int(t.found.sum()) for t in self._ways_of_clips[cell.motion]]
+        performers = self._looks.performers[cell.motion].split(counts)
+        classes = {name for name, _ in self.grid.motions[cell.motion].performers}
+        strangers = [p for kind, of in self._looks.kinds.items() if kind not in classes for p in of.values()]
+        others = max((_similarity(pictures, look) for pictures in strangers), default=-1.0)
+        return any(_similarity(performer, look) > max(own, others) for performer in performers)
+
+    def _agreement(self, tracks: Sequence[Track], motion: str) -> Agreement:
+        """With the clip, or, where they are nearer, with the motion's true ways: phase and pace are free."""
         with_clip = agreement(tracks, self._ways_of_clips[motion])
         if motion not in self._motions or len(tracks) != 2:
             return with_clip
         shown = way(tracks)
-        with_others = sorted((likeness_of_ways(shown, wanted) for wanted in self._motions[motion]), reverse=True)
-        return max(with_clip, float(np.mean(with_others[:NEIGHBOURS])))
+        found = [likeness_of_ways(shown, wanted) for wanted in self._motions[motion]]
+        nearest = sorted(found, key=lambda one: one.placement + one.movement, reverse=True)[:NEIGHBOURS]
+        return Agreement(
+            max(with_clip.placement, float(np.mean([one.placement for one in nearest]))),
+            max(with_clip.movement, float(np.mean([one.movement for one in nearest]))),
+        )
 
     def _look(self, video: np.ndarray, tracked: Track) -> torch.Tensor:
         """The mean look of one tracked character, [D]; zero where it was never found."""

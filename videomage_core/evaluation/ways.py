@@ -6,6 +6,7 @@ Place in the frame does not count, size counts only as it changes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -40,8 +41,21 @@ def _in_time(values: np.ndarray) -> np.ndarray:
     return np.stack([np.interp(new, old, column) for column in values.T], axis=1)
 
 
-def agreement(tracks: Sequence[Track], reference: Sequence[Track]) -> float:
-    """How alike two characters move in two clips: the cosine of their ways, -1..1; 1 is the same.
+@dataclass(frozen=True)
+class Agreement:
+    """How alike two characters are placed, and move, in two clips; 1 is the same.
+
+    Attributes:
+        placement: cosine of the mean way from one to the other, -1..1: who is where, above, below or beside.
+        movement: how they change places besides, -1..1; 0 if nobody moves, or moves as little as if by chance.
+    """
+
+    placement: float
+    movement: float
+
+
+def agreement(tracks: Sequence[Track], reference: Sequence[Track]) -> Agreement:
+    """How alike two characters are placed and move in two clips.
 
     Args:
         tracks: the two of one clip, in the order of their roles.
@@ -50,8 +64,16 @@ def agreement(tracks: Sequence[Track], reference: Sequence[Track]) -> float:
     return likeness_of_ways(way(tracks), way(reference))
 
 
-def likeness_of_ways(shown: np.ndarray, wanted: np.ndarray) -> float:
-    """The cosine of two ways [V] of two characters each, or of one and the other's mirror image, -1..1."""
-    mirrored = wanted.reshape(-1, 2) * (-1.0, 1.0)  # x, y of each part and frame
-    lengths = np.linalg.norm(shown) * np.linalg.norm(wanted)
-    return float(max(shown @ wanted, shown @ mirrored.ravel()) / max(lengths, 1e-9))
+def likeness_of_ways(shown: np.ndarray, wanted: np.ndarray) -> Agreement:
+    """Of two ways [V] of two characters each, or of one and the other's mirror image, whichever is nearer in all."""
+    mirrored = (wanted.reshape(-1, 2) * (-1.0, 1.0)).ravel()  # x, y of each part and frame
+    both = (_likeness(shown, wanted), _likeness(shown, mirrored))
+    return max(both, key=lambda found: found.placement + found.movement)
+
+
+def _likeness(shown: np.ndarray, wanted: np.ndarray) -> Agreement:
+    placed, moved = shown[: 2 * FRAMES], shown[2 * FRAMES :]  # see ``way``
+    where, how = wanted[: 2 * FRAMES], wanted[2 * FRAMES :]
+    lengths = np.linalg.norm(placed) * np.linalg.norm(where)
+    squares = moved @ moved + how @ how  # not their lengths' product: a way half as long is less alike
+    return Agreement(float(placed @ where / max(lengths, 1e-9)), float(2 * moved @ how / max(squares, 1e-9)))

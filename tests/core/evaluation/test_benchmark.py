@@ -69,11 +69,16 @@ def test_every_method_makes_every_cell_and_nothing_twice(emoji_base, grid, work,
     assert [r.seconds for r in again.performed] == [r.seconds for r in results.performed]
 
     about = {"date": "2026-01-01", "size": "quick", "reason": "a test"}
-    for _ in range(2):
-        written = write_report(results, grid, MORE_IS_BETTER, {"brightness": "how bright"}, about, tmp_path)
-    text, figures = written.read_text(), json.loads((tmp_path / "benchmark.json").read_text())
-    assert len(figures["runs"]) == 2 and len(figures["performed"]) == 4
-    assert all(run["finished"] for run in figures["runs"])
+    results.sweeps["lambda1"] = {"lambda1 0.1": [], "lambda1 0.25": []}  # neither could be trained
+    log_run(about, tmp_path)
+    for last in (False, True):  # without sweeps, then with them
+        written = write_report(
+            results, grid, MORE_IS_BETTER, {"brightness": "how bright"}, about, tmp_path, finished=last
+        )
+        text, figures = written.read_text(), json.loads((tmp_path / "benchmark.json").read_text())
+        (run,) = figures["runs"]
+        assert bool(run["finished"]) == last and len(figures["performed"]) == 4
+    assert "lambda1: nothing was made." in text and "lambda2 0.1 | 0.641 | 0.659" in text
     assert "| VideoMage |" in text and "a <rex>" not in text and "how bright." in text
     assert "0.662 | 0.67 | 0.407 | 0.983" in text, "the paper's numbers stand beside"
     assert sorted(p.name for p in (tmp_path / "images").iterdir()) == [
@@ -186,6 +191,7 @@ def test_a_claim_holds_fails_or_cannot_be_told(gain, word):
     results = Results(performed=records(FULL, list(full)) + records("without SCS", list(base)))
     verdicts = {v.claim.text: v for v in judge_claims(results, {"identity": True})}
     assert verdicts["SCS: without it identity is worse (Table 2)"].word == word
+    assert verdicts["SCS: without it identity is worse (Table 2)"].word_here == word
     assert verdicts["L_mot: without it identity is worse (Table 2)"].word == "was not run"
 
 
@@ -197,6 +203,17 @@ def test_a_claim_that_one_motion_contradicts_cannot_be_told():
         v for v in judge_claims(results, {"identity": True}) if v.difference and "L_mot" in v.claim.text
     )  # fmt: skip
     assert verdict.difference is not None and verdict.difference.low > 0 and verdict.word == "cannot be told"
+
+
+def test_what_holds_of_some_subjects_alone_is_told_of_these():
+    gains = [0.4, 0.4, 0.4, -0.1, -0.1, -0.1]
+    noise = np.random.default_rng(1).normal(0, 0.02, 24)
+    results = Results(
+        performed=records(FULL, [gains[i % 6] + e for i, e in enumerate(noise)]) + records("without SCS", [0.0] * 24)
+    )
+    verdicts = {v.claim.text: v for v in judge_claims(results, {"identity": True})}
+    found = verdicts["SCS: without it identity is worse (Table 2)"]
+    assert (found.word, found.word_here) == ("cannot be told", "holds")
 
 
 def test_peak_memory_sees_what_is_held_inside_every_time():

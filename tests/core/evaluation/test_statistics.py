@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from videomage_core.evaluation.statistics import estimate, paired, student
+from videomage_core.evaluation.statistics import estimate, paired, shared_members, student
 
 
 def test_the_interval_of_independent_values_is_the_textbooks():
@@ -60,3 +60,28 @@ def test_a_paired_difference_cancels_what_cells_share():
 def test_nothing_is_no_estimate():
     with pytest.raises(ValueError, match="got 0 with 0 clusters"):
         estimate([], [])
+
+
+RING = [("a", "b"), ("c", "d"), ("e", "f"), ("b", "c"), ("d", "e"), ("f", "a")]
+
+
+def test_pairs_round_a_ring_hold_the_truth_although_they_share_subjects():
+    assert shared_members(RING) == pytest.approx(2.5) and shared_members(RING[:3]) == shared_members([1, 2, 3, 4]) == 1
+    rng, held, naive = np.random.default_rng(4), 0, 0
+    for _ in range(2000):
+        part = dict(zip("abcdef", rng.normal(0, 1, 6), strict=True))
+        found = estimate([part[one] + part[other] for one, other in RING], RING)
+        held += found.low <= 0 <= found.high
+        naive += abs(found.mean) <= (found.high - found.mean) / 2.5**0.5
+    assert naive / 2000 < 0.85 and held / 2000 > 0.92
+
+
+def test_the_same_groups_have_an_interval_of_their_own():
+    rng, held, far = np.random.default_rng(5), 0, np.arange(6) * 10
+    for _ in range(1000):
+        values = far[:, None] + rng.normal(0, 1, (6, 4))
+        found = estimate(list(values.ravel()), list(np.repeat(np.arange(6), 4)))
+        assert found.within is not None
+        held += abs(found.mean - far.mean()) <= found.within
+    assert 0.93 < held / 1000 < 0.97
+    assert estimate([1.0, 2.0, 3.0, 4.0], [1, 2, 3, 4]).within is None

@@ -1,0 +1,84 @@
+"""A benchmark report's pictures: sheets of videos, small plots of sweeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from ..data.contact_sheet import contact_sheet
+from ..data.examples import load_motion_clip, load_subject_images
+from ..data.images import WHITE
+from ..data.views import fit_clip
+from .benchmark import Results
+from .claims import scores_of
+from .grid import Grid
+from .methods import METHODS
+from .report_tables import mean_of
+from .runner import Made
+from .sweep_plot import sweep_plot
+
+BESIDE = 3  # sheets of groups in a row
+
+
+def sheets(shown: Sequence[Made], grid: Grid, folder: Path, name: str) -> list[str]:
+    """One sheet for each motion, and one for none: each group's pictures, the clip, and each method's video."""
+    links = []
+    for motion in dict.fromkeys(made.cell.motion for made in shown):
+        groups: dict[tuple[str, ...], list[Made]] = {}
+        for made in shown:
+            if made.cell.motion == motion:
+                groups.setdefault(made.cell.subjects, []).append(made)
+        file = f"{name}_{(motion or 'still').replace(' ', '_')}.png"
+        _beside([_sheet(groups[subjects], grid) for subjects in sorted(groups)]).save(folder / "images" / file)
+        links.append(f"![{motion or 'without a motion'}](images/{file})")
+    return links
+
+
+def _sheet(group: Sequence[Made], grid: Grid) -> Image.Image:
+    cell, (frames, height, width) = group[0].cell, group[0].video.shape[:3]
+    rows, labels = [], []
+    for subject in (grid.subjects[name] for name in cell.subjects):
+        pictures = load_subject_images(subject.folder)[:frames]
+        rows.append(torch.cat([fit_clip(picture.pixels[:, None], 1, height, width) for picture in pictures], dim=1))
+        labels.append(f"Pictures of {subject.token}")
+    if cell.motion is not None:
+        motion = grid.motions[cell.motion]
+        rows.append(fit_clip(load_motion_clip(motion.clip, [], frames).pixels, frames, height, width))
+        labels.append(f"The clip: {motion.prompt}")
+    for made in group:
+        rows.append(torch.from_numpy(made.video).permute(3, 0, 1, 2).float() / 127.5 - 1)
+        base = METHODS[made.method].combine == "base"
+        labels.append(f"{made.method}: {grid.plain_prompt(made.cell) if base else grid.prompt(made.cell)}")
+    return contact_sheet(rows, labels)
+
+
+def _beside(sheets: Sequence[Image.Image]) -> Image.Image:
+    """Up to BESIDE in a row."""
+    lines = [sheets[i : i + BESIDE] for i in range(0, len(sheets), BESIDE)]
+    width = max(sum(sheet.width for sheet in line) for line in lines)
+    whole = Image.new("RGB", (width, sum(max(sheet.height for sheet in line) for line in lines)), WHITE)
+    y = 0
+    for line in lines:
+        x = 0
+        for sheet in line:
+            whole.paste(sheet, (x, y))
+            x += sheet.width
+        y += max(sheet.height for sheet in line)
+    return whole
+
+
+def plots(results: Results, metrics: Mapping[str, bool], folder: Path, name: str) -> list[str]:
+    links = []
+    for sweep, every in results.sweeps.items():
+        values = {value: records for value, records in every.items() if records}
+        shown = [m for m in metrics if values and all(any(m in r.scores for r in rs) for rs in values.values())]
+        if not shown:
+            continue
+        lines = {metric: [mean_of(scores_of(rs, value, metric)) for value, rs in values.items()] for metric in shown}
+        file = f"{name}_{sweep}.png"
+        sweep_plot(list(values), lines).save(folder / "images" / file)
+        links.append(f"![{sweep}](images/{file})")
+    return links
