@@ -2,7 +2,8 @@
 
     make pictures
 
-They are cut out of shipped workflows, run with few steps: they show the nodes, not what a whole training is worth.
+They are cut out of shipped workflows, run as they are; of the one that cuts out by words, which needs weights that no
+test has, only the nodes are shown.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import io
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
@@ -22,16 +22,6 @@ from server import PACK, Server
 
 IMAGES = PACK / "docs" / "images"
 VIEW = {"width": 2400, "height": 1700}
-FEW: dict[str, dict[str, Any]] = {
-    "VideoMage_TrainSubject": {"steps": 16, "auxiliary_clips": 2, "auxiliary_steps": 10, "sample_every": 8},
-    "VideoMage_TrainMotion": {"steps": 16, "inversion_steps": 10, "sample_every": 8},
-    "VideoMage_FuseSubjects": {"steps": 8, "teacher_videos": 1, "cutmix_videos": 1},
-    "VideoMage_SCSSampler": {"inversion_steps": 20},
-    "VideoMage_SampleVideo": {"inversion_steps": 20},
-}
-_SET = """few => { for (const node of app.graph.nodes) for (const widget of node.widgets ?? []) {
-  const value = (few[node.type] ?? {})[widget.name];
-  if (value !== undefined) widget.value = value; } }"""
 # Bring nodes in sight, whole and in full size; -> their box on the screen.
 _SHOW = """titles => {
   const nodes = titles.map(title => app.graph.nodes.find(n => n.title === title));
@@ -60,7 +50,6 @@ def take(page: Page, name: str, *titles: str) -> None:
 def open_workflow(page: Page, number: int) -> None:
     (path,) = (PACK / "workflows").glob(f"{number} *.json")
     page.load(read_workflow(path))
-    page.run(_SET, FEW)
     page.page.wait_for_timeout(1500)
 
 
@@ -118,6 +107,8 @@ def take_all(page: Page, server: Server) -> None:
     run(page)
     ended(page, server)
     take(page, "evaluate", "Evaluate")
+    open_workflow(page, 7)
+    take(page, "segment", "Load Segmenter", "Segment by Words")
 
 
 def main() -> None:

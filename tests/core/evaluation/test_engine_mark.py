@@ -1,0 +1,11 @@
+"""What older code made is never shown as of today's."""
+
+from __future__ import annotations
+
+from videomage_core.evaluation.engine_mark import _statements
+
+
+def test_other_code_is_another_mark_and_other_comments_are_not():
+    plain = "def f(x):\n    return x\n"
+    assert _statements('"""Doc."""\n' + plain.replace("    ", '    """Doc."""  # why\n    ')) == _statements(plain)
+    assert _statements(plain.replace("return x", "return -x")) != _statements(plain)
