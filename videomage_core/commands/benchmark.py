@@ -82,7 +82,7 @@ def _benchmark(options: argparse.Namespace) -> None:
 
     from ..evaluation import learned_metrics, tracked_metrics
     from ..evaluation.benchmark import Metrics, OfCells, Results, run_grid
-    from ..evaluation.engine_mark import engine_mark
+    from ..evaluation.engine_mark import engine_mark, metrics_mark
     from ..evaluation.report import log_run, write_report
     from ..evaluation.study_folder import require_new, write_study
     from ..model.fingerprint import fingerprint
@@ -116,6 +116,7 @@ def _benchmark(options: argparse.Namespace) -> None:
         "base": f"{backbone.name}, weights {weights}, {str(backbone.dtype).removeprefix('torch.')}",
         "preset": f"{options.preset or ('paper' if options.base else 'emoji')}, settings {digest(str(preset))}",
         "engine": engine_mark(),
+        "metrics": metrics_mark(),
         "machine": f"{backbone.device.type}, "
         + (f"{torch.get_num_threads()} threads" if options.workers == 1 else f"{options.workers} workers at a time"),
         "versions": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "diffusers", "peft")),

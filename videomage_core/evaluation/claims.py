@@ -1,4 +1,4 @@
-"""The paper's claims, each as a comparison that was fixed before anything was run."""
+"""The paper's claims, each as a comparison that was fixed before anything was run; metrics may get sharper since."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Verdict:
         if self.difference is None:
             return "was not run"
         found, least = self.difference, -self.claim.margin
-        if found.within is None or abs(found.mean - least) <= found.within:
+        if found.within is None or not abs(found.mean - least) > found.within:
             return "cannot be told"
         return "holds" if found.mean > least else "does not hold"
 
@@ -146,8 +146,8 @@ def _judged(claim: Claim, metric: str, results: Results, more: bool) -> Verdict:
 
 
 def subjects_of(cell: Cell) -> tuple[str, ...]:
-    """What a cell's value is not independent of."""
-    return cell.subjects
+    """What a cell's value is not independent of, in whatever roles."""
+    return tuple(sorted(cell.subjects))
 
 
 def scores_of(records: Sequence[Record], method: str, metric: str) -> dict[Cell, float]:

@@ -13,14 +13,24 @@ from pathlib import Path
 
 _CORE = Path(__file__).parents[1]
 _READERS = [f"data/{name}.py" for name in ("cutmix", "examples", "frames", "images", "masks", "media", "views")]
+_METRICS = [f"evaluation/{name}.py" for name in ("tracked_metrics", "tracking", "ways", "mobilenet", "learned_metrics")]
 _MAKERS = ("model", "stages", "sampling.py", "training.py", "loss_scale.py", *_READERS)
 
 
-@cache
 def engine_mark() -> str:
-    """16 hexadecimal digits; another mark means that results may differ."""
+    """16 hexadecimal digits; another mark means that videos may differ."""
+    return _mark_of(_MAKERS)
+
+
+def metrics_mark() -> str:
+    """The same of what scores them."""
+    return _mark_of(tuple(_METRICS))
+
+
+@cache
+def _mark_of(names: tuple[str, ...]) -> str:
     mark = hashlib.sha256()
-    for name in _MAKERS:
+    for name in names:
         place = _CORE / name
         for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
             mark.update(path.relative_to(_CORE).as_posix().encode())

@@ -33,10 +33,11 @@ once, with one seed.
 CLAIMS_HEAD = """\
 ## The paper's claims
 
-Fixed before anything was run.  The difference is turned so that more is better for the claim, and is of the same cells
-from the same start noise.  First what can be said of subjects like these, where a claim counts as told only if its
-difference has the same sign in every motion; then of these very ones.  {count} comparisons are made: of so many, about
-{chance} would be told by chance alone where there is nothing.
+What is compared with what was fixed before anything was run; how the metrics measure it is told apart by their mark in
+the list of runs.  The difference is turned so that more is better for the claim, and is of the same cells from the same
+start noise.  First what can be said of subjects like these, where a claim counts as told only if its difference has the
+same sign in every motion; then of these very ones.  {count} comparisons are made: of so many, {chance:.1f} would be
+told by chance alone where there is nothing.
 """
 
 
@@ -115,9 +116,10 @@ def write_report(
     parts = [HEAD.format(name=name, about=_about(about), least=LEAST)]
     if results.failures:
         parts.append("## Not made\n\n" + "\n".join(f"* {failure}" for failure in results.failures))
-    head = CLAIMS_HEAD.format(count=len(verdicts), chance=max(1, round(len(verdicts) / 20)))
+    compared = [v for v in verdicts if v.difference is not None]
+    head = CLAIMS_HEAD.format(count=len(compared), chance=len(compared) / 20)
     parts.append(head.strip() + "\n\n" + "\n".join(_sentence(v) for v in verdicts))
-    parts.append("## What else is told\n\n" + _told(results, metrics))
+    parts.append("## All that is told against VideoMage\n\n" + _told(results, metrics))
     tried = list(dict.fromkeys(r.method for r in (*results.performed, *results.still)))
     parts.append("## Methods\n\n" + "\n".join(f"* {n}: {METHODS[n].about}." for n in tried if n in METHODS))
     for title, records, paper in (
@@ -179,17 +181,19 @@ def _sentence(verdict: Verdict) -> str:
 
 
 def _told(results: Results, metrics: Mapping[str, bool]) -> str:
-    """Every difference of a method to the full one that is told, whichever way, at least of these subjects."""
-    lines = []
+    """Every difference of a method to the full one that is told, whichever way, if only of these subjects."""
+    lines, compared = [], 0
     for words, records in (("with a motion", results.performed), ("without a motion", results.still)):
         for method in dict.fromkeys(r.method for r in records if r.method != FULL):
             for metric, more in metrics.items():
                 own, full = scores_of(records, method, metric), scores_of(records, FULL, metric)
                 found = paired(own, full, subjects_of) if own.keys() & full.keys() else None
-                if found is None or not found.sign_here:
+                like = found is not None and found.is_interval and (found.low > 0 or found.high < 0)
+                compared += found is not None
+                if found is None or not (like or found.sign_here):
                     continue
-                side = "better" if (found.sign_here > 0) == more else "worse"
-                like = found.is_interval and (found.low > 0 or found.high < 0)
+                side = "better" if (found.mean > 0) == more else "worse"
                 scope = "**subjects like these**" if like else "these subjects"
                 lines.append(f"* {words}, {method} is {side} than VideoMage in {metric} ({scope}: {found.signed()}).")
-    return "\n".join(lines) or "Nothing."
+    told = "\n".join(lines) or "Nothing."
+    return f"Whichever way, of {compared} comparisons, {compared / 20:.1f} of them by chance:\n\n{told}"

@@ -49,7 +49,7 @@ def _sheet(group: Sequence[Made], grid: Grid) -> Image.Image:
         rows.append(fit_clip(load_motion_clip(motion.clip, [], frames).pixels, frames, height, width))
         labels.append(f"The clip: {motion.prompt}")
     for made in group:
-        rows.append(torch.from_numpy(made.video).permute(3, 0, 1, 2).float() / 127.5 - 1)
+        rows.append(torch.from_numpy(made.video).permute(3, 0, 1, 2).float() / 127.5 - 1)  # [F,H,W,3] -> [3,F,H,W]
         base = METHODS[made.method].combine == "base"
         labels.append(f"{made.method}: {grid.plain_prompt(made.cell) if base else grid.prompt(made.cell)}")
     return contact_sheet(rows, labels)
@@ -71,6 +71,7 @@ def _beside(sheets: Sequence[Image.Image]) -> Image.Image:
 
 
 def plots(results: Results, metrics: Mapping[str, bool], folder: Path, name: str) -> list[str]:
+    """A plot of each sweep, with a panel for each metric."""
     links = []
     for sweep, every in results.sweeps.items():
         values = {value: records for value, records in every.items() if records}

@@ -44,6 +44,7 @@ PAPER_DEFAULTS = 'lambda1 0.25, lambda2 0.6, omega 0.5, alpha 1e4, tau 15, "A st
 def tables(
     records: Sequence[Record], used: Sequence[str], metrics: Mapping[str, bool], paper: Mapping[str, tuple[float, ...]]
 ) -> str:
+    """Each method's means, its differences to the full method's, and the paper's figures (by ``Method.in_paper``)."""
     names = list(dict.fromkeys(r.method for r in records))
     shown = [m for m in used if any(m in r.scores for r in records)]
     rows, against = [], []
@@ -73,6 +74,7 @@ def tables(
 
 
 def mean_of(values: Mapping[Cell, float]) -> Estimate:
+    """Of one method's values by cell."""
     return estimate(list(values.values()), [subjects_of(cell) for cell in values])
 
 
@@ -109,6 +111,7 @@ def sweep_tables(results: Results, used: Sequence[str]) -> str:
 
 
 def cost(results: Results) -> str:
+    """Seconds and memory of each method's videos, and of each kind of training."""
     records = [*results.performed, *results.still]
     names = list(dict.fromkeys(r.method for r in records))
     rows = []

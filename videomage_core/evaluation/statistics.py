@@ -16,6 +16,7 @@ from typing import TypeVar
 import numpy as np
 
 LEAST = 4  # groups that an interval needs
+LEAST_FREEDOM = 3  # below, ``student`` is not exact
 Key = TypeVar("Key", bound=Hashable)
 
 
@@ -27,8 +28,8 @@ class Estimate:
         mean: over all values.
         low, high: ends of the 95 % interval for other groups; with fewer than LEAST groups the lowest and the highest
             mean of a group (of one group: value).
-        within: half of the 95 % interval for these same groups, were other videos made of them; None with fewer than
-            two values in a group.
+        within: half of the 95 % interval for these same groups, were other videos made of them; None if too few groups
+            have two values or more.
         count: of values.
         clusters: groups that they come from.
     """
@@ -48,7 +49,7 @@ class Estimate:
     @property
     def sign_here(self) -> int:
         """1 or -1 if these same groups' mean is told from 0, else 0."""
-        return 0 if self.within is None or abs(self.mean) <= self.within else 1 if self.mean > 0 else -1
+        return 0 if self.within is None or not abs(self.mean) > self.within else 1 if self.mean > 0 else -1
 
     def __str__(self) -> str:
         return f"{self.mean:.3f}{self._here} ({self.ends('.3f')})"
@@ -103,18 +104,25 @@ def shared_members(groups: Sequence[Hashable]) -> float:
     members = [set(group) if isinstance(group, tuple) else {group} for group in groups]
     common = np.array([[len(one & other) for other in members] for one in members], dtype=float)
     n = len(members)
+    if n < 2 or common.min() == common.max():  # nothing to compare, or all with all the same
+        return 1.0
     own = float(np.trace(common)) / n
     other = (float(common.sum()) - n * own) / (n * (n - 1))
     return max(1.0, float(common.mean()) * n / (own - other))
 
 
 def _within(groups: Sequence[Sequence[float]]) -> float | None:
-    """Half an interval of the mean over all values, as if each group's were drawn anew."""
-    if min(len(values) for values in groups) < 2:
+    """Half an interval of the mean over all values, as if each group's were drawn anew; None if they hardly differ.
+
+    Groups are taken to vary alike inside, so that one with a single value has the others' variance.
+    """
+    several = [values for values in groups if len(values) > 1]
+    freedom = sum(len(values) - 1 for values in several)
+    if freedom < LEAST_FREEDOM:
         return None
-    total = sum(len(values) for values in groups)
-    variance = sum(len(values) * float(np.var(values, ddof=1)) for values in groups) / total**2
-    return student(total - len(groups)) * variance**0.5
+    variance = sum((len(values) - 1) * float(np.var(values, ddof=1)) for values in several) / freedom
+    half = student(freedom) * (variance / sum(len(values) for values in groups)) ** 0.5
+    return half if half > 0 else None  # values that never differ say nothing of how much others would
 
 
 def student(freedom: int) -> float:

@@ -45,13 +45,14 @@ MEANINGS = {
     "all is as unlike as the most unlike picture of all",
     "nearest of its class": "how often nobody else of its class looks more like it",
     "text alignment": "share of what was asked that is seen: each subject's class, the place, the motion",
-    "placement": "whether the two stand to each other as in the clip, or as in other true performances: cosine of the "
-    "mean way from one to the other, -1 to 1",
+    "placement": "whether the two stand to each other as in the clip, or as in other true performances: agreement "
+    "of the mean way from one to the other, -1 to 1",
     "motion fidelity": "agreement of the tracked movements, without their mean placement, with the clip's, or with "
     "those of other true performances; 1 is the same, 0 nobody moves",
     "temporal consistency": "similarity of consecutive frames, -1 to 1; a still or empty video has 1",
-    "appearance leakage": "how often a subject looks more like one of the clip's performers than like its own "
-    "pictures, and than like anybody else of the grid but others of the performers' classes",
+    "appearance leakage": "how often a subject looks more like one of the clip's performers than like the pictures of "
+    "any subject of the video, and than like anybody else of the grid but others of the performers' classes; nobody is "
+    "no leakage",
     "attribute mixing": "in how many videos a subject looks more like another subject of it than like its own "
     "pictures, or nobody is found at all; two characters who have nothing to do with the subjects score about 0.5",
 }
@@ -137,7 +138,7 @@ class TrackedMetrics:
             result["attribute mixing"] = float(any(mixed))
         if cell.motion is not None and cell.motion in self._ways_of_clips:
             result["appearance leakage"] = float(
-                np.mean([self._leaked(look, own_, cell) for look, own_ in zip(looks, own, strict=True)])
+                np.mean([found and self._leaked(look, cell) for look, found in zip(looks, there, strict=True)])
             )
             found = self._agreement(tracks[:2], cell.motion)
             result["placement"], result["motion fidelity"] = found.placement, found.movement
@@ -152,15 +153,16 @@ class TrackedMetrics:
         direction = functional.normalize(self._looks.own[name].mean(0), dim=0)
         return float((torch.cat(everyone) @ direction).min()) if everyone else -1.0
 
-    def _leaked(self, look: torch.Tensor, own: float, cell: Cell) -> bool:
-        """Whether a performer is nearer than the subject itself and all strangers."""
+    def _leaked(self, look: torch.Tensor, cell: Cell) -> bool:
+        """Whether a performer is nearer than all subjects and strangers."""
         assert cell.motion is not None
         counts = [int(t.found.sum()) for t in self._ways_of_clips[cell.motion]]
         performers = self._looks.performers[cell.motion].split(counts)
         classes = {name for name, _ in self.grid.motions[cell.motion].performers}
-        strangers = [p for kind, of in self._looks.kinds.items() if kind not in classes for p in of.values()]
-        others = max((_similarity(pictures, look) for pictures in strangers), default=-1.0)
-        return any(_similarity(performer, look) > max(own, others) for performer in performers)
+        others = [p for kind, of in self._looks.kinds.items() if kind not in classes for p in of.values()]
+        others += [self._looks.own[name] for name in cell.subjects]
+        nearest = max(_similarity(pictures, look) for pictures in others)
+        return any(_similarity(performer, look) > nearest for performer in performers)
 
     def _agreement(self, tracks: Sequence[Track], motion: str) -> Agreement:
         """With the clip, or, where they are nearer, with the motion's true ways: phase and pace are free."""

@@ -43,11 +43,11 @@ def _in_time(values: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How alike two characters are placed, and move, in two clips; 1 is the same.
+    """How alike two characters are placed, and move, in two clips, -1..1; 1 is the same, in direction and in length.
 
     Attributes:
-        placement: cosine of the mean way from one to the other, -1..1: who is where, above, below or beside.
-        movement: how they change places besides, -1..1; 0 if nobody moves, or moves as little as if by chance.
+        placement: of the mean way from one to the other: who is where, above, below or beside.
+        movement: of how they change places besides; 0 if nobody moves.
     """
 
     placement: float
@@ -72,8 +72,10 @@ def likeness_of_ways(shown: np.ndarray, wanted: np.ndarray) -> Agreement:
 
 
 def _likeness(shown: np.ndarray, wanted: np.ndarray) -> Agreement:
-    placed, moved = shown[: 2 * FRAMES], shown[2 * FRAMES :]  # see ``way``
-    where, how = wanted[: 2 * FRAMES], wanted[2 * FRAMES :]
-    lengths = np.linalg.norm(placed) * np.linalg.norm(where)
-    squares = moved @ moved + how @ how  # not their lengths' product: a way half as long is less alike
-    return Agreement(float(placed @ where / max(lengths, 1e-9)), float(2 * moved @ how / max(squares, 1e-9)))
+    placed, moved = slice(None, 2 * FRAMES), slice(2 * FRAMES, None)  # see ``way``
+    return Agreement(_alike(shown[placed], wanted[placed]), _alike(shown[moved], wanted[moved]))
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> float:
+    """Twice the product by the sum of squares: a cosine to which lengths count too, 0.8 where one is half the other."""
+    return float(2 * one @ other / max(one @ one + other @ other, 1e-9))

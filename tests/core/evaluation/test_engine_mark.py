@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from videomage_core.evaluation.engine_mark import _statements
+from videomage_core.evaluation.engine_mark import _statements, engine_mark, metrics_mark
+
+
+def test_metrics_have_a_mark_of_their_own():
+    assert len(engine_mark()) == len(metrics_mark()) == 16 and engine_mark() != metrics_mark()
 
 
 def test_other_code_is_another_mark_and_other_comments_are_not():

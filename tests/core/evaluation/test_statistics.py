@@ -67,6 +67,7 @@ RING = [("a", "b"), ("c", "d"), ("e", "f"), ("b", "c"), ("d", "e"), ("f", "a")]
 
 def test_pairs_round_a_ring_hold_the_truth_although_they_share_subjects():
     assert shared_members(RING) == pytest.approx(2.5) and shared_members(RING[:3]) == shared_members([1, 2, 3, 4]) == 1
+    assert shared_members(RING[:1]) == shared_members([("a", "b"), ("b", "a")]) == 1
     rng, held, naive = np.random.default_rng(4), 0, 0
     for _ in range(2000):
         part = dict(zip("abcdef", rng.normal(0, 1, 6), strict=True))
@@ -85,3 +86,6 @@ def test_the_same_groups_have_an_interval_of_their_own():
         held += abs(found.mean - far.mean()) <= found.within
     assert 0.93 < held / 1000 < 0.97
     assert estimate([1.0, 2.0, 3.0, 4.0], [1, 2, 3, 4]).within is None
+    assert estimate([1.0, 2.0, 3.0], [1, 1, 1]).within is None, "too few to say"
+    equal = estimate([1.0] * 12, [i % 4 for i in range(12)])
+    assert equal.within is None and equal.sign_here == 0, "values that never differ say nothing of others"

@@ -49,7 +49,15 @@ def test_half_the_way_is_less_alike():
     shown = way(tracks("riding", 3))
     half = shown.copy()
     half[2 * FRAMES :] /= 2
-    assert np.isclose(likeness_of_ways(half, shown).movement, 0.8)
+    found = likeness_of_ways(half, shown)
+    assert np.isclose(found.movement, 0.8) and np.isclose(found.placement, 1)
+    assert np.isclose(likeness_of_ways(shown / 2, shown).placement, 0.8)
+
+
+def test_who_stands_still_is_not_placed_as_they_are_who_circle():
+    reference = tracks("circling around", 3)
+    still = [measured(np.repeat(t.masks[:1], len(t.masks), axis=0)) for t in reference]
+    assert agreement(still, reference).placement < 0.4
 
 
 def test_roles_count():
