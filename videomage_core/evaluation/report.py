@@ -89,9 +89,8 @@ def write_report(
     Returns:
         The Markdown file.
     """
+    log_run(about, folder, name)
     runs = _runs(folder, name)
-    if not runs or not _same(runs[-1], about):
-        runs.append({**about, "finished": ""})
     runs[-1]["finished"] = time.strftime("%Y-%m-%d") if finished else ""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     pictures, curves = sheets(results.shown, grid, folder, name), plots(results, metrics, folder, name)
@@ -187,10 +186,11 @@ def _told(results: Results, metrics: Mapping[str, bool]) -> str:
         for method in dict.fromkeys(r.method for r in records if r.method != FULL):
             for metric, more in metrics.items():
                 own, full = scores_of(records, method, metric), scores_of(records, FULL, metric)
-                found = paired(own, full, subjects_of) if own.keys() & full.keys() else None
-                like = found is not None and found.is_interval and (found.low > 0 or found.high < 0)
-                compared += found is not None
-                if found is None or not (like or found.sign_here):
+                if not own.keys() & full.keys():
+                    continue
+                compared, found = compared + 1, paired(own, full, subjects_of)
+                like = found.is_interval and (found.low > 0 or found.high < 0)
+                if not (like or found.sign_here):
                     continue
                 side = "better" if (found.mean > 0) == more else "worse"
                 scope = "**subjects like these**" if like else "these subjects"
