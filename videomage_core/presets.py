@@ -17,11 +17,11 @@ panda, 0.53 for penguin and chick and 0.12 for frog and monkey, and the looks of
 mix; without L_attn likeness is 0.21, 0.45 and 0.10, and 0.50, 0.17 and 0.42 mix.  Seeds matter: in six other videos of
 frog and monkey likeness with L_attn is 0.07, and five of the six mix.
 
-Sampling: alpha, of 0, 1e5 and 1e6, on three seeds of the demonstration: motion agreement 0.94, 0.95 and 0.95, likeness
-of the dog 0.16, 0.14 and 0.25, of the panda 0.18, 0.22 and 0.19; 1e6 moves the latents by 4 to 15 % in a guided step,
-the paper's 1e4 by a hundredth of that.  By movement alone, in riding (six videos each of three pairs), 3e6 has 0.54,
-0.61 and 0.38, 1e6 has 0.26, 0.63 and 0.22.  Steps that start from the moved copies (``step_from``) lose the motion:
-agreement 0.84 at 1e5, 0.72 at 3e5.
+Sampling: alpha by movement alone, in riding, six videos each of dog and panda, penguin and chick, frog and monkey: 1e6
+has 0.26, 0.63 and 0.22, 3e6 0.54, 0.61 and 0.38, 1e7 0.68, 0.38 and 0.14.  Likeness is 0.35, 0.51 and 0.02 at 1e6 and
+0.36, 0.55 and 0.06 at 3e6; at 1e7 videos flicker, and five in six of penguin and chick mix.  Dancing does not change
+(0.18, 0.17 at 3e6).  3e6 moves x_sub by 6 to 28 % and x_mot by 22 to 49 % in a guided step (four videos).
+Steps that start from the moved copies (``step_from``) lose the motion: agreement 0.84 at 1e5, 0.72 at 3e5.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ EMOJI = Preset(
     CollaborativeConfig(
         **dataclasses.asdict(EMOJI_SAMPLING),
         tau=8,
-        alpha=1e6,
+        alpha=3e6,
         cross_layers=EMOJI_CROSS_LAYERS,
         temporal_layers=EMOJI_TEMPORAL_LAYERS,
     ),

@@ -140,8 +140,8 @@ class TrackedMetrics:
             result["appearance leakage"] = float(
                 np.mean([found and self._leaked(look, cell) for look, found in zip(looks, there, strict=True)])
             )
-            found = self._agreement(tracks[:2], cell.motion)
-            result["placement"], result["motion fidelity"] = found.placement, found.movement
+            agreed = self._agreement(tracks[:2], cell.motion)
+            result["placement"], result["motion fidelity"] = agreed.placement, agreed.movement
         return {name: result[name] for name in METRICS if name in result}
 
     def _own_similarity(self, name: str, look: torch.Tensor) -> float:
