@@ -3,42 +3,25 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from PIL import Image
 
-from benchmarks.measured import PLAIN, SCS, STEP
+from benchmarks.speed_targets import (
+    H200,
+    LINEAR,
+    REACHED,
+    Found,
+    gigabytes,
+    ratio_of,
+    target_rows,
+    why_missed,
+    yes_or_no,
+)
 from benchmarks.stage_steps import whole_stages
 from videomage_core.evaluation.statistics import Estimate
 from videomage_core.evaluation.sweep_plot import sweep_plot
 from videomage_core.presets import EMOJI, PAPER
-
-Found = Mapping[str, Any]
-Row = tuple[str, str, str, bool | None]  # what, target, here, met (None: not known)
-
-RATIOS = {
-    SCS: ("SCS over its counted work: 2 predictions in each step, and the guidances", 1.05),
-    PLAIN: ("SCS over plain guided sampling of as many steps", 2.6),
-    STEP: ("a training step over the same work in diffusers and peft alone", 1.0),
-}
-# Peak allocated on a user's card, in GB, at most; and seconds on an H200, at most.
-GIGABYTES = {"train subject": 8, "train motion": 12, "fuse": 12, "SCS": 10}
-SECONDS = {"train subject": 60, "train motion": 180, "fuse": 300, "SCS": 30}
-H200 = 989e12  # operations a second in half precision, dense: NVIDIA's data sheet
-REACHED = 0.4  # of it, what large matrix products and convolutions commonly reach
-LINEAR = 1.01  # growth over the size's own, at most
-
-# Why a target is missed, by the first words of its row, and what comes next; shown where it is missed.
-MISSES = {
-    SCS: "Shares of a video's time that are not the network's: {beside}. Only decoding grows with the "
-    "video. Next: switch a branch's adapters once for its prediction and its guidance together.",
-    PLAIN: "Two branches in each step make 2, the guidances the rest. One takes {guidance} guided predictions' time "
-    "here, in {ours} steps, and {counted} of their operations at the paper's size, in {paper}. Next: fewer layers, "
-    "where docs/layers.md shows that their maps still find subjects and motion.",
-    STEP: "Adapters switched around the frozen teacher's pass, and noise from a generator of each step's own. Next: "
-    "time these.",
-}
 
 # Counted once, of a prediction's operations, by kind: at 2.02 and at 0.25 of the paper's pixels.
 NOT_LINEAR = """More than linear: operations with pixels, since spatial self-attention compares each place with each
@@ -56,42 +39,16 @@ NOT_BUILT = """## What was not built, and why
 def report(found: Found) -> str:
     """The whole of docs/speed.md."""
     lines = ["# Speed and memory", "", "Written by `make speed`.", *_machines(found), "", "## Targets", ""]
-    rows = [*_ratio_rows(found), *_gigabyte_rows(found), *_second_rows(found)]
+    rows = target_rows(found)
     lines += ["| what | target | here | met |", "|---|---|---|---|"]
-    lines += [f"| {what} | {target} | {here} | {_word(met)} |" for what, target, here, met in rows]
-    missed = [(what, key) for what, *_, met in rows if met is False for key in MISSES if _is(key, what)]
+    lines += [f"| {what} | {target} | {here} | {yes_or_no(met)} |" for what, target, here, met in rows]
+    missed = why_missed(found, rows)
     if missed:
-        numbers = _causes(found)
-        lines += ["", "Where a target is missed:", ""]
-        lines += [f"* {what}. {MISSES[key].format_map(numbers)}" for what, key in missed]
+        lines += ["", "Where a target is missed:", "", *missed]
     sections = (_times, _gpu, _counted, _growth, _savings, _layouts)
     for section in sections:
         lines += ["", *section(found)]
     return "\n".join([*lines, "", NOT_BUILT])
-
-
-def _causes(found: Found) -> dict[str, str]:
-    """The measured numbers in the texts of MISSES; what was not measured says so."""
-    numbers = dict.fromkeys(("beside", "guidance", "counted"), "(not measured)")
-    numbers |= {"ours": f"{EMOJI.collaborative.tau} of {EMOJI.collaborative.steps}",
-                "paper": f"{PAPER.collaborative.tau} of {PAPER.collaborative.steps}"}  # fmt: skip
-    if "beside" in found:
-        numbers["beside"] = ", ".join(f"{name} {share:.1%}" for name, share in found["beside"].items())
-    prediction, guidance = "SCS, a prediction", "SCS, a guidance"
-    if "seconds" in found:
-        numbers["guidance"] = f"{found['seconds'][guidance] / found['seconds'][prediction]:.2f}"
-    if "counted" in found:
-        guided, predicted = (found["counted"][step]["high"]["operations"] for step in (guidance, prediction))
-        numbers["counted"] = f"{guided / predicted:.2f}"
-    return numbers
-
-
-def _is(key: str, what: str) -> bool:
-    return what.startswith(RATIOS[key][0] if key in RATIOS else key)
-
-
-def _word(met: bool | None) -> str:
-    return "not known" if met is None else "yes" if met else "**no**"
 
 
 def _machines(found: Found) -> list[str]:
@@ -103,76 +60,6 @@ def _machines(found: Found) -> list[str]:
     )
     counts += "fp16, LoRAs of rank 4 (fused: 8), GB of 1e9 bytes. They leave out an operation's own workspace."
     return [*(f"Machine: {m}." for m in machines), ratios, counts, f"GPU: {gpu}." if gpu else "Nothing ran on a GPU."]
-
-
-# --- the targets
-
-
-def _ratio_rows(found: Found) -> Iterator[Row]:
-    ratios = {**found.get("sampling", {}), **found.get("training", {})}
-    for name, (what, target) in RATIOS.items():
-        if name not in ratios:
-            yield what, str(target), "not measured", None
-            continue
-        said = _ratio(ratios[name])
-        if name == PLAIN and "counted" in found:
-            done = _operations(found["counted"])
-            without = sum(v for k, v in done["SCS"].items() if "inversion" not in k and "encoding" not in k)
-            said += f"; operations at the paper's size: {without / sum(done['plain sampling'].values()):.2f}"
-        yield what, str(target), said, round(ratios[name]["median"], 2) <= target
-
-
-def _gigabyte_rows(found: Found) -> Iterator[Row]:
-    for stage, limit in GIGABYTES.items():
-        what = f"{stage}, peak GB at the paper's size"
-        if "counted" not in found:
-            yield what, str(limit), "not counted", None
-            continue
-        peaks = _peaks(found["counted"], stage)
-        meeting = [mode for mode, gb in peaks.items() if gb <= limit]
-        said = ", ".join(f"{mode} {gb:.1f}" for mode, gb in peaks.items())
-        yield what, str(limit), f"counted: {said}; met in {', '.join(meeting) or 'no mode'}", bool(meeting)
-
-
-def _second_rows(found: Found) -> Iterator[Row]:
-    for stage, limit in SECONDS.items():
-        what = f"{stage}, seconds on an H200"
-        if "gpu" in found:
-            mode, taken = _gpu_seconds(found["gpu"]["steps"], stage)
-            said, is_h200 = f"{taken:.0f}, steps timed in {mode}", "H200" in found["gpu"]["device"]
-            yield what, str(limit), said if is_h200 else f"on another card {said}", taken <= limit if is_h200 else None
-        elif "counted" in found:
-            estimate = sum(_operations(found["counted"])[stage].values()) / (REACHED * H200)
-            yield what, str(limit), f"not measured; from counted operations {estimate:.0f}", None
-        else:
-            yield what, str(limit), "not measured", None
-
-
-def _peaks(counted: Found, stage: str) -> dict[str, float]:
-    """Mode -> GB at the most, over all steps of a stage."""
-    modes = next(iter(counted.values()))
-    return {mode: max(_together(counted[step][mode]) for step in whole_stages(PAPER)[stage]) for mode in modes}
-
-
-def _together(one: Found) -> float:
-    return (one["weights"] + one["loras"] + one["activations"]) / 1e9
-
-
-def _operations(counted: Found) -> dict[str, dict[str, float]]:
-    """Stage -> step -> operations of all of them, in the memory mode high."""
-    return {
-        stage: {step: times * counted[step]["high"]["operations"] for step, times in steps.items()}
-        for stage, steps in whole_stages(PAPER).items()
-    }
-
-
-def _gpu_seconds(steps: Found, stage: str) -> tuple[str, float]:
-    """The fastest mode in which all of a stage's steps fit, and its seconds."""
-    wanted, taken = whole_stages(PAPER)[stage], {}
-    for mode in next(iter(steps.values())):
-        if all("seconds" in steps[step][mode] for step in wanted):
-            taken[mode] = sum(n * statistics.median(steps[step][mode]["seconds"]) for step, n in wanted.items())
-    return min(taken.items(), key=lambda one: one[1]) if taken else ("no mode", float("inf"))
 
 
 # --- the sections
@@ -251,7 +138,7 @@ def _counted(found: Found) -> list[str]:
         for mode, one in modes.items():
             gb = " | ".join(f"{one[kind] / 1e9:.2f}" for kind in ("weights", "loras", "activations"))
             work = f"{one['operations'] / 1e12:.1f}" if one["operations"] else ""
-            lines.append(f"| {step} | {mode} | {gb} | {_together(one):.2f} | {work} |")
+            lines.append(f"| {step} | {mode} | {gb} | {gigabytes(one):.2f} | {work} |")
     lines += ["", "LoRAs count with their gradients and AdamW's moments where they are trained. Moments in 8 bit "
               "(`--optimizer adamw8bit`), counted as bitsandbytes keeps them:", ""]  # fmt: skip
     lines += ["| training | trained weights | moments in fp32, MB | in 8 bit, MB |", "|---|---|---|---|"]
@@ -283,7 +170,7 @@ def _grown(growth: Found) -> Iterator[str]:
             for kind, numbers in kinds.items():
                 by = numbers[-1] / numbers[0]
                 shown = " | ".join(f"{number:.2f}" for number in numbers)
-                yield f"| {step} | {kind} | {shown} | {by:.2f} | {_word(by <= LINEAR * size)} |"
+                yield f"| {step} | {kind} | {shown} | {by:.2f} | {yes_or_no(by <= LINEAR * size)} |"
         yield ""
 
 
@@ -315,7 +202,7 @@ def _savings(found: Found) -> list[str]:
     if "savings" not in found:
         return [*lines, "Not measured yet."]
     lines += ["Time with it over time without, on the embedded base.", "", "| saving | ratio |", "|---|---|"]
-    return [*lines, *(f"| {name} | {_ratio(one)} |" for name, one in found["savings"].items())]
+    return [*lines, *(f"| {name} | {ratio_of(one)} |" for name, one in found["savings"].items())]
 
 
 def _layouts(found: Found) -> list[str]:
@@ -324,8 +211,8 @@ def _layouts(found: Found) -> list[str]:
     if last is not None:
         lines += [
             f"* channels-last weights of the {last['convolutions']} 2d convolutions: a prediction takes "
-            f"{_ratio(last['ratio'])} of the time; outputs differ by {last['difference']:.0e}. {last['given']} of them "
-            "were handed an input in that order; before the others frames are folded into the batch or out "
+            f"{ratio_of(last['ratio'])} of the time; outputs differ by {last['difference']:.0e}. {last['given']} of "
+            "them were handed an input in that order; before the others frames are folded into the batch or out "
             "of it, which copies to the usual order. Not offered."
         ]
     if compiled is not None and "graphs" in compiled:
@@ -335,14 +222,10 @@ def _layouts(found: Found) -> list[str]:
         ]
     if compiled is not None and "ratio" in compiled:
         lines += [
-            f"* A compiled prediction takes {_ratio(compiled['ratio'])} of the time, outputs differ by "
+            f"* A compiled prediction takes {ratio_of(compiled['ratio'])} of the time, outputs differ by "
             f"{compiled['difference']:.0e}; to compile it for one set of adapters took {compiled['first']:.0f} s. Not "
             "offered: no GPU has shown what it gives there."
         ]
     if compiled is not None and "error" in compiled:
         lines += [f"* `torch.compile` failed here: `{compiled['error']}`"]
     return lines if last or compiled else [*lines, "Not measured yet."]
-
-
-def _ratio(one: Found) -> str:
-    return f"{one['median']:.2f} ({one['low']:.2f} to {one['high']:.2f})"
