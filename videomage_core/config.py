@@ -98,10 +98,11 @@ class CollaborativeConfig(SamplingConfig):
         choices=("linear", "attend-and-excite", "none"),
     )
     step_from: str = setting(
-        "unmoved",
-        "where a guided step starts: unmoved: at x_t itself; moved: at the mix of the two moved copies, as in "
-        "Attend-and-Excite, which needs a much smaller alpha (ours: Algorithm 1 does not say)",
-        choices=("unmoved", "moved"),
+        "moved",
+        "where a guided step starts: moved: at the mix of the two moved copies, as in Attend-and-Excite, which brings "
+        "the branches' maps nearer to each other; unmoved: at x_t itself, which drives them apart "
+        "(ours: Algorithm 1 does not say)",
+        choices=("moved", "unmoved"),
     )
     beta_subject: float = setting(0.5, "share of the subject branch's noise in a step (paper, Eq. 11)", 0, 1)
     beta_motion: float = setting(0.5, "share of the motion branch's noise in a step (paper, Eq. 11)", 0, 1)

@@ -17,11 +17,11 @@ panda, 0.53 for penguin and chick and 0.12 for frog and monkey, and the looks of
 mix; without L_attn likeness is 0.21, 0.45 and 0.10, and 0.50, 0.17 and 0.42 mix.  Seeds matter: in six other videos of
 frog and monkey likeness with L_attn is 0.07, and five of the six mix.
 
-Sampling: alpha by movement alone, in riding, six videos each of dog and panda, penguin and chick, frog and monkey: 1e6
-has 0.26, 0.63 and 0.22, 3e6 0.54, 0.61 and 0.38, 1e7 0.68, 0.38 and 0.14.  Likeness is 0.35, 0.51 and 0.02 at 1e6 and
-0.36, 0.55 and 0.06 at 3e6; at 1e7 videos flicker, and five in six of penguin and chick mix.  Dancing does not change
-(0.18, 0.17 at 3e6).  3e6 moves x_sub by 6 to 28 % and x_mot by 22 to 49 % in a guided step (four videos).
-Steps that start from the moved copies (``step_from``) lose the motion: agreement 0.84 at 1e5, 0.72 at 3e5.
+Sampling: the paper's alpha, 1e4, ten times less than what slows the motion: of three pairs (four videos each of riding,
+four of dancing) movement is 0.32 and 0.16 without guidance, 0.23 and 0.15 at 3e4, 0.09 and 0.01 at 1e5.  That comes of
+Eq. 9 alone, 0.09 in riding against 0.34 by Eq. 10 alone: the subject branch does not know the new motion's word, sees its
+subjects stand, and draws the motion's branch to that.  Steps from latents that were not moved (``step_from``) had 0.50
+and 0.09 at 1e6, but there guidance drives maps apart, the opposite of what it is for: docs/guidance.md.
 """
 
 from __future__ import annotations
@@ -114,7 +114,6 @@ EMOJI = Preset(
     CollaborativeConfig(
         **dataclasses.asdict(EMOJI_SAMPLING),
         tau=8,
-        alpha=3e6,
         cross_layers=EMOJI_CROSS_LAYERS,
         temporal_layers=EMOJI_TEMPORAL_LAYERS,
     ),

@@ -24,9 +24,10 @@ Where the paper is silent (ours):
 * alpha_t "decays by half by the end of denoising": linearly, from alpha to alpha / 2 over *all* steps;
   Attend-and-Excite's own code, which the paper follows, ends at 0.707: a setting.
 * Maps are of the conditional half alone, as in Attend-and-Excite; both branches are under guidance.
-* Where the step starts: Algorithm 1 moves the copies and says only "obtain x_t-1".  Ours: from the x_t that was
-  not moved.  The other choice (``step_from``) is their mix, beta_s * x_sub + beta_m * x_mot, each branch's own
-  step, mixed; moves then add up from step to step, and on the embedded base alpha 1e6 is far too much for it.
+* Where the step starts: Algorithm 1 moves the copies and says only "obtain x_t-1".  Ours: from the moved copies'
+  mix, beta_s * x_sub + beta_m * x_mot, which is each branch's own step, mixed, as Attend-and-Excite's step starts from
+  what it moved.  The other choice (``step_from``) is the x_t that was not moved: there the network takes much of
+  the move for noise that is missing, puts it back, and both losses rise (docs/guidance.md).
 * For v and flow prediction each branch's output becomes eps at its own latents before the mix.
 * Maps, losses and latents are float32.
 """
