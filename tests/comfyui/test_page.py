@@ -371,10 +371,10 @@ def test_settings_that_suit_the_base_are_one_press_away(window: tuple[Page, Serv
             const value = name => to.widgets.find(w => w.name === name).value;
             const before = [value('width'), value('frames')];
             await to.widgets.find(w => w.name === 'base_settings').callback();
-            return [before, [value('width'), value('frames'), value('alpha')]]; }""",
+            return [before, [value('width'), value('frames'), value('tau')]]; }""",
         json.dumps(BASE),
     )
-    assert values == [[576, 24], [48, 8, 1e6]]
+    assert values == [[576, 24], [48, 8, 8]]
 
 
 def test_rare_settings_are_folded_away(window: tuple[Page, Server]) -> None:
