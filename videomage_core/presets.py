@@ -17,11 +17,7 @@ panda, 0.53 for penguin and chick and 0.12 for frog and monkey, and the looks of
 mix; without L_attn likeness is 0.21, 0.45 and 0.10, and 0.50, 0.17 and 0.42 mix.  Seeds matter: in six other videos of
 frog and monkey likeness with L_attn is 0.07, and five of the six mix.
 
-Sampling: the paper's alpha, 1e4, ten times less than what slows the motion: of three pairs (four videos each of riding,
-four of dancing) movement is 0.32 and 0.16 without guidance, 0.23 and 0.15 at 3e4, 0.09 and 0.01 at 1e5.  That comes of
-Eq. 9 alone, 0.09 in riding against 0.34 by Eq. 10 alone: the subject branch does not know the new motion's word, sees its
-subjects stand, and draws the motion's branch to that.  Steps from latents that were not moved (``step_from``) had 0.50
-and 0.09 at 1e6, but there guidance drives maps apart, the opposite of what it is for: docs/guidance.md.
+Sampling: the paper's alpha, 1e4, which moves videos little; at 1e5 their motion is slower: docs/guidance.md.
 """
 
 from __future__ import annotations

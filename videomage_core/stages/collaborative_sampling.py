@@ -26,8 +26,9 @@ Where the paper is silent (ours):
 * Maps are of the conditional half alone, as in Attend-and-Excite; both branches are under guidance.
 * Where the step starts: Algorithm 1 moves the copies and says only "obtain x_t-1".  Ours: from the moved copies'
   mix, beta_s * x_sub + beta_m * x_mot, which is each branch's own step, mixed, as Attend-and-Excite's step starts from
-  what it moved.  The other choice (``step_from``) is the x_t that was not moved: there the network takes much of
-  the move for noise that is missing, puts it back, and both losses rise (docs/guidance.md).
+  what it moved.  The other choice (``step_from``) is the x_t that was not moved.  There the network takes much of
+  the move for noise that is missing, so less is taken out of x_t, and the step goes against the move: on the
+  embedded base both losses rise (docs/guidance.md).
 * For v and flow prediction each branch's output becomes eps at its own latents before the mix.
 * Maps, losses and latents are float32.
 """
