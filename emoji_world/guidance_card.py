@@ -233,7 +233,8 @@ def prepared(runner: Runner, backbone: Backbone, cell: Cell) -> tuple[Pair, torc
     assert cell.motion is not None
     subject, motion = runner.fusion(cell.subjects, EMOJI), runner.motion(cell.motion, EMOJI)
     pair = Pair(backbone, subject, motion, runner.grid.prompt(cell), EMOJI.collaborative)
-    return pair, start_for(backbone, cell.seed, pair.config, runner.inverted(cell.motion, EMOJI))
+    x = start_for(backbone, cell.seed, pair.config, runner.inverted(cell.motion, EMOJI))
+    return pair, x.to(backbone.device)
 
 
 def steps_table(changes: dict[Way, list[np.ndarray]]) -> dict[str, dict[str, Any]]:
