@@ -10,7 +10,7 @@ likeness is 0.24, 0.19 and 0.53 (six videos), the way to the right 0.11, 0.10 an
 0.28, 0.21 and 0.54, the way 0.23, 0.16 and 0.28; after 400 the dog's is 0.29 and 0.23, the frog's 0.18 and 0.07.
 
 Motion: rank 16 and 4e-3, of five settings tried; at 1e-3 a ride's agreement falls from 0.98 to 0.74 (four videos).
-Agreement is here and below the cosine of whole ways, of which a pair that sits still as riders has 0.94.
+Agreement is here the cosine of whole ways, of which a pair that sits still as riders has 0.94.
 
 Fusion: the paper's lambda2, 0.6.  Side by side without a motion (six videos of each pair) likeness is 0.32 for dog and
 panda, 0.53 for penguin and chick and 0.12 for frog and monkey, and the looks of 0.17, 0.08 and 0.17 of the subjects
