@@ -62,6 +62,10 @@ fell.
 |---|---|---|---|---|---|
 {one_step}
 
+Why it matters where the step starts: a network that predicts noise takes much of a small move for noise.  From the
+moved latents the step goes on with the move.  From those that were not moved, the noise that it expects to be gone
+already stays in them, so the step goes against the move, and a loss that the move lowered rises.
+
 ## Whole videos
 
 Guided in the first {tau} of {all_steps} steps.  Without guidance the metrics' means, else differences to the same
