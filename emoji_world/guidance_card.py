@@ -7,7 +7,7 @@ On the development half, for each place where a guided step may start (``step_fr
 * one step: from the same latents, L_m->s and L_s->m after a guided step over those after a plain one;
 * whole videos, by the benchmark's metrics, against the same without guidance; also with one of the losses alone.
 
-Figures go to docs/guidance.json and docs/guidance.md.  LoRAs that the benchmark has trained are taken from its folder.
+Writes docs/guidance.json and .md, with the LoRAs that the benchmark has trained.
 """
 
 from __future__ import annotations
@@ -43,8 +43,6 @@ from .dataset import write_json
 
 ROOT = Path(__file__).parent.parent
 FIRST_SEED = 1_000_600  # of the development half; the benchmark's are others
-PLACE = "grass"
-ALPHAS = (1e4, 1e5, 1e6)
 SHOWN = ("identity", "placement", "motion fidelity", "temporal consistency", "attribute mixing")
 TEXT = """\
 # What collaborative guidance does
@@ -55,8 +53,7 @@ Written by `python -m emoji_world.guidance_card`, on the development half: {pair
 
 From the same latents, at each of the first {tau} steps of a video made without guidance: by how much L_m->s (temporal
 maps, moves x_sub) and L_s->m (spatial maps, moves x_mot) are larger or smaller at the next level after a guided step
-than after a plain one.  Geometric means of {step_videos} videos, the lowest and highest of a video, and in how many it
-fell.
+than after a plain one.  Geometric means of {step_videos} videos, lowest and highest, and in how many it fell.
 
 | a step starts from | alpha | L_m->s | fell in | L_s->m | fell in |
 |---|---|---|---|---|---|
@@ -93,7 +90,7 @@ class Way:
         return f"{self.step_from}{alone} | {self.alpha:g}"
 
 
-BOTH = [Way(step_from, alpha) for step_from in ("moved", "unmoved") for alpha in ALPHAS]
+BOTH = [Way(step_from, alpha) for step_from in ("moved", "unmoved") for alpha in (1e4, 1e5, 1e6)]
 ALONE = [Way("moved", 1e5, losses) for losses in ((True, False), (False, True))]
 
 
@@ -225,7 +222,7 @@ def main(arguments: list[str] | None = None) -> None:
 def asked(grid: Grid, seeds: int) -> list[Cell]:
     """Every pair of the half doing every motion."""
     return [
-        Cell(pair, motion, PLACE, FIRST_SEED + seed)
+        Cell(pair, motion, "grass", FIRST_SEED + seed)
         for pair in grid.sizes["full"].pairs
         for motion in grid.motions
         for seed in range(seeds)
@@ -279,11 +276,11 @@ def report(steps: dict[str, Any], videos: dict[str, Any], plain: dict[Cell, Any]
     """docs/guidance.md."""
     rows = []
     for way, by_loss in steps.items():
-        seen = (
+        cells = [
             f"{of['change']:+.2%} ({of['lowest']:+.2%} to {of['highest']:+.2%}) | {of['fell']} of {of['videos']}"
             for of in by_loss.values()
-        )
-        rows.append(f"| {way} | {' | '.join(seen)} |")
+        ]
+        rows.append(f"| {way} | {' | '.join(cells)} |")
     text = TEXT.format(
         pairs=", ".join(dict.fromkeys(" and ".join(cell.subjects) for cell in plain)),
         motions=" and ".join(videos),
@@ -294,8 +291,8 @@ def report(steps: dict[str, Any], videos: dict[str, Any], plain: dict[Cell, Any]
         each=len(plain) // len(videos),
     )
     for motion, ways in videos.items():
-        text += f"\n{motion.capitalize()}:\n\n| a step starts from | alpha | {' | '.join(SHOWN)} |\n"
-        text += f"|---|---|{'---|' * len(SHOWN)}\n"
+        head = f"| a step starts from | alpha | {' | '.join(SHOWN)} |\n|---|---|{'---|' * len(SHOWN)}\n"
+        text += f"\n{motion.capitalize()}:\n\n{head}"
         text += "".join(f"| {way} | {' | '.join(row.values())} |\n" for way, row in ways.items())
     return text
 
