@@ -22,6 +22,7 @@ from videomage_core.stages.collaborative_sampling import (
     SUBJECT,
     alpha_at,
     guidance,
+    map_distance,
     sample_collaboratively,
 )
 
@@ -190,23 +191,53 @@ def test_memory_modes_change_nothing_but_memory(emoji_base, both, motion, mode, 
     assert one.moved_motion == pytest.approx(two.moved_motion, rel=1e-3)
 
 
+def guided_step(base, x, level, following, branches, moves, step_from, shares=(0.5, 0.5)) -> torch.Tensor:
+    """Eq. 11 and a step, at guidance scale 3: from x less a share of each move, or from x itself."""
+    eps, start, empty = torch.zeros_like(x), x, base.encode_prompt([""])
+    for branch, move, share in zip(branches, moves, shares, strict=True):
+        at = x - move
+        with torch.no_grad(), lora.active(base, {branch.adapter: 1.0}):
+            unconditional, conditional = (base.predict(at, level, text) for text in (empty, branch.text))
+        eps = eps + share * guide(unconditional, conditional, 3.0)
+        if step_from == "moved":
+            start = start - share * move
+    return step(eps, start, level, following, "epsilon")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_guidance_lowers_its_loss_where_the_step_starts_from_moved_latents(emoji_base, branches, sites, seed):
+    """From latents that were not moved it rises: the network takes the move for noise, and less is taken out."""
+    level, following = emoji_base.levels(12)[2:4]
+    x = start_for(emoji_base, seed, CONFIG, INVERTED)
+    gradients = plain_guidance(emoji_base, x, level, branches, *sites)
+
+    def loss_after(alpha: float, step_from: str) -> float:
+        moves = [alpha * x.numel() / PAPER_VALUES * g for g in gradients]
+        at, seen = guided_step(emoji_base, x, level, following, branches, moves, step_from), []
+        for branch in branches:
+            acting = lora.active(emoji_base, {branch.adapter: 1.0})
+            with torch.no_grad(), acting, emoji_base.record(sites[0], branch.spans) as maps:
+                emoji_base.predict(at, following, branch.text)
+            seen.append(maps.cross)
+        return float(map_distance(*seen))
+
+    without = loss_after(0, "moved")
+    for alpha in (1e5, 1e6):
+        assert loss_after(alpha, CollaborativeConfig().step_from) < without < loss_after(alpha, "unmoved")
+
+
 @pytest.mark.parametrize("step_from", ["moved", "unmoved"])
 def test_one_step_by_hand(emoji_base, both, motion, branches, sites, step_from):
     """Both copies are moved; the mix of their noise acts on the mix of them, or on the x_t that was not moved."""
     config = dataclasses.replace(CONFIG, steps=1, tau=1, beta_subject=0.6, beta_motion=0.4, step_from=step_from)
     level, following = emoji_base.levels(1)
-    x, empty = start_for(emoji_base, 5, config, INVERTED), emoji_base.encode_prompt([""])
+    x = start_for(emoji_base, 5, config, INVERTED)
     gradients = plain_guidance(emoji_base, x, level, branches, *sites)
     alpha = 1e6 * x.numel() / (4 * 24 * 40 * 72)
-    eps = torch.zeros_like(x)
-    for branch, gradient, share in zip(branches, gradients, (0.6, 0.4), strict=True):
-        with torch.no_grad(), lora.active(emoji_base, {branch.adapter: 1.0}):
-            at = x - alpha * gradient
-            unconditional, conditional = (emoji_base.predict(at, level, text) for text in (empty, branch.text))
-        eps = eps + share * guide(unconditional, conditional, 3.0)
-    mix = x - alpha * (0.6 * gradients[0] + 0.4 * gradients[1])
-    start = mix if step_from == "moved" else x
-    wanted = emoji_base.decode_video(step(eps, start, level, following, "epsilon"))[0]
+    after = guided_step(
+        emoji_base, x, level, following, branches, [alpha * g for g in gradients], step_from, (0.6, 0.4)
+    )
+    wanted = emoji_base.decode_video(after)[0]
     moved = [alpha * float((g.square().mean() / x.square().mean()).sqrt()) for g in gradients]
     lora.remove(emoji_base, SUBJECT)
     lora.remove(emoji_base, MOTION)
