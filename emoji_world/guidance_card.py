@@ -61,7 +61,7 @@ than after a plain one.  Geometric means of {step_videos} videos, lowest and hig
 
 Why it matters where the step starts: a network that predicts noise takes much of a small move for noise.  From the
 moved latents the step goes on with the move.  From those that were not moved, the noise that it expects to be gone
-already stays in them, so the step goes against the move, and a loss that the move lowered rises.
+already stays in them, so the step goes against the move, and a loss that the move lowered may rise.
 
 ## Whole videos
 

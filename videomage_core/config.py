@@ -100,8 +100,8 @@ class CollaborativeConfig(SamplingConfig):
     step_from: str = setting(
         "moved",
         "where a guided step starts: moved: at the mix of the two moved copies, as in Attend-and-Excite, which on the "
-        "built-in base brings the branches' maps nearer to each other; unmoved: at x_t itself, which there drives "
-        "them apart (ours: Algorithm 1 does not say)",
+        "built-in base brings the branches' maps nearer to each other; unmoved: at x_t itself, which there does not "
+        "(ours: Algorithm 1 does not say)",
         choices=("moved", "unmoved"),
     )
     beta_subject: float = setting(0.5, "share of the subject branch's noise in a step (paper, Eq. 11)", 0, 1)

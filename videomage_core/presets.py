@@ -17,7 +17,7 @@ panda, 0.53 for penguin and chick and 0.12 for frog and monkey, and the looks of
 mix; without L_attn likeness is 0.21, 0.45 and 0.10, and 0.50, 0.17 and 0.42 mix.  Seeds matter: in six other videos of
 frog and monkey likeness with L_attn is 0.07, and five of the six mix.
 
-Sampling: the paper's alpha, 1e4, which moves videos little; at 1e5 their motion is slower: docs/guidance.md.
+Sampling: the paper's alpha, 1e4, which changes videos little; at 1e5 riding is slower: docs/guidance.md.
 """
 
 from __future__ import annotations
