@@ -100,7 +100,7 @@ class CollaborativeConfig(SamplingConfig):
     step_from: str = setting(
         "moved",
         "where a guided step starts: moved: at the mix of the two moved copies, as in Attend-and-Excite, which on the "
-        "built-in base brings the branches' maps nearer to each other; unmoved: at x_t itself, which there does not "
+        "built-in base brings the branches' maps nearer to each other; unmoved: at x_t itself, which there hardly does "
         "(ours: Algorithm 1 does not say)",
         choices=("moved", "unmoved"),
     )

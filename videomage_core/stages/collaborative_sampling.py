@@ -28,7 +28,7 @@ Where the paper is silent (ours):
   mix, beta_s * x_sub + beta_m * x_mot, which is each branch's own step, mixed, as Attend-and-Excite's step starts from
   what it moved.  The other choice (``step_from``) is the x_t that was not moved.  There the network takes much of
   the move for noise that is missing, so less is taken out of x_t, and the step goes against the move: on the
-  embedded base the losses do not fall, and from alpha 1e6 on they rise (docs/guidance.md).
+  embedded base the losses hardly fall, and at alpha 1e6 they rise (docs/guidance.md).
 * For v and flow prediction each branch's output becomes eps at its own latents before the mix.
 * Maps, losses and latents are float32.
 """
