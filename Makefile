@@ -48,7 +48,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 
 base: $(STAMP)
-	$(BIN)/python -m emoji_world.train_base
+	$(BIN)/python -m emoji_world.base_training.train_base
 
 # Draws what the benchmark asks for, measures its metrics on true scenes, then makes and scores it; each resumes.
 # REASON="..." is kept in the report.  WORKERS=2 makes two things at a time, DTYPE=bf16 is faster where processors have it.
@@ -58,20 +58,20 @@ GRIDS := outputs/benchmark
 BENCHMARK = $(BIN)/python -m videomage_core benchmark $(GRIDS)/test --sweeps $(GRIDS)/development \
 	--report docs --reason "$(REASON)" --workers $(WORKERS) --dtype $(DTYPE)
 
-$(GRIDS)/%/grid.toml: emoji_world/*.py | $(STAMP)
-	$(BIN)/python -m emoji_world.write_grid $* $(GRIDS)/$*
+$(GRIDS)/%/grid.toml: emoji_world/*/*.py | $(STAMP)
+	$(BIN)/python -m emoji_world.fixtures.write_grid $* $(GRIDS)/$*
 
 metrics: $(GRIDS)/development/grid.toml
-	$(BIN)/python -m emoji_world.metric_card
+	$(BIN)/python -m emoji_world.reports.metric_report
 
 benchmark-quick: $(GRIDS)/development/grid.toml
 	$(BIN)/python -m videomage_core benchmark $(GRIDS)/development --reason "a quick look"
 
 benchmark: $(GRIDS)/test/grid.toml $(GRIDS)/development/grid.toml
-	$(BENCHMARK) --size standard
+	$(BENCHMARK) --subset standard
 
 benchmark-full: $(GRIDS)/test/grid.toml $(GRIDS)/development/grid.toml
-	$(BENCHMARK) --size full
+	$(BENCHMARK) --subset full
 
 # Ratios measured on this machine and counts at ZeroScope's size: docs/speed.md.  DEVICE=cuda: a GPU's seconds and GB too.
 speed: $(STAMP)

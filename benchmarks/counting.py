@@ -160,7 +160,7 @@ def eight_bit(base: UNet3DBackbone) -> dict[str, dict[str, int]]:
     """
     found = {}
     for stage, role, rank in (("train subject", "spatial", 4), ("train motion", "temporal", 4), ("fuse", "spatial", 8)):
-        with lora.leaving_no_trace(base):
+        with lora.restore_adapters(base):
             sizes = [weight.numel() for weight in lora.add(base, "counted", base.targets(role), rank=rank)]
         small = [8 * n if n < 4096 else 2 * (n + 4 * -(-n // 256)) for n in sizes]
         found[stage] = {"trained": sum(sizes), "fp32": 8 * sum(sizes), "8 bit": sum(small)}

@@ -136,7 +136,7 @@ def _prediction(base: UNet3DBackbone, adapter: str | None = None) -> Callable[[]
         text = base.encode_prompt(["a dog is jumping"] * 2)
 
     def predict() -> torch.Tensor:
-        with torch.no_grad(), lora.active(base, {} if adapter is None else {adapter: 1.0}):
+        with torch.no_grad(), lora.use_adapters(base, {} if adapter is None else {adapter: 1.0}):
             return base.predict(x, level, text)
 
     return predict

@@ -13,21 +13,21 @@ import torch
 
 from benchmarks.stage_steps import PROMPT, both_loras, prediction, stage_steps
 from benchmarks.timing import Ratio, by_turns, ratio, seconds
-from videomage_core.data.lora_file import Concept
+from videomage_core.data.lora_file import LoraModel
 from videomage_core.model import lora
-from videomage_core.model.attention_maps import chosen_sites
+from videomage_core.model.attention_maps import select_layers
 from videomage_core.model.fast_attention import FastAttention
 from videomage_core.model.fingerprint import fingerprint
 from videomage_core.model.lora_forward import adapted_layers, with_adapters
 from videomage_core.model.memory import MODES
-from videomage_core.model.one_frame import skip_temporal_layers_at_one_frame
+from videomage_core.model.single_frame import skip_temporal_layers_at_one_frame
 from videomage_core.model.text import SpecialToken
 from videomage_core.model.unet3d import UNet3DBackbone
 from videomage_core.presets import EMOJI
 from videomage_core.sampling import generate_videos
 from videomage_core.stages.collaborative_sampling import _attended, map_distance, sample_collaboratively
 from videomage_core.stages.motion_lora import _Example, motion_loss
-from videomage_core.training import ParameterGroup, _gradients, _optimizer
+from videomage_core.training.loop import ParameterGroup, _gradients, _optimizer
 
 CPU = torch.device("cpu")
 Job = Callable[[], object]
@@ -99,11 +99,11 @@ def beside_the_network(base: UNet3DBackbone) -> dict[str, float]:
 def _video(base: UNet3DBackbone) -> Job:
     """One video by SCS, of two fused subjects and a motion that know nothing yet."""
     tokens = tuple(SpecialToken(f"<s{n}>", base.initial_vectors("dog", 1), "dog") for n in range(2))
-    mark = fingerprint(base.network)
+    base_fingerprint = fingerprint(base.network)
     with both_loras(base):
         fused, motion = (lora.weights(base, name) for name in ("subject", "motion"))
-    subject = Concept("fusion", fused, tokens, base.name, mark)
-    performed = Concept("motion", motion, (), base.name, mark)
+    subject = LoraModel("fusion", fused, tokens, base.name, base_fingerprint)
+    performed = LoraModel("motion", motion, (), base.name, base_fingerprint)
     return lambda: sample_collaboratively(base, subject, performed, PROMPT, 0, EMOJI.collaborative)
 
 
@@ -124,7 +124,7 @@ def of_training(base: UNet3DBackbone, rounds: int) -> dict[str, Ratio]:
 @contextmanager
 def _our_motion_step(base: UNet3DBackbone) -> Iterator[Job]:
     config = EMOJI.motion
-    with lora.in_training(base, "motion", base.targets("temporal"), config) as parameters:
+    with lora.trainable_adapter(base, "motion", base.targets("temporal"), config) as parameters:
         latents = torch.randn(1, *base.latent_shape(config.frames, config.height, config.width))
         text = base.encode_prompt(["a dog is riding a pig"]).detach()
         examples = [_Example(latents, text, text)] * config.batch_size
@@ -132,8 +132,8 @@ def _our_motion_step(base: UNet3DBackbone) -> Iterator[Job]:
         optimizer = _optimizer(groups, config)
 
         def step() -> None:
-            loss_at = partial(motion_loss, base, examples, config)
-            _gradients(groups, loss_at, optimizer, config, 0, 1.0)
+            loss_fn = partial(motion_loss, base, examples, config)
+            _gradients(groups, loss_fn, optimizer, config, 0, 1.0)
             optimizer.step()
 
         yield step
@@ -174,7 +174,7 @@ def _bare_motion_step(base: UNet3DBackbone) -> Iterator[Job]:
             layer.enable_adapters(True)
         target = (1 + config.omega) * eps - config.omega * static
         torch.nn.functional.mse_loss(unet(x_t, t, text).sample, target).backward()
-        torch.nn.utils.clip_grad_norm_(trained, config.max_gradient_norm)
+        torch.nn.utils.clip_grad_norm_(trained, config.max_grad_norm)
         optimizer.step()
 
     yield step
@@ -234,12 +234,12 @@ def _always_fused(job: Job) -> None:
 def _of_guidance(base: UNet3DBackbone, rounds: int) -> dict[str, Ratio]:
     """The parts of a guidance, each against the plain way: all layers, all with a graph, to the network's end."""
     config = EMOJI.collaborative
-    every = base.map_sites("cross"), base.map_sites("temporal")
+    every = base.attention_layers("cross"), base.attention_layers("temporal")
     chosen = (
-        chosen_sites(every[0], config.cross_layers),
-        chosen_sites(every[1], config.temporal_layers),
+        select_layers(every[0], config.cross_attention_layers),
+        select_layers(every[1], config.temporal_attention_layers),
     )
-    with both_loras(base) as (branches, _), lora.baked(base):
+    with both_loras(base) as (branches, _), lora.merged(base):
         x = torch.randn(1, *base.latent_shape(config.frames, config.height, config.width))
         level = base.levels(config.steps)[3]
 
@@ -255,10 +255,10 @@ def _of_guidance(base: UNet3DBackbone, rounds: int) -> dict[str, Ratio]:
         def forward(stop: bool) -> None:
             branch, at = branches[0], x.clone().requires_grad_()
             with (
-                lora.active(base, {branch.adapter: 1.0}),
+                lora.use_adapters(base, {branch.adapter: 1.0}),
                 base.record([*chosen[0], *chosen[1]], branch.spans, stop=stop) as maps,
             ):
-                (base.attend if stop else base.predict)(at, level, branch.text)
+                (base.record_forward if stop else base.predict)(at, level, branch.text)
                 torch.autograd.grad(map_distance(maps.temporal, maps.temporal), at)
 
         jobs = {

@@ -14,17 +14,17 @@ import torch
 from videomage_core.config import CollaborativeConfig, FusionConfig, MotionConfig, SubjectConfig
 from videomage_core.data.cutmix import CutMix
 from videomage_core.model import lora
-from videomage_core.model.attention_maps import chosen_sites
+from videomage_core.model.attention_maps import select_layers
 from videomage_core.model.backbone import Role
 from videomage_core.model.text import SpecialToken
 from videomage_core.model.unet3d import UNet3DBackbone
 from videomage_core.presets import Preset
-from videomage_core.sampling import predict_guided
+from videomage_core.sampling import predict_with_guidance
 from videomage_core.stages.collaborative_sampling import MOTION, SUBJECT, _Branch, guidance
 from videomage_core.stages.fusion import attention_loss, fusion_loss
+from videomage_core.stages.fusion_data import Teacher
 from videomage_core.stages.motion_lora import _Example, motion_loss
 from videomage_core.stages.subject_lora import _subject_loss, _View, prediction_error
-from videomage_core.stages.teachers import Teacher
 
 TRAINED = 4  # float32 values kept of a trained weight: itself, its gradient, AdamW's two moments
 PROMPT = "a <s0> and a <s1>"
@@ -51,11 +51,11 @@ def stage_steps(
         "SCS, a prediction": lambda: prediction(base, preset.collaborative),
         "SCS, a guidance": lambda: guidance_step(base, preset.collaborative),
         "an auxiliary clip, a prediction": lambda: plain_prediction(
-            base, auxiliary.auxiliary_frames, auxiliary, auxiliary.auxiliary_guidance
+            base, auxiliary.auxiliary_frames, auxiliary, auxiliary.auxiliary_guidance_scale
         ),
         "a subject's inversion": lambda: inversion_step(base, preset.motion),
         "a teacher video, a prediction": lambda: plain_prediction(
-            base, preset.fusion.frames, preset.fusion, preset.fusion.teacher_guidance, "spatial"
+            base, preset.fusion.frames, preset.fusion, preset.fusion.teacher_guidance_scale, "spatial"
         ),
         "a clip's inversion, a prediction": lambda: plain_prediction(base, video.frames, video, 1.0),
         "plain sampling, a prediction": lambda: plain_prediction(base, video.frames, video, video.guidance_scale),
@@ -82,7 +82,7 @@ def whole_stages(preset: Preset, subjects: int = 2, pictures: int = 4) -> dict[s
         },
         "train motion": {
             "train motion": motion.steps,
-            "a subject's inversion": subjects * motion.inversion_steps,
+            "a subject's inversion": subjects * motion.textual_inversion_steps,
             "encoding, a frame": motion.frames + subjects,
         },
         "fuse": {
@@ -93,7 +93,7 @@ def whole_stages(preset: Preset, subjects: int = 2, pictures: int = 4) -> dict[s
         "SCS": {
             "SCS, a prediction": 2 * video.steps,
             "SCS, a guidance": video.tau,
-            "a clip's inversion, a prediction": video.inversion_steps,
+            "a clip's inversion, a prediction": video.ddim_inversion_steps,
             "encoding, a frame": video.frames,
             "decoding, a frame": video.frames,
         },
@@ -116,7 +116,7 @@ def of_size(preset: Preset, frames: int, height: int, width: int) -> Preset:
 @contextmanager
 def subject_step(base: UNet3DBackbone, config: SubjectConfig) -> Iterator[Step]:
     """L_sub of a batch of pictures and L_reg of a clip (Eq. 4)."""
-    with lora.in_training(base, "subject", base.targets("spatial"), config) as parameters:
+    with lora.trainable_adapter(base, "subject", base.targets("spatial"), config) as parameters:
         (token,) = _tokens(base, 1)
         token.vectors.requires_grad_()
         _, _, height, width = base.latent_shape(1, config.height, config.width)
@@ -138,7 +138,7 @@ def subject_step(base: UNet3DBackbone, config: SubjectConfig) -> Iterator[Step]:
 @contextmanager
 def motion_step(base: UNet3DBackbone, config: MotionConfig) -> Iterator[Step]:
     """L_mot (Eq. 5): the frozen base and the LoRA on noisy clips."""
-    with lora.in_training(base, "motion", base.targets("temporal"), config) as parameters:
+    with lora.trainable_adapter(base, "motion", base.targets("temporal"), config) as parameters:
         examples = [_Example(_latents(base, config.frames, config), _text(base), _text(base))] * config.batch_size
 
         def job() -> None:
@@ -152,7 +152,7 @@ def motion_step(base: UNet3DBackbone, config: MotionConfig) -> Iterator[Step]:
 def fusion_step(base: UNet3DBackbone, config: FusionConfig, subjects: int) -> Iterator[Step]:
     """L_fusion of all subjects and L_attn of a pair (Eq. 6-8)."""
     rank = config.rank or 4 * subjects
-    with lora.leaving_no_trace(base):
+    with lora.restore_adapters(base):
         teachers, kept = [], 0
         for n in range(subjects):
             kept += _bytes(lora.add(base, f"teacher_{n}", base.targets("spatial"), rank=4), 1)
@@ -162,7 +162,7 @@ def fusion_step(base: UNet3DBackbone, config: FusionConfig, subjects: int) -> It
         tokens, names = _tokens(base, 2), ["<s0>", "<s1>"]
         frames = torch.zeros(3, config.frames, config.height, config.width)
         pair = CutMix(frames, torch.zeros(2, *frames.shape[1:]))
-        sites = chosen_sites(base.map_sites("cross"), config.cross_layers)
+        sites = select_layers(base.attention_layers("cross"), config.cross_attention_layers)
 
         def job() -> None:
             generator = torch.Generator().manual_seed(0)
@@ -170,31 +170,31 @@ def fusion_step(base: UNet3DBackbone, config: FusionConfig, subjects: int) -> It
             loss = loss + attention_loss(base, pair, names, tokens, sites, generator, parameters)
             torch.autograd.grad(loss, parameters, allow_unused=True)
 
-        with lora.active(base, {"fused": 1.0}):
+        with lora.use_adapters(base, {"fused": 1.0}):
             yield job, kept + _bytes(parameters, TRAINED)
 
 
 @contextmanager
 def prediction(base: UNet3DBackbone, config: CollaborativeConfig) -> Iterator[Step]:
     """One branch's guided prediction; a step of SCS has two."""
-    with both_loras(base) as (_, kept), lora.active(base, {SUBJECT: 1.0}), lora.baked(base):
+    with both_loras(base) as (_, kept), lora.use_adapters(base, {SUBJECT: 1.0}), lora.merged(base):
         x, text = _latents(base, config.frames, config), _text(base)
         level = base.random_level(1, torch.Generator().manual_seed(0))
 
         def job() -> None:
             with torch.no_grad():
-                predict_guided(base, x, level, text, text, config.guidance_scale)
+                predict_with_guidance(base, x, level, text, text, config.guidance_scale)
 
         yield job, kept
 
 
 @contextmanager
 def guidance_step(base: UNet3DBackbone, config: CollaborativeConfig) -> Iterator[Step]:
-    """What the branches tell each other in one guided step (Eq. 9 and 10)."""
-    with both_loras(base) as (branches, kept), lora.baked(base):
+    """What the branches tell each other in one guided step (Eq. 10)."""
+    with both_loras(base) as (branches, kept), lora.merged(base):
         x, level = _latents(base, config.frames, config), base.random_level(1, torch.Generator().manual_seed(0))
-        cross = chosen_sites(base.map_sites("cross"), config.cross_layers)
-        temporal = chosen_sites(base.map_sites("temporal"), config.temporal_layers)
+        cross = select_layers(base.attention_layers("cross"), config.cross_attention_layers)
+        temporal = select_layers(base.attention_layers("temporal"), config.temporal_attention_layers)
         yield lambda: guidance(base, x, level, branches, cross, temporal), kept
 
 
@@ -203,18 +203,18 @@ def plain_prediction(
     base: UNet3DBackbone, frames: int, size: Sized, scale: float, role: Role | None = None
 ) -> Iterator[Step]:
     """A prediction in plain sampling, of the base alone or with one LoRA; both halves of guidance unless scale is 1."""
-    with lora.leaving_no_trace(base), ExitStack() as stack:
+    with lora.restore_adapters(base), ExitStack() as stack:
         kept = 0
         if role is not None:
             kept = _bytes(lora.add(base, "one", base.targets(role), rank=4), 1)
-            stack.enter_context(lora.active(base, {"one": 1.0}))
-            stack.enter_context(lora.baked(base))
+            stack.enter_context(lora.use_adapters(base, {"one": 1.0}))
+            stack.enter_context(lora.merged(base))
         x, text = _latents(base, frames, size), _text(base)
         level = base.random_level(1, torch.Generator().manual_seed(0))
 
         def job() -> None:
             with torch.no_grad():
-                predict_guided(base, x, level, text, text, scale)
+                predict_with_guidance(base, x, level, text, text, scale)
 
         yield job, kept
 
@@ -245,7 +245,7 @@ def coding(base: UNet3DBackbone, size: Sized, to_pixels: bool) -> Iterator[Step]
 @contextmanager
 def both_loras(base: UNet3DBackbone) -> Iterator[tuple[tuple[_Branch, _Branch], int]]:
     """A fused LoRA of two subjects and a motion's, as SCS has them, and the bytes they take."""
-    with lora.leaving_no_trace(base):
+    with lora.restore_adapters(base):
         both = [
             *lora.add(base, SUBJECT, base.targets("spatial"), rank=8),
             *lora.add(base, MOTION, base.targets("temporal"), rank=4),

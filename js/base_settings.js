@@ -1,6 +1,6 @@
 // A button that fills in the settings that suit the wired base: a node's own defaults are the paper's, for ZeroScope.
 import { alike, ask, button, feature, follow } from "./common/page.js";
-import { say } from "./common/texts.js";
+import { translate } from "./common/texts.js";
 import { UNKNOWN, baseOf, isWired, places } from "./common/wires.js";
 
 const STAGES = {
@@ -19,9 +19,9 @@ feature("BaseSettings", Object.keys(STAGES), (node) => {
     node.setDirtyCanvas?.(true, true);
   });
   follow(node, alike(differing), (found) => {
-    if (found === UNKNOWN) fill.label = say("base_unknown");
-    else if (!found) fill.label = say("wire_base");
-    else fill.label = found.length ? say("use_settings", { count: found.length }) : say("all_suit");
+    if (found === UNKNOWN) fill.label = translate("base_unknown");
+    else if (!found) fill.label = translate("wire_base");
+    else fill.label = found.length ? translate("use_settings", { count: found.length }) : translate("all_suit");
     node.setDirtyCanvas?.(true, true);
   });
 });

@@ -1,6 +1,6 @@
-// What LoRA Info and Save VideoMage LoRA say of a LoRA, on the node: the page itself shows texts of its own nodes alone.
+// What LoRA Info and Save VideoMage LoRA translate of a LoRA, on the node: the page itself shows texts of its own nodes alone.
 import { feature, follow, panel } from "./common/page.js";
-import { say } from "./common/texts.js";
+import { translate } from "./common/texts.js";
 
 const HEIGHTS = { VideoMage_LoraInfo: 200, VideoMage_SaveLora: 40 };
 
@@ -14,6 +14,6 @@ feature("LoraText", Object.keys(HEIGHTS), (node) => {
     text = (message?.text ?? []).join("\n");
   };
   follow(node, () => text, () => {
-    element.textContent = text || say("not_run");
+    element.textContent = text || translate("not_run");
   });
 });

@@ -1,6 +1,6 @@
 // Under the prompt: the tokens of the wired LoRAs, those the prompt lacks or misspells, the superclass prompt.
 import { WARNING, alike, feature, follow, line, panel } from "./common/page.js";
-import { say } from "./common/texts.js";
+import { translate } from "./common/texts.js";
 import { TOKEN, tokensOfAll } from "./common/tokens.js";
 import { UNKNOWN, source, sources, valueOf } from "./common/wires.js";
 
@@ -8,7 +8,7 @@ feature("PromptHelper", ["VideoMage_SCSSampler", "VideoMage_SampleVideo"], (node
   const element = panel(node, "tokens", 74);
   follow(node, alike(facts), (found) => {
     element.replaceChildren();
-    if (found === UNKNOWN) line(element, say("places_differ"));
+    if (found === UNKNOWN) line(element, translate("places_differ"));
     else for (const { text, warn } of advice(found)) line(element, text, warn ? WARNING : undefined);
   });
 });
@@ -21,11 +21,11 @@ async function facts(place) {
 
 /** Lines to show for a prompt and the tokens [{name, superclass}] it can use; not complete: there may be others. */
 export function advice({ prompt, tokens, complete }) {
-  const untold = complete ? [] : [{ text: say("tokens_unknown") }];
-  if (!tokens.length) return complete ? [{ text: say("wire_subject") }] : untold;
-  const shown = tokens.map(({ name, superclass }) => say("token_is", { name, superclass }));
-  const lines = [{ text: say("tokens", { tokens: list(shown) }) }, ...untold];
-  if (prompt === UNKNOWN) return [...lines, { text: say("prompt_wired") }];
+  const untold = complete ? [] : [{ text: translate("tokens_unknown") }];
+  if (!tokens.length) return complete ? [{ text: translate("wire_subject") }] : untold;
+  const shown = tokens.map(({ name, superclass }) => translate("token_is", { name, superclass }));
+  const lines = [{ text: translate("tokens", { tokens: list(shown) }) }, ...untold];
+  if (prompt === UNKNOWN) return [...lines, { text: translate("prompt_wired") }];
   return [...lines, ...spelling(String(prompt ?? ""), tokens, complete)];
 }
 
@@ -33,16 +33,16 @@ function spelling(prompt, tokens, complete) {
   const known = new Map(tokens.map((token) => [token.name.toLowerCase(), token]));
   const written = prompt.match(TOKEN) ?? [];
   const wrong = complete ? written.filter((word) => !known.has(word.toLowerCase())) : [];
-  const lines = wrong.map((word) => ({ text: say("no_token", { word, near: nearest(word, tokens) }), warn: true }));
+  const lines = wrong.map((word) => ({ text: translate("no_token", { word, near: nearest(word, tokens) }), warn: true }));
   const there = new Set(written.map((word) => word.toLowerCase()));
   const missing = [...known].filter(([name]) => !there.has(name)).map(([, token]) => token.name);
-  if (missing.length) lines.push({ text: say("lacks", { tokens: list(missing) }), warn: true });
+  if (missing.length) lines.push({ text: translate("lacks", { tokens: list(missing) }), warn: true });
   const plain = prompt.replace(TOKEN, (word) => known.get(word.toLowerCase())?.superclass ?? word);
-  return [...lines, { text: say("superclass_prompt", { prompt: plain }) }];
+  return [...lines, { text: translate("superclass_prompt", { prompt: plain }) }];
 }
 
 function list(words) {
-  return words.join(say("comma"));
+  return words.join(translate("comma"));
 }
 
 function nearest(word, tokens) {

@@ -1,7 +1,7 @@
 // While a training runs: loss curve, time left and the latest sample on the node; also after a reload.
 import { api } from "../../scripts/api.js";
 import { WARNING, askNow, feature, follow, line, panel } from "./common/page.js";
-import { say, sayWhat } from "./common/texts.js";
+import { translate, translateActivity } from "./common/texts.js";
 import { UNKNOWN, nodesOf, runId, valueOf } from "./common/wires.js";
 
 const KINDS = {
@@ -52,11 +52,11 @@ function view(element) {
   const picture = element.appendChild(document.createElement("img"));
   Object.assign(picture.style, { maxWidth: "100%", maxHeight: "64px", imageRendering: "pixelated" });
   return (state, otherwise) => {
-    head.textContent = state ? headline(state) : say(otherwise);
+    head.textContent = state ? headline(state) : translate(otherwise);
     head.style.color = state?.error ? WARNING : "";
     drawing.replaceChildren(...(state ? [curve(state.losses)] : []));
     picture.style.display = state?.sample ? "" : "none";
-    picture.alt = say("latest_sample");
+    picture.alt = translate("latest_sample");
     const address = state?.sample ? sampleAddress(state) : "";
     if (picture.dataset.address !== address) picture.src = picture.dataset.address = address;
   };
@@ -64,18 +64,18 @@ function view(element) {
 
 function headline(state) {
   const { file, error, done, total, steps, live, seconds_left: left } = state;
-  const what = sayWhat(state.what);
-  if (error) return say("failed", { error });
-  if (file) return say("finished", { file, total });
-  if (!live) return say("stopped", { what, done, total, steps });
-  const text = left == null ? say("runs", { what, done, total }) : say("runs_left", { what, done, total, time: spoken(left) });
+  const what = translateActivity(state.what);
+  if (error) return translate("failed", { error });
+  if (file) return translate("finished", { file, total });
+  if (!live) return translate("stopped", { what, done, total, steps });
+  const text = left == null ? translate("runs", { what, done, total }) : translate("runs_left", { what, done, total, time: spoken(left) });
   return text[0].toUpperCase() + text.slice(1);
 }
 
 function spoken(seconds) {
-  if (seconds < 90) return say("seconds", { count: Math.round(seconds) });
-  if (seconds < 5400) return say("minutes", { count: Math.round(seconds / 60) });
-  return say("hours", { count: (seconds / 3600).toFixed(1) });
+  if (seconds < 90) return translate("seconds", { count: Math.round(seconds) });
+  if (seconds < 5400) return translate("minutes", { count: Math.round(seconds / 60) });
+  return translate("hours", { count: (seconds / 3600).toFixed(1) });
 }
 
 function curve(losses) {

@@ -8,18 +8,18 @@ from comfy_api.latest import io
 
 from ..videomage_core.config import CollaborativeConfig
 from ..videomage_core.data.frames import side_by_side
-from ..videomage_core.data.lora_file import Concept
+from ..videomage_core.data.lora_file import LoraModel
 from ..videomage_core.data.overlay import overlay
-from ..videomage_core.model.memory import works_of
+from ..videomage_core.model.memory import workloads_for
 from ..videomage_core.stages.collaborative_sampling import check_pair, require_named, sample_collaboratively
-from ..videomage_core.stages.motion_start import invert_clip
+from ..videomage_core.stages.ddim_inversion import invert_clip
 from . import comfy_host as host
-from .comfy_memory import HostedBase, computing
-from .pictures import CLIP_TYPES, clip_pixels, image, video
-from .progress import run_of
+from .comfy_memory import HostedBase, on_device
+from .conversions import CLIP_TYPES, clip_pixels, image, video
+from .progress import callbacks_for
 from .schema import Base, Lora, Node, read_settings, schema, settings_inputs, validate_inputs
 
-TO_LOWER = "frames, width and height"
+OOM_HINT = "frames, width and height"
 
 
 def seed_input() -> io.Input:
@@ -44,7 +44,7 @@ def clip_input() -> io.Input:
         "clip",
         types=CLIP_TYPES,
         optional=True,
-        tooltip="A clip of the motion; its inverted noise joins the start noise, with the share clip_share.",
+        tooltip="A clip of the motion; its inverted noise joins the start noise, with the share noise_prior.",
     )
 
 
@@ -108,8 +108,8 @@ class SCSSampler(Node):
     def execute(
         cls,
         base: HostedBase,
-        subject: Concept,
-        motion: Concept,
+        subject: LoraModel,
+        motion: LoraModel,
         prompt: str,
         seed: int,
         clip: Any = None,
@@ -118,16 +118,16 @@ class SCSSampler(Node):
         config = read_settings(CollaborativeConfig(), widgets)
         check_pair(subject, motion)
         require_named(prompt, subject.tokens)
-        with computing(base, TO_LOWER, works_of(config)) as backbone:
-            run = run_of(cls.hidden.unique_id)
-            inverted = start_of(backbone, clip, config, run)
-            made = sample_collaboratively(backbone, subject, motion, prompt, seed, config, inverted, True, run)
+        with on_device(base, OOM_HINT, workloads_for(config)) as backbone:
+            callbacks = callbacks_for(cls.hidden.unique_id)
+            inverted = inverted_noise(backbone, clip, config, callbacks)
+            made = sample_collaboratively(backbone, subject, motion, prompt, seed, config, inverted, True, callbacks)
         seen = made.video if made.maps is None else side_by_side(list(overlay(made.video, made.maps)))
         return io.NodeOutput(image(made.video), image(seen), video(made.video, config.fps))
 
 
-def start_of(backbone: Any, clip: Any, config: Any, run: Any) -> Any:
+def inverted_noise(backbone: Any, clip: Any, config: Any, callbacks: Any) -> Any:
     """The clip's inverted noise, kept in the output folder, or None."""
-    if clip is None or config.clip_share == 0:
+    if clip is None or config.noise_prior == 0:
         return None
-    return invert_clip(backbone, clip_pixels(clip), config, host.training_folder() / "inverted", run)
+    return invert_clip(backbone, clip_pixels(clip), config, host.training_folder() / "inverted", callbacks)

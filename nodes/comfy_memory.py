@@ -12,7 +12,7 @@ import torch
 
 from ..videomage_core.model.backbone import MemoryMode
 from ..videomage_core.model.loading import load_unet3d
-from ..videomage_core.model.memory import Work, choose_mode, is_out_of_memory, memory_of
+from ..videomage_core.model.memory import Workload, choose_mode, is_out_of_memory, required_memory
 from ..videomage_core.model.unet3d import UNet3DBackbone
 from ..videomage_core.presets import Preset, preset_for
 from .comfy_host import base_folder
@@ -23,7 +23,7 @@ SCORERS_NEED = 3 * 1024**3  # bytes: CLIP and DINO of the large kind with a batc
 
 
 @contextlib.contextmanager
-def room_for(needed: int, advice: str) -> Iterator[str]:
+def reserve_memory(needed: int, advice: str) -> Iterator[str]:
     """Inside, there are so many bytes for other models beside what ComfyUI keeps loaded; yields the device to use.
 
     Raises:
@@ -57,24 +57,24 @@ class HostedBase:
         backbone: the engine's.
         preset: settings that suit it.
         memory: a mode's name, or "auto".
-        load: the device it computes on.
-        offload: where it waits.
+        load_device: the device it computes on.
+        offload_device: where it waits.
     """
 
     name: str
     backbone: UNet3DBackbone
     preset: Preset
     memory: str
-    load: torch.device
-    offload: torch.device
+    load_device: torch.device
+    offload_device: torch.device
     _patchers: dict[int, Any] = field(default_factory=dict)  # by part; kept, or ComfyUI would forget them
 
-    def patchers_of(self, mode: MemoryMode) -> list[Any]:
+    def patchers_for(self, mode: MemoryMode) -> list[Any]:
         """One for each part that stays on the device in a mode, through which ComfyUI moves it."""
         parts = self.backbone.resident(mode)
         for part in parts:
             if id(part) not in self._patchers:
-                self._patchers[id(part)] = _patcher(part, self.load, self.offload)
+                self._patchers[id(part)] = _patcher(part, self.load_device, self.offload_device)
         return [self._patchers[id(part)] for part in parts]
 
 
@@ -130,12 +130,12 @@ def _dtype(name: str, device: torch.device) -> str:
 
 
 @contextlib.contextmanager
-def computing(base: HostedBase, to_lower: str, works: Sequence[Work]) -> Iterator[UNet3DBackbone]:
+def on_device(base: HostedBase, oom_hint: str, workloads: Sequence[Workload]) -> Iterator[UNet3DBackbone]:
     """Inside, the base is on ComfyUI's device, beside it memory for the largest work, and gradients can be taken.
 
     Args:
         base: the base.
-        to_lower: the settings to lower if memory runs out.
+        oom_hint: the settings to lower if memory runs out.
         works: what will be done.
 
     Raises:
@@ -147,12 +147,12 @@ def computing(base: HostedBase, to_lower: str, works: Sequence[Work]) -> Iterato
     device = management.get_torch_device()
     with torch.inference_mode(False):
         try:
-            mode = choose_mode(base.memory, backbone, works, _room(device))
+            mode = choose_mode(base.memory, backbone, workloads, _available_memory(device))
             if mode != backbone.memory:
                 management.unload_all_models()  # other parts of the base will stay loaded than before
             staying = [_bytes(part) for part in backbone.resident(mode)]
-            beside = memory_of(backbone, works, mode) - sum(staying)
-            management.load_models_gpu(base.patchers_of(mode), memory_required=beside, force_full_load=True)
+            beside = required_memory(backbone, workloads, mode) - sum(staying)
+            management.load_models_gpu(base.patchers_for(mode), memory_required=beside, force_full_load=True)
             backbone.use_memory(mode, device)
             yield backbone
         except Exception as error:
@@ -169,23 +169,23 @@ def computing(base: HostedBase, to_lower: str, works: Sequence[Work]) -> Iterato
         lowering = f"Set the base's memory mode to {lower}: a training then goes on from its last checkpoint. Or lower"
         raise RuntimeError(
             f"VideoMage ran out of memory in the memory mode {mode.name!r}; everything was freed. "
-            f"{lowering if lower else 'Lower'} {to_lower}"
+            f"{lowering if lower else 'Lower'} {oom_hint}"
         )
 
 
-class _Segmenting(Work):
+class _SegmenterWorkload(Workload):
     """A segmenter at work; meanwhile the base waits beside it."""
 
     def memory(self, backbone: UNet3DBackbone, mode: MemoryMode) -> int:
         return SEGMENTER_NEEDS
 
 
-def segmenting(segmenter: Any) -> list[Work]:
+def segmenter_workloads(segmenter: Any) -> list[Workload]:
     """The work of a segmenter in a stage; none without one."""
-    return [] if segmenter is None else [_Segmenting(0, 0, 0)]
+    return [] if segmenter is None else [_SegmenterWorkload(0, 0, 0)]
 
 
-def _room(device: torch.device) -> int:
+def _available_memory(device: torch.device) -> int:
     """Bytes that ComfyUI can free for us: what is free, and what its own models hold."""
     import comfy.model_management as management
 

@@ -7,15 +7,15 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
-from ..videomage_core.data.frames import frames_of_picture, pixels_of
+from ..videomage_core.data.frames import frames_to_pixels, image_to_frames
 from ..videomage_core.data.media import to_uint8
 from ..videomage_core.data.score_chart import score_chart, score_table
 from ..videomage_core.evaluation.learned_metrics import check_folder
 from ..videomage_core.evaluation.scores import scorers
-from .comfy_memory import SCORERS_NEED, room_for
-from .pictures import CLIP_TYPES, clip_pixels, folder
-from .progress import run_of
-from .schema import Node, accepted, grown, schema, wired
+from .comfy_memory import SCORERS_NEED, reserve_memory
+from .conversions import CLIP_TYPES, clip_pixels, folder
+from .progress import callbacks_for
+from .schema import Node, accepted, growing_inputs, schema, wired_inputs
 
 SUBJECTS = 4
 ADVICE = "Take smaller models in clip_folder and dino_folder, or fewer frames"
@@ -36,7 +36,7 @@ class Evaluate(Node):
                 io.MultiType.Input(
                     "other", types=CLIP_TYPES, optional=True, tooltip="Another to compare it with, drawn beside it."
                 ),
-                *grown(
+                *growing_inputs(
                     io.Image,
                     "pictures",
                     SUBJECTS,
@@ -100,21 +100,21 @@ class Evaluate(Node):
         shown = (to_uint8(clip_pixels(given)) for given in (video, other) if given is not None)
         videos = dict(zip(dict.fromkeys(names), shown, strict=False))
         references = {
-            f"subject {i}": list(to_uint8(pixels_of(pictures)))
-            for i, pictures in enumerate(wired("pictures", SUBJECTS, inputs), start=1)
+            f"subject {i}": list(to_uint8(frames_to_pixels(pictures)))
+            for i, pictures in enumerate(wired_inputs("pictures", SUBJECTS, inputs), start=1)
         }
         scores: dict[str, dict[str, float]] = {label: {} for label in videos}
         clip = model_folder(clip_folder, "clip_folder", "CLIP")
         dino = model_folder(dino_folder, "dino_folder", "DINO")
-        run = run_of(cls.hidden.unique_id)
-        with room_for(SCORERS_NEED if clip or dino else 0, ADVICE) as device:
+        callbacks = callbacks_for(cls.hidden.unique_id)
+        with reserve_memory(SCORERS_NEED if clip or dino else 0, ADVICE) as device:
             metrics = scorers(clip, dino, plain_background, device)
             jobs = [(label, metric) for label in videos for metric in metrics]
             for done, (label, metric) in enumerate(jobs):
-                run.progress(done, len(jobs), "scoring")
+                callbacks.progress(done, len(jobs), "scoring")
                 scores[label].update(metric.score(videos[label], prompt.strip() or None, references))
-            run.progress(len(jobs), len(jobs), "scoring")
-        chart = frames_of_picture(score_chart(scores))
+            callbacks.progress(len(jobs), len(jobs), "scoring")
+        chart = image_to_frames(score_chart(scores))
         return io.NodeOutput(score_table(scores), chart, ui=ui.PreviewImage(chart))
 
 

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 
 from ..videomage_core.data.examples import load_motion_clip, load_subject_images
 from ..videomage_core.demo import CLIP_PROMPT, EXAMPLES, PERFORMERS, SUBJECTS
-from .pictures import image
+from .conversions import image
 from .schema import Node, schema
 
 CLIP_FRAMES = 8

@@ -8,28 +8,39 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..videomage_core.callbacks import Callbacks
 from ..videomage_core.config import FusionConfig
 from ..videomage_core.data.frames import side_by_side
 from ..videomage_core.data.overlay import overlay
-from ..videomage_core.finished import Finished
-from ..videomage_core.model.memory import works_of
-from ..videomage_core.run import Run
+from ..videomage_core.model.memory import workloads_for
 from ..videomage_core.stages.fusion import check_subjects, fuse_subjects
-from ..videomage_core.stages.teachers import FusionPrompts
-from .comfy_memory import HostedBase, segmenting
-from .pictures import image, lines_of
-from .schema import Base, Lora, Node, advanced, grown, read_settings, schema, settings_inputs, validate_inputs, wired
+from ..videomage_core.stages.fusion_data import FusionPrompts
+from ..videomage_core.training.store import StoredResult
+from .comfy_memory import HostedBase, segmenter_workloads
+from .conversions import image, lines_of
+from .schema import (
+    Base,
+    Lora,
+    Node,
+    advanced,
+    growing_inputs,
+    read_settings,
+    schema,
+    settings_inputs,
+    validate_inputs,
+    wired_inputs,
+)
 from .segmentation import segmenter_input
 from .training import (
     check_file_name,
-    computing_for,
     file_name_input,
-    looks,
-    reporting,
+    on_device_for_training,
     samples_of,
-    trained,
+    sampling_config,
+    train_or_load,
     training_outputs,
     training_result,
+    with_callbacks,
 )
 
 MOST = 8
@@ -51,7 +62,7 @@ class FuseSubjects(Node):
                     "Cuts each subject out of the videos its LoRA makes, by its kind of thing. From Load Segmenter. "
                     "Without it, their background must be plain."
                 ),
-                *grown(Lora, "lora", MOST, 2, "The LoRA of subject {i}; each with a token of its own."),
+                *growing_inputs(Lora, "lora", MOST, 2, "The LoRA of subject {i}; each with a token of its own."),
                 file_name_input("my_subjects"),
                 *settings_inputs(FusionConfig()),
                 advanced(
@@ -88,45 +99,51 @@ class FuseSubjects(Node):
         cls,
         file_name: str | None = None,
         steps: int | None = None,
-        warmup_steps: int | None = None,
+        lr_warmup_steps: int | None = None,
         height: int | None = None,
         width: int | None = None,
         teacher_prompts: str | None = None,
         cutmix_prompt: str | None = None,
     ) -> Any:
-        settings = {"steps": steps, "warmup_steps": warmup_steps, "height": height, "width": width}
+        settings = {"steps": steps, "lr_warmup_steps": lr_warmup_steps, "height": height, "width": width}
         return validate_inputs(
             FusionConfig(),
             settings,
             lambda: check_file_name(file_name),
-            lambda: asked(FusionPrompts(), teacher_prompts or "", cutmix_prompt or ""),
+            lambda: fusion_prompts(FusionPrompts(), teacher_prompts or "", cutmix_prompt or ""),
         )
 
     @classmethod
     def execute(cls, base: HostedBase, file_name: str, teacher_prompts: str, cutmix_prompt: str, **inputs: Any) -> Any:
         config = read_settings(FusionConfig(), inputs)
-        subjects = wired("lora", MOST, inputs)
+        subjects = wired_inputs("lora", MOST, inputs)
         check_subjects(subjects)
-        prompts = asked(base.preset.prompts, teacher_prompts, cutmix_prompt)
+        prompts = fusion_prompts(base.preset.prompts, teacher_prompts, cutmix_prompt)
         segmenter = inputs.get("segmenter") if config.lambda2 else None
-        works = [*works_of(config, len(subjects)), *works_of(looks(base, config)), *segmenting(segmenter)]
-        with computing_for(base, "fusion", file_name, cls.hidden.unique_id, works) as backbone:
-            parts = [prompts, *(part for concept in subjects for part in concept.parts())]
-            parts += segmenter.parts() if segmenter is not None else ()
+        workloads = [
+            *workloads_for(config, len(subjects)),
+            *workloads_for(sampling_config(base, config)),
+            *segmenter_workloads(segmenter),
+        ]
+        with on_device_for_training(base, "fusion", file_name, cls.hidden.unique_id, workloads) as backbone:
+            parts = [prompts, *(part for concept in subjects for part in concept.key_parts())]
+            parts += segmenter.key_parts() if segmenter is not None else ()
 
-            def train(at: Path, run: Run) -> Finished:
-                watched, sampling = reporting(segmenter, run), looks(base, config)
-                made = fuse_subjects(backbone, subjects, config, at, prompts, watched, sampling=sampling, run=run)
+            def train(at: Path, callbacks: Callbacks) -> StoredResult:
+                watched, sampling = with_callbacks(segmenter, callbacks), sampling_config(base, config)
+                made = fuse_subjects(
+                    backbone, subjects, config, at, prompts, watched, sampling=sampling, callbacks=callbacks
+                )
                 videos = {} if made.sample is None else {"sample": made.sample}
                 if made.pair is not None and made.maps is not None:
                     videos["pair"] = side_by_side([made.pair.pixels, *overlay(made.pair.pixels, made.maps)])
-                return Finished(made.concept, made.history, videos)
+                return StoredResult(made.concept, made.history, videos)
 
-            made = trained(base, "fusion", file_name, config, parts, cls.hidden.unique_id, train)
+            made = train_or_load(base, "fusion", file_name, config, parts, cls.hidden.unique_id, train)
         sample = samples_of(made)
         return training_result(made, sample, image(made.videos["pair"]) if "pair" in made.videos else sample)
 
 
-def asked(usual: FusionPrompts, teacher: str, cutmix: str) -> FusionPrompts:
+def fusion_prompts(usual: FusionPrompts, teacher: str, cutmix: str) -> FusionPrompts:
     """What the teacher videos show: what is typed, else what suits the base; ValueError for one without {subject}."""
     return replace(usual, teacher=tuple(lines_of(teacher)) or usual.teacher, cutmix=cutmix.strip() or usual.cutmix)

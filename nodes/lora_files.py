@@ -6,9 +6,9 @@ from typing import Any
 
 from comfy_api.latest import io, ui
 
-from ..videomage_core.data.lora_file import Concept, describe, load_lora, rename_token
-from ..videomage_core.finished import publish, require_file_name
+from ..videomage_core.data.lora_file import LoraModel, describe, load_lora, rename_token
 from ..videomage_core.model.text import check_token
+from ..videomage_core.training.store import export_lora, require_file_name
 from . import comfy_host as host
 from .schema import Lora, Node, accepted, schema
 
@@ -85,8 +85,8 @@ class SaveLora(Node):
         return accepted(lambda: file_name is None or require_file_name(file_name))
 
     @classmethod
-    def execute(cls, lora: Concept, file_name: str) -> Any:
-        path = publish(lora, host.loras_folder(), file_name)
+    def execute(cls, lora: LoraModel, file_name: str) -> Any:
+        path = export_lora(lora, host.loras_folder(), file_name)
         return io.NodeOutput(lora, ui=ui.PreviewText(f"videomage/{path.name}"))
 
 
@@ -103,6 +103,6 @@ class LoraInfo(Node):
         )
 
     @classmethod
-    def execute(cls, lora: Concept) -> Any:
+    def execute(cls, lora: LoraModel) -> Any:
         text = describe(lora)
         return io.NodeOutput(text, ui=ui.PreviewText(text))

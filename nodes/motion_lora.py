@@ -9,27 +9,36 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from ..videomage_core.callbacks import Callbacks
 from ..videomage_core.config import MotionConfig
-from ..videomage_core.data.examples import MotionClip, clip_of
-from ..videomage_core.finished import Finished
-from ..videomage_core.model.memory import works_of
+from ..videomage_core.data.examples import MotionClip, make_motion_clip
+from ..videomage_core.model.memory import workloads_for
 from ..videomage_core.model.text import require_plain_words
-from ..videomage_core.run import Run
 from ..videomage_core.stages.motion_lora import require_subjects, train_motion
-from .comfy_memory import HostedBase, segmenting
-from .pictures import CLIP_TYPES, clip_pixels, masks
-from .schema import Base, Node, grown, read_settings, schema, settings_inputs, validate_inputs, wired
+from ..videomage_core.training.store import StoredResult
+from .comfy_memory import HostedBase, segmenter_workloads
+from .conversions import CLIP_TYPES, clip_pixels, masks
+from .schema import (
+    Base,
+    Node,
+    growing_inputs,
+    read_settings,
+    schema,
+    settings_inputs,
+    validate_inputs,
+    wired_inputs,
+)
 from .segmentation import segmenter_input
 from .training import (
     check_file_name,
-    computing_for,
     file_name_input,
-    looks,
-    reporting,
+    on_device_for_training,
     samples_of,
-    trained,
+    sampling_config,
+    train_or_load,
     training_outputs,
     training_result,
+    with_callbacks,
 )
 
 SUBJECTS = 4
@@ -53,7 +62,7 @@ class TrainMotion(Node):
                 segmenter_input(
                     "Cuts the subjects out of one frame by their words, where no masks are wired. From Load Segmenter."
                 ),
-                *grown(
+                *growing_inputs(
                     io.Mask, "mask", SUBJECTS, 0,
                     "Where subject {i} is: white on it, one mask for each frame of the clip, or a single one for the "
                     "frame that is cut out. Without masks a single subject on a plain background is found by itself.",
@@ -82,7 +91,7 @@ class TrainMotion(Node):
         subjects: str | None = None,
         file_name: str | None = None,
         steps: int | None = None,
-        warmup_steps: int | None = None,
+        lr_warmup_steps: int | None = None,
         height: int | None = None,
         width: int | None = None,
         objective: str | None = None,
@@ -90,9 +99,14 @@ class TrainMotion(Node):
         appearance_prompt: str | None = None,
     ) -> Any:
         settings = {
-            "steps": steps, "warmup_steps": warmup_steps, "height": height, "width": width, "objective": objective,
-            "omega": omega, "appearance_prompt": appearance_prompt,
-        }  # fmt: skip
+            "steps": steps,
+            "lr_warmup_steps": lr_warmup_steps,
+            "height": height,
+            "width": width,
+            "objective": objective,
+            "omega": omega,
+            "appearance_prompt": appearance_prompt,
+        }
 
         def check_subjects() -> None:
             if subjects is not None and objective is not None and omega is not None:
@@ -108,22 +122,28 @@ class TrainMotion(Node):
     @classmethod
     def execute(cls, base: HostedBase, clip: Any, prompt: str, subjects: str, file_name: str, **inputs: Any) -> Any:
         config = read_settings(MotionConfig(), inputs)
-        wired_masks = wired("mask", SUBJECTS, inputs)
+        wired_masks = wired_inputs("mask", SUBJECTS, inputs)
         segmenter = None if wired_masks else inputs.get("segmenter")
-        works = [*works_of(config), *works_of(looks(base, config)), *segmenting(segmenter)]
-        with computing_for(base, "motion", file_name, cls.hidden.unique_id, works) as backbone:
+        workloads = [
+            *workloads_for(config),
+            *workloads_for(sampling_config(base, config)),
+            *segmenter_workloads(segmenter),
+        ]
+        with on_device_for_training(base, "motion", file_name, cls.hidden.unique_id, workloads) as backbone:
             words = words_of(subjects)
-            taken = clip_of(clip_pixels(clip), words, masks(wired_masks), config.frames)
+            taken = make_motion_clip(clip_pixels(clip), words, masks(wired_masks), config.frames)
             performed = replace(taken, segmenter=segmenter)
-            parts = [prompt, *performed.parts()]
+            parts = [prompt, *performed.key_parts()]
 
-            def train(at: Path, run: Run) -> Finished:
-                clips = [replace(taken, segmenter=reporting(segmenter, run))]
-                made = train_motion(backbone, clips, prompt, config, at, looks(base, config), run=run)
+            def train(at: Path, callbacks: Callbacks) -> StoredResult:
+                clips = [replace(taken, segmenter=with_callbacks(segmenter, callbacks))]
+                made = train_motion(
+                    backbone, clips, prompt, config, at, sampling_config(base, config), callbacks=callbacks
+                )
                 assert made.sample is not None
-                return Finished(made.concept, made.history, {"sample": made.sample})
+                return StoredResult(made.concept, made.history, {"sample": made.sample})
 
-            made = trained(base, "motion", file_name, config, parts, cls.hidden.unique_id, train)
+            made = train_or_load(base, "motion", file_name, config, parts, cls.hidden.unique_id, train)
         return training_result(made, samples_of(made))
 
 

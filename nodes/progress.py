@@ -15,16 +15,16 @@ from typing import Any
 
 import torch
 
+from ..videomage_core.callbacks import Callbacks
 from ..videomage_core.data.contact_sheet import strip
 from ..videomage_core.data.frames import middle_picture
 from ..videomage_core.data.loss_plot import thinned
-from ..videomage_core.finished import require_file_name, write_atomically
-from ..videomage_core.run import Run
+from ..videomage_core.training.store import require_file_name, write_atomically
 from . import comfy_host as host
 
 
 @dataclass
-class _Shown:
+class _Reported:
     """What the page is told of a job that runs."""
 
     preview: Any = None
@@ -70,14 +70,14 @@ class Training:
         return self.file("jpg")
 
 
-def run_of(node: str | None, training: Training | None = None) -> Run:
-    """A ``Run`` that reports to ComfyUI: progress and previews on the node, cancel within one step.
+def callbacks_for(node: str | None, training: Training | None = None) -> Callbacks:
+    """A ``Callbacks`` that reports to ComfyUI: progress and previews on the node, cancel within one step.
 
     Args:
         node: the running node's id.
         training: whose state the page shows; None of no training.
     """
-    shown = _Shown()
+    shown = _Reported()
 
     def progress(done: int, total: int, what: str) -> None:
         host.stop_if_asked()
@@ -96,7 +96,7 @@ def run_of(node: str | None, training: Training | None = None) -> Run:
     def preview(video: torch.Tensor) -> None:
         shown.preview = middle_picture(video)
         if training is not None and video.shape[1] > 1:
-            keep_sample(training, video)
+            save_sample(training, video)
 
     def watch(history: Any) -> None:
         shown.history = history
@@ -105,7 +105,7 @@ def run_of(node: str | None, training: Training | None = None) -> Run:
         host.stop_if_asked()
         return False
 
-    return Run(progress=progress, preview=preview, watch=watch, cancelled=cancelled)
+    return Callbacks(progress=progress, preview=preview, watch=watch, cancelled=cancelled)
 
 
 _live: set[Training] = set()  # the one that runs
@@ -134,13 +134,16 @@ def telling_errors(training: Training) -> Iterator[None]:
     except Exception as error:
         if not host.was_cancelled(error):
             said = str(error).strip().partition("\n")[0] or type(error).__name__
-            _tell(training, {**(_kept(training) or _state("preparing", 0, 1, None, None)), "error": said, "file": ""})
+            _publish(
+                training,
+                {**(_load_state(training) or _state("preparing", 0, 1, None, None)), "error": said, "file": ""},
+            )
         raise
 
 
 def training_state(training: Training) -> dict[str, Any] | None:
     """The state of the latest such training, also of one before a restart; None if there was none."""
-    state = _kept(training)
+    state = _load_state(training)
     return None if state is None else _to_show(training, state)
 
 
@@ -148,7 +151,7 @@ def tell_training(
     training: Training, what: str, done: int, total: int, left: float | None, history: Any, file: str = ""
 ) -> None:
     """Keep a training's state and send it to the pages that are open; ``file`` is that of a finished one."""
-    _tell(training, {**_state(what, done, total, left, history), "file": file})
+    _publish(training, {**_state(what, done, total, left, history), "file": file})
 
 
 def _state(what: str, done: int, total: int, left: float | None, history: Any) -> dict[str, Any]:
@@ -163,7 +166,7 @@ def _state(what: str, done: int, total: int, left: float | None, history: Any) -
     }
 
 
-def _tell(training: Training, state: dict[str, Any]) -> None:
+def _publish(training: Training, state: dict[str, Any]) -> None:
     state = {**state, "time": time.time()}
     with _showing():
         host.training_folder().mkdir(parents=True, exist_ok=True)
@@ -171,7 +174,7 @@ def _tell(training: Training, state: dict[str, Any]) -> None:
     host.send("videomage.training", _to_show(training, state))
 
 
-def _kept(training: Training) -> dict[str, Any] | None:
+def _load_state(training: Training) -> dict[str, Any] | None:
     if not training.state_file.is_file():
         return None
     return dict(json.loads(training.state_file.read_text(encoding="utf-8")))
@@ -185,7 +188,7 @@ def _to_show(training: Training, state: dict[str, Any]) -> dict[str, Any]:
     return {**dataclasses.asdict(training), **state, "live": training in _live, "sample": sample}
 
 
-def keep_sample(training: Training, video: torch.Tensor) -> None:
+def save_sample(training: Training, video: torch.Tensor) -> None:
     """The frames of a training's last sample, side by side, for the page."""
     picture = strip(video, 1)
     picture.thumbnail((2048, host.PREVIEW_SIDE))

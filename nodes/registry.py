@@ -6,15 +6,15 @@ from comfy_api.latest import ComfyExtension, io
 
 from .base_model import LoadBase
 from .collaborative_sampling import SCSSampler
+from .contact_sheet import ContactSheet
+from .cutout import SubjectClip
 from .evaluation import Evaluate
 from .examples import ExampleMotion, ExampleSubject
 from .fusion import FuseSubjects
 from .lora_files import LoadLora, LoraInfo, SaveLora
 from .motion_lora import TrainMotion
-from .plain_sampling import SampleVideo
+from .sample_video import SampleVideo
 from .segmentation import LoadSegmenter, SegmentByWords
-from .sheet import ContactSheet
-from .subject_clip import SubjectClip
 from .subject_lora import TrainSubject
 
 NODES: list[type[io.ComfyNode]] = [

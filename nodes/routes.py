@@ -16,10 +16,10 @@ from typing import Any
 
 from aiohttp import web
 
-from ..videomage_core.data.lora_file import LoraCard, read_card
-from ..videomage_core.finished import require_file_name
+from ..videomage_core.data.lora_file import LoraHeader, read_header
 from ..videomage_core.model.fingerprint import Fingerprint, fingerprint_of_file
 from ..videomage_core.presets import preset_for
+from ..videomage_core.training.store import require_file_name
 from . import comfy_host as host
 from . import progress
 
@@ -66,20 +66,20 @@ async def lora(request: Any) -> web.Response:
         card = await asyncio.to_thread(_card, request.query.get("name", ""))
     except (OSError, ValueError) as error:  # not there, or damaged
         return web.json_response({"error": str(error)})
-    mark = await asyncio.to_thread(_mark, request.query.get("base", ""))
+    base_fingerprint = await asyncio.to_thread(_mark, request.query.get("base", ""))
     return web.json_response(
         {
             "kind": card.kind,
             "base": card.base,
             "tokens": [{"name": name, "superclass": superclass} for name, superclass in card.tokens],
             "rank": card.rank,
-            "fits": None if mark is None else card.fingerprint.matches(mark),
+            "fits": None if base_fingerprint is None else card.fingerprint.matches(base_fingerprint),
             "thumbnail": _data_url(card.thumbnail),
         }
     )
 
 
-def _card(name: str) -> LoraCard:
+def _card(name: str) -> LoraHeader:
     path = host.lora_file(name)
     return _read_card(path, _written(path))
 
@@ -102,8 +102,8 @@ def _written(path: Path) -> tuple[str, int, int]:
 
 
 @functools.lru_cache(maxsize=128)  # thumbnails of 128 pixels a side: a few megabytes at most
-def _read_card(path: Path, written: object) -> LoraCard:
-    return read_card(path)
+def _read_card(path: Path, written: object) -> LoraHeader:
+    return read_header(path)
 
 
 @functools.lru_cache(maxsize=16)

@@ -19,14 +19,48 @@ Lora = io.Custom("VIDEOMAGE_LORA")
 SIDE = 8  # pixels: a multiple of it suits the autoencoder of every base
 Segmenter = io.Custom("VIDEOMAGE_SEGMENTER")
 # Settings that most users never touch; shown folded away where ComfyUI can.
-RARE = (
-    "accumulation", "optimizer", "schedule", "warmup_steps", "max_gradient_norm", "save_every", "layers", "dropout",
-    "token_vectors", "auxiliary_clips", "auxiliary_frames", "auxiliary_guidance", "auxiliary_steps", "flip",
-    "smallest_crop", "views", "fit", "input_transformer", "inversion_learning_rate", "inversion_vectors",
-    "inversion_frame", "inversion_background", "inversion_steps", "appearance_prompt", "objective", "teacher_videos",
-    "teacher_steps", "teacher_guidance", "cutmix_videos", "cutmix_overlap", "cross_layers", "temporal_layers",
-    "alpha_decay", "step_from", "beta_subject", "beta_motion", "boxes", "detector_side", "precision",
-)  # fmt: skip
+ADVANCED = (
+    "gradient_accumulation_steps",
+    "optimizer",
+    "lr_scheduler",
+    "lr_warmup_steps",
+    "max_grad_norm",
+    "save_every_n_steps",
+    "target_modules",
+    "dropout",
+    "num_vectors_per_token",
+    "auxiliary_clips",
+    "auxiliary_frames",
+    "auxiliary_guidance_scale",
+    "auxiliary_steps",
+    "random_flip",
+    "min_crop_scale",
+    "num_augmentations",
+    "resize_mode",
+    "train_transformer_in",
+    "textual_inversion_learning_rate",
+    "textual_inversion_num_vectors",
+    "textual_inversion_frame",
+    "textual_inversion_background",
+    "textual_inversion_steps",
+    "ddim_inversion_steps",
+    "appearance_prompt",
+    "objective",
+    "teacher_videos",
+    "teacher_steps",
+    "teacher_guidance_scale",
+    "cutmix_videos",
+    "cutmix_overlap",
+    "cross_attention_layers",
+    "temporal_attention_layers",
+    "alpha_decay",
+    "guided_step_from",
+    "beta_subject",
+    "beta_motion",
+    "boxes",
+    "detector_image_size",
+    "dtype",
+)
 
 C = TypeVar("C")
 
@@ -78,9 +112,9 @@ def settings_inputs(config: Any, leave_out: Collection[str] = ()) -> list[io.Inp
     """
     fields = [f for f in dataclasses.fields(config) if f.name not in leave_out]
     widgets = {field.name: _widget(field, getattr(config, field.name)) for field in fields}
-    for name in set(RARE) & set(widgets):
+    for name in set(ADVANCED) & set(widgets):
         advanced(widgets[name])
-    return sorted(widgets.values(), key=lambda widget: widget.id in RARE)
+    return sorted(widgets.values(), key=lambda widget: widget.id in ADVANCED)
 
 
 def advanced(widget: io.Input) -> io.Input:
@@ -164,7 +198,7 @@ def _not_whole(name: str, side: int) -> str:
     return f"{name}: got {side}, allowed are multiples of {SIDE}; nearest: {nearest}"
 
 
-def grown(kind: Any, prefix: str, count: int, needed: int, tooltip: str) -> list[io.Input]:
+def growing_inputs(kind: Any, prefix: str, count: int, needed: int, tooltip: str) -> list[io.Input]:
     """``prefix_1`` to ``prefix_<count>``, the first ones needed; the page shows as many as are wired, and one more."""
     return [
         kind.Input(f"{prefix}_{i}", optional=i > needed, tooltip=tooltip.replace("{i}", str(i)))
@@ -172,6 +206,6 @@ def grown(kind: Any, prefix: str, count: int, needed: int, tooltip: str) -> list
     ]
 
 
-def wired(prefix: str, count: int, inputs: Mapping[str, Any]) -> list[Any]:
+def wired_inputs(prefix: str, count: int, inputs: Mapping[str, Any]) -> list[Any]:
     """What is wired to ``prefix_1`` ..., in order."""
     return [inputs[f"{prefix}_{i}"] for i in range(1, count + 1) if inputs.get(f"{prefix}_{i}") is not None]

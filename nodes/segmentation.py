@@ -11,20 +11,20 @@ from ..videomage_core.data.grounded_sam2 import GroundedSam2
 from ..videomage_core.data.overlay import tinted
 from ..videomage_core.segmentation.words import split_words
 from . import comfy_host as host
-from .comfy_memory import SEGMENTER_NEEDS, room_for
-from .pictures import CLIP_TYPES, clip_pixels, image
-from .progress import run_of
+from .comfy_memory import SEGMENTER_NEEDS, reserve_memory
+from .conversions import CLIP_TYPES, clip_pixels, image
+from .progress import callbacks_for
 from .schema import Node, Segmenter, read_settings, schema, settings_inputs
 
 MOST = 4  # as many as Train Motion LoRA takes
-ADVICE = "Lower detector_side, or the size of the clip, or take a smaller SAM 2"
+ADVICE = "Lower detector_image_size, or the size of the clip, or take a smaller SAM 2"
 
 
 def segmenter_input(tooltip: str) -> io.Input:
     return Segmenter.Input("segmenter", optional=True, tooltip=tooltip)
 
 
-def named_in(text: str) -> list[str]:
+def words_in(text: str) -> list[str]:
     """The words of a text; ValueError where they are none or too many."""
     words = split_words(text)
     if not 1 <= len(words) <= MOST:
@@ -125,16 +125,16 @@ class SegmentByWords(Node):
     @classmethod
     def validate_inputs(cls, words: str | None = None) -> bool | str:
         try:
-            return words is None or bool(named_in(words))  # None: wired, not known yet
+            return words is None or bool(words_in(words))  # None: wired, not known yet
         except ValueError as error:
             return str(error)
 
     @classmethod
     def execute(cls, segmenter: GroundedSam2, clip: Any, words: str, **widgets: Any) -> Any:
-        named = named_in(words)
+        named = words_in(words)
         tuned = segmenter.with_settings(read_settings(SegmentationConfig(), widgets))
         pixels = clip_pixels(clip)
-        with room_for(SEGMENTER_NEEDS, ADVICE):
-            masks = tuned.with_run(run_of(cls.hidden.unique_id)).segment(pixels, named)
+        with reserve_memory(SEGMENTER_NEEDS, ADVICE):
+            masks = tuned.with_callbacks(callbacks_for(cls.hidden.unique_id)).segment(pixels, named)
         spread = [*masks, *([None] * (MOST - len(named)))]
         return io.NodeOutput(*spread, image(tinted(pixels, masks)), ", ".join(named), tuned)

@@ -9,30 +9,35 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from ..videomage_core.callbacks import Callbacks
 from ..videomage_core.config import SubjectConfig
-from ..videomage_core.data.examples import SubjectImage, load_captioned_clips, load_subject_images, masked
-from ..videomage_core.data.frames import pixels_of
+from ..videomage_core.data.examples import (
+    SubjectImage,
+    add_masks,
+    load_captioned_clips,
+    load_subject_images,
+)
+from ..videomage_core.data.frames import frames_to_pixels
 from ..videomage_core.data.grounded_sam2 import GroundedSam2
 from ..videomage_core.data.images import list_images
-from ..videomage_core.finished import Finished
-from ..videomage_core.model.memory import works_of
+from ..videomage_core.model.memory import workloads_for
 from ..videomage_core.model.text import check_token
-from ..videomage_core.run import Run
 from ..videomage_core.stages.subject_lora import require_token, train_subject
-from .comfy_memory import HostedBase, segmenting
-from .pictures import folder, lines_of, typed_path
+from ..videomage_core.training.store import StoredResult
+from .comfy_memory import HostedBase, segmenter_workloads
+from .conversions import folder, lines_of, typed_path
 from .schema import Base, Node, advanced, read_settings, schema, settings_inputs, validate_inputs
 from .segmentation import segmenter_input
 from .training import (
     check_file_name,
-    computing_for,
     file_name_input,
-    looks,
-    reporting,
+    on_device_for_training,
     samples_of,
-    trained,
+    sampling_config,
+    train_or_load,
     training_outputs,
     training_result,
+    with_callbacks,
 )
 
 
@@ -107,7 +112,7 @@ class TrainSubject(Node):
         images_folder: str | None = None,
         auxiliary_folder: str | None = None,
         steps: int | None = None,
-        warmup_steps: int | None = None,
+        lr_warmup_steps: int | None = None,
         height: int | None = None,
         width: int | None = None,
     ) -> Any:
@@ -121,7 +126,7 @@ class TrainSubject(Node):
             if (source := folder(images_folder, "images_folder")) is not None:
                 list_images(source)
 
-        settings = {"steps": steps, "warmup_steps": warmup_steps, "height": height, "width": width}
+        settings = {"steps": steps, "lr_warmup_steps": lr_warmup_steps, "height": height, "width": width}
         return validate_inputs(
             SubjectConfig(),
             settings,
@@ -154,27 +159,40 @@ class TrainSubject(Node):
         **widgets: Any,
     ) -> Any:
         config = read_settings(SubjectConfig(), widgets)
-        works = [*works_of(config), *works_of(looks(base, config)), *segmenting(segmenter)]
-        with computing_for(base, "subject", file_name, cls.hidden.unique_id, works) as backbone:
+        workloads = [
+            *workloads_for(config),
+            *workloads_for(sampling_config(base, config)),
+            *segmenter_workloads(segmenter),
+        ]
+        with on_device_for_training(base, "subject", file_name, cls.hidden.unique_id, workloads) as backbone:
             pictures = _pictures(images, masks, folder(images_folder, "images_folder"), lines_of(prompt))
             clips_folder = folder(auxiliary_folder, "auxiliary_folder")
             auxiliary = []
             if clips_folder is not None:
                 auxiliary = load_captioned_clips(clips_folder, config.auxiliary_frames, config.height, config.width)
             parts: list[object] = [token.lower(), superclass]
-            parts += [part for given in (*pictures, *auxiliary) for part in given.parts()]
-            parts += segmenter.parts() if segmenter is not None else ()
+            parts += [part for given in (*pictures, *auxiliary) for part in given.key_parts()]
+            parts += segmenter.key_parts() if segmenter is not None else ()
 
-            def train(at: Path, run: Run) -> Finished:
-                shown = masked(pictures, superclass, reporting(segmenter, run), run)
+            def train(at: Path, callbacks: Callbacks) -> StoredResult:
+                shown = add_masks(pictures, superclass, with_callbacks(segmenter, callbacks), callbacks)
                 made = train_subject(
-                    backbone, shown, token, superclass, config, at, auxiliary=auxiliary,
-                    captions=base.preset.captions, sampling=looks(base, config), run=run, cache=at.parent,
-                )  # fmt: skip
+                    backbone,
+                    shown,
+                    token,
+                    superclass,
+                    config,
+                    at,
+                    auxiliary=auxiliary,
+                    captions=base.preset.captions,
+                    sampling=sampling_config(base, config),
+                    callbacks=callbacks,
+                    cache=at.parent,
+                )
                 assert made.sample is not None
-                return Finished(made.concept, made.history, {"sample": made.sample})
+                return StoredResult(made.concept, made.history, {"sample": made.sample})
 
-            made = trained(base, "subject", file_name, config, parts, cls.hidden.unique_id, train)
+            made = train_or_load(base, "subject", file_name, config, parts, cls.hidden.unique_id, train)
         return training_result(made, samples_of(made))
 
 
@@ -184,7 +202,7 @@ def _pictures(
     """The pictures of the folder and those that are wired; one prompt is for all that have none, several for each."""
     pictures = load_subject_images(source) if source is not None else []
     if images is not None:
-        pixels = pixels_of(images).unbind(1)
+        pixels = frames_to_pixels(images).unbind(1)
         if masks is not None and masks.shape != (len(pixels), *images.shape[1:3]):
             raise ValueError(
                 f"masks: got {len(masks)} of {_size(masks)} for {len(pixels)} images of {_size(images)}; give one for "

@@ -10,21 +10,28 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ..videomage_core.callbacks import Callbacks
 from ..videomage_core.config import TrainingConfig
-from ..videomage_core.data.frames import frames_of_picture
+from ..videomage_core.data.frames import image_to_frames
 from ..videomage_core.data.loss_plot import loss_plot
-from ..videomage_core.finished import Finished, finished, folder_of, keep, publish, require_file_name
 from ..videomage_core.model.fingerprint import fingerprint
-from ..videomage_core.model.memory import Work
+from ..videomage_core.model.memory import Workload
 from ..videomage_core.model.unet3d import UNet3DBackbone
-from ..videomage_core.run import Run
+from ..videomage_core.training.store import (
+    StoredResult,
+    export_lora,
+    load_result,
+    require_file_name,
+    run_dir,
+    save_result,
+)
 from . import comfy_host as host
 from . import progress
-from .comfy_memory import HostedBase, computing
-from .pictures import image
+from .comfy_memory import HostedBase, on_device
+from .conversions import image
 from .schema import Lora
 
-TO_LOWER = "frames, width and height, batch_size or rank"
+OOM_HINT = "frames, width and height, batch_size or rank"
 
 
 def file_name_input(default: str) -> io.Input:
@@ -51,29 +58,29 @@ def training_outputs() -> list[io.Output]:
 
 
 @contextlib.contextmanager
-def computing_for(
-    base: HostedBase, kind: str, file_name: str, node: str | None, works: Sequence[Work]
+def on_device_for_training(
+    base: HostedBase, kind: str, file_name: str, node: str | None, workloads: Sequence[Workload]
 ) -> Iterator[UNet3DBackbone]:
-    """As ``computing``, for a training; if an error ends it, the page keeps what it says.
+    """As ``on_device``, for a training; if an error ends it, the page keeps what it says.
 
     Raises:
         ValueError: no LoRA file can have this name; a wired one is seen here first.
-        RuntimeError: see ``computing``.
+        RuntimeError: see ``on_device``.
     """
     told = progress.telling_errors(progress.Training(kind, file_name, node or ""))
-    with told, computing(base, TO_LOWER, works) as backbone:
+    with told, on_device(base, OOM_HINT, workloads) as backbone:
         yield backbone
 
 
-def trained(
+def train_or_load(
     base: HostedBase,
     kind: str,
     file_name: str,
     config: TrainingConfig,
     parts: list[object],
     node: str | None,
-    train: Callable[[Path, Run], Finished],
-) -> Finished:
+    train: Callable[[Path, Callbacks], StoredResult],
+) -> StoredResult:
     """Train, go on training, or take what these inputs made before; then share the file.
 
     Args:
@@ -86,36 +93,36 @@ def trained(
         train: (folder, run) -> what was made.
     """
     training = progress.Training(kind, file_name, node or "")
-    run = progress.run_of(node, training)
-    mark = fingerprint(base.backbone.network)
-    folder = folder_of(host.training_folder(), file_name, config, kind, base.name, mark.architecture, *parts)
-    made = finished(folder, config.steps)
-    if made is None or not made.concept.fingerprint.matches(mark):
+    callbacks = progress.callbacks_for(node, training)
+    base_fingerprint = fingerprint(base.backbone.network)
+    folder = run_dir(host.training_folder(), file_name, config, kind, base.name, base_fingerprint.architecture, *parts)
+    made = load_result(folder, config.steps)
+    if made is None or not made.concept.fingerprint.matches(base_fingerprint):
         with progress.live_training(training):
-            made = train(folder, run)
-            keep(folder, made)
+            made = train(folder, callbacks)
+            save_result(folder, made)
     if "sample" in made.videos:
-        progress.keep_sample(training, made.videos["sample"])
-    saved = publish(made.concept, host.loras_folder(), file_name)
+        progress.save_sample(training, made.videos["sample"])
+    saved = export_lora(made.concept, host.loras_folder(), file_name)
     file = f"videomage/{saved.name}"
     progress.tell_training(training, "finished", config.steps, config.steps, 0, made.history, file)
     return made
 
 
-def training_result(made: Finished, *more: Any) -> Any:
+def training_result(made: StoredResult, *more: Any) -> Any:
     """LoRA, loss plot, samples, and what else a node gives; the page shows the curve on the node by itself."""
-    return io.NodeOutput(made.concept, frames_of_picture(loss_plot(made.history.losses)), *more)
+    return io.NodeOutput(made.concept, image_to_frames(loss_plot(made.history.losses)), *more)
 
 
-def reporting(segmenter: Any, run: Run) -> Any:
+def with_callbacks(segmenter: Any, callbacks: Callbacks) -> Any:
     """The segmenter, telling this run of its progress and stopping with it; None for none."""
-    return segmenter.with_run(run) if hasattr(segmenter, "with_run") else segmenter
+    return segmenter.with_callbacks(callbacks) if hasattr(segmenter, "with_callbacks") else segmenter
 
 
-def samples_of(made: Finished) -> Any:
+def samples_of(made: StoredResult) -> Any:
     return image(made.videos["sample"])
 
 
-def looks(base: HostedBase, config: Any) -> Any:
+def sampling_config(base: HostedBase, config: Any) -> Any:
     """How samples are made: as the base's preset says, at the training's size."""
     return replace(base.preset.sampling, height=config.height, width=config.width)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from videomage_core.data.lora_file import Concept
+from videomage_core.data.lora_file import LoraModel
 from videomage_core.model.fingerprint import fingerprint
 from videomage_core.model.loading import load_unet3d
 from videomage_core.model.lora_weights import LoraWeights
@@ -105,7 +105,7 @@ def random_concept(
     superclass: str = "robot",
     rank: int = 2,
     size: float = 0.1,
-) -> Concept:
+) -> LoraModel:
     """A LoRA of random factors: a subject with its token, or a motion where ``token`` is None."""
     generator, layers = torch.Generator().manual_seed(seed), {}
     for target in base.targets("temporal" if token is None else "spatial"):
@@ -118,11 +118,11 @@ def random_concept(
         vectors += size * torch.randn(vectors.shape, generator=generator)
         tokens.append(SpecialToken(token, vectors, superclass))
     kind = "motion" if token is None else "subject"
-    return Concept(kind, LoraWeights(layers), tuple(tokens), base.name, fingerprint(base.network))
+    return LoraModel(kind, LoraWeights(layers), tuple(tokens), base.name, fingerprint(base.network))
 
 
 @pytest.fixture(scope="session")
-def make_concept() -> Callable[..., Concept]:
+def make_concept() -> Callable[..., LoraModel]:
     """``random_concept``, as a fixture: test files cannot import from here."""
     return random_concept
 
@@ -136,7 +136,7 @@ def latents() -> torch.Tensor:
 @pytest.fixture(scope="session")
 def sam2_both_ways(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """One tiny SAM 2 with random weights, as a file of the package ``sam2`` and as a Hugging Face folder."""
-    from emoji_world.both_ways import random_sam2, sam2_folder
+    from emoji_world.fixtures.weight_conversion import random_sam2, sam2_folder
 
     folder = tmp_path_factory.mktemp("sam2")
     file = random_sam2(folder / "sam2_tiny.safetensors")
@@ -146,7 +146,7 @@ def sam2_both_ways(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path
 @pytest.fixture(scope="session")
 def sam2_for_pictures(sam2_both_ways: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same SAM 2 without its memory, as ``Sam2Model`` is saved."""
-    from emoji_world.both_ways import without_memory
+    from emoji_world.fixtures.weight_conversion import without_memory
 
     return without_memory(sam2_both_ways[1], tmp_path_factory.mktemp("sam2") / "pictures")
 
@@ -154,8 +154,8 @@ def sam2_for_pictures(sam2_both_ways: tuple[Path, Path], tmp_path_factory: pytes
 @pytest.fixture(scope="session")
 def detector_both_ways(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     """One small GroundingDINO with random weights: the package's file, BERT's folder for it, a Hugging Face folder."""
-    from emoji_world.both_ways import detector_file
-    from emoji_world.tiny_detector import random_detector
+    from emoji_world.fixtures.tiny_detector import random_detector
+    from emoji_world.fixtures.weight_conversion import detector_file
 
     folder = tmp_path_factory.mktemp("detector")
     made = random_detector(folder / "grounding-dino-small")

@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .callbacks import Callbacks, Cancelled
     from .config import (
         EMOJI_SAMPLING,
         CollaborativeConfig,
@@ -21,50 +22,49 @@ if TYPE_CHECKING:
     )
     from .data.examples import CaptionedClip, MotionClip, SubjectImage
     from .data.grounded_sam2 import GroundedSam2
-    from .data.lora_file import Concept, load_lora, rename_token, save_lora
+    from .data.lora_file import LoraModel, load_lora, rename_token, save_lora
     from .data.media import load_clip, save_video
     from .model.base_folder import EMOJI_BASE
     from .model.loading import load_unet3d
-    from .model.memory import works_of
+    from .model.memory import workloads_for
     from .model.text import SpecialToken
     from .model.unet3d import UNet3DBackbone
     from .presets import EMOJI, PAPER, Preset
-    from .run import Cancelled, Run
     from .sampling import generate_videos, invert, sample
-    from .stages.collaborative_sampling import Collaboration, sample_collaboratively
-    from .stages.comparisons import sample_averaged, sample_base, sample_merged
-    from .stages.fusion import Fused, fuse_subjects
+    from .stages.baselines import sample_averaged, sample_base, sample_merged
+    from .stages.collaborative_sampling import CollaborativeResult, sample_collaboratively
+    from .stages.ddim_inversion import invert_clip
+    from .stages.fusion import FusionResult, fuse_subjects
+    from .stages.fusion_data import FusionPrompts
     from .stages.motion_lora import train_motion
-    from .stages.motion_start import invert_clip
     from .stages.subject_lora import train_subject
-    from .stages.teachers import FusionPrompts
-    from .stages.trained import Trained
+    from .stages.training_result import TrainingResult
 
 __all__ = [
     "EMOJI",
     "EMOJI_BASE",
     "EMOJI_SAMPLING",
     "PAPER",
+    "Callbacks",
     "Cancelled",
     "CaptionedClip",
-    "Collaboration",
     "CollaborativeConfig",
-    "Concept",
-    "Fused",
+    "CollaborativeResult",
     "FusionConfig",
     "FusionPrompts",
+    "FusionResult",
     "GroundedSam2",
+    "LoraModel",
     "MotionClip",
     "MotionConfig",
     "Preset",
-    "Run",
     "SamplingConfig",
     "SegmentationConfig",
     "SpecialToken",
     "SubjectConfig",
     "SubjectImage",
-    "Trained",
     "TrainingConfig",
+    "TrainingResult",
     "UNet3DBackbone",
     "fuse_subjects",
     "generate_videos",
@@ -83,7 +83,7 @@ __all__ = [
     "save_video",
     "train_motion",
     "train_subject",
-    "works_of",
+    "workloads_for",
 ]
 
 _MODULES = (

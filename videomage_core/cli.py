@@ -9,14 +9,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from .callbacks import Cancelled
 from .commands.benchmark import add_benchmark
-from .commands.evaluating import add_evaluate
-from .commands.sampling import add_sample
-from .commands.segmenting import add_segment
-from .commands.showing import add_demo, add_inspect, add_rename
+from .commands.demo import add_demo
+from .commands.evaluate import add_evaluate
+from .commands.fuse import add_fuse
+from .commands.inspect import add_inspect
+from .commands.rename import add_rename
+from .commands.sample import add_sample
+from .commands.segment import add_segment
 from .commands.study import add_study
-from .commands.training import add_fuse, add_train_motion, add_train_subject
-from .run import Cancelled
+from .commands.train_motion import add_train_motion
+from .commands.train_subject import add_train_subject
 
 FAULT, BAD_INPUT, STOPPED = 1, 2, 130
 
@@ -55,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, RuntimeError, MemoryError, ArithmeticError) as error:  # a full disk, no memory, a loss of NaN
         from .model.memory import is_out_of_memory
 
-        advice = f"\n{_to_lower(options)}" if is_out_of_memory(error) else ""
+        advice = f"\n{_oom_hint(options)}" if is_out_of_memory(error) else ""
         print(f"error: {error}{advice}", file=sys.stderr)
         return FAULT
     except KeyboardInterrupt:
@@ -65,11 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _to_lower(options: argparse.Namespace) -> str:
+def _oom_hint(options: argparse.Namespace) -> str:
     """What makes a command take less memory, of the settings that it has."""
     sizes = ("frames", "auxiliary_frames", "height", "width", "batch_size")
     lower = ", ".join(f"--{name.replace('_', '-')}" for name in sizes if hasattr(options, name))
-    goes_on = "; a training then goes on from its last checkpoint" if hasattr(options, "save_every") else ""
+    goes_on = "; a training then goes on from its last checkpoint" if hasattr(options, "save_every_n_steps") else ""
     ways = [f"use --memory low{goes_on}"] if getattr(options, "memory", "low") != "low" else []
     ways += [f"lower {lower}" + (", with another --output" if goes_on else "")] if lower else []
     return f"Out of memory: {', or '.join([*ways, 'close other programs'])}."

@@ -68,13 +68,13 @@ class SamplingConfig(Settings):
         9.0, "how strongly the prompt leads; 1 is off and halves the time (paper, Sec. 4.1)", 0, 100
     )
     negative_prompt: str = setting("", "what guidance leads away from (ours: empty; the paper does not say)")
-    clip_share: float = setting(
+    noise_prior: float = setting(
         0.3,
         "where a motion clip is given: share beta of its inverted noise in the start noise; 0 is off (paper, Sec. 7.1)",
         0,
         1,
     )
-    inversion_steps: int = setting(
+    ddim_inversion_steps: int = setting(
         50, "where a motion clip is given: DDIM inversion steps (ours, as MotionDirector)", 1, 1000
     )
 
@@ -97,21 +97,27 @@ class CollaborativeConfig(SamplingConfig):
         "of alpha over all steps; linear: to a half; attend-and-excite: to 0.707, as its code; none (ours)",
         choices=("linear", "attend-and-excite", "none"),
     )
-    step_from: str = setting(
-        "moved",
-        "where a guided step starts: moved: at the mix of the two moved copies, as in Attend-and-Excite, which on the "
-        "built-in base brings the branches' maps nearer to each other; unmoved: at x_t itself, which there hardly does "
+    guided_step_from: str = setting(
+        "updated",
+        "where a guided step starts: updated: at the mix of the two updated copies, as in Attend-and-Excite, "
+        "which on the "
+        "built-in base brings the branches' maps nearer to each other; original: at x_t itself, which there "
+        "hardly does "
         "(ours: Algorithm 1 does not say)",
-        choices=("moved", "unmoved"),
+        choices=("updated", "original"),
     )
-    beta_subject: float = setting(0.5, "share of the subject branch's noise in a step (paper, Eq. 11)", 0, 1)
-    beta_motion: float = setting(0.5, "share of the motion branch's noise in a step (paper, Eq. 11)", 0, 1)
+    beta_subject: float = setting(
+        0.5, "share of the subject branch's noise in a step (paper, Algorithm 1, line 13)", 0, 1
+    )
+    beta_motion: float = setting(
+        0.5, "share of the motion branch's noise in a step (paper, Algorithm 1, line 13)", 0, 1
+    )
     subject_strength: float = setting(1.0, "strength of the subject LoRA in its branch (ours)", 0, 4)
     motion_strength: float = setting(1.0, "strength of the motion LoRA in its branch (ours)", 0, 4)
-    cross_layers: str = setting(
+    cross_attention_layers: str = setting(
         "all", "layers whose M_SCA are compared: all, or beginnings of names, with commas (ours)"
     )
-    temporal_layers: str = setting(
+    temporal_attention_layers: str = setting(
         "all", "layers whose M_TSA are compared: all, or beginnings of names, with commas (ours)"
     )
 
@@ -135,20 +141,22 @@ class TrainingConfig(Settings):
     """The one training loop; every stage has one of these."""
 
     steps: int = setting(300, "optimiser steps (paper, Sec. 4.1)", 1, 1_000_000)
-    accumulation: int = setting(1, "forwards summed up in one optimiser step; 1 is off (ours)", 1, 1024)
+    gradient_accumulation_steps: int = setting(1, "forwards summed up in one optimiser step; 1 is off (ours)", 1, 1024)
     optimizer: str = setting(
         "adamw", "adamw, or adamw8bit where bitsandbytes is installed (ours)", choices=("adamw", "adamw8bit")
     )
-    schedule: str = setting("constant", "of the learning rates after warm-up (ours)", choices=("constant", "cosine"))
-    warmup_steps: int = setting(0, "steps in which the learning rates rise from 0; 0 is off (ours)", 0, 1_000_000)
-    max_gradient_norm: float = setting(1.0, "gradients are scaled down to this norm; 0 is off (ours)", 0, 1e6)
-    save_every: int = setting(50, "steps between two checkpoints (ours)", 1, 1_000_000)
-    sample_every: int = setting(0, "steps between two samples; 0 is off (ours)", 0, 1_000_000)
+    lr_scheduler: str = setting(
+        "constant", "of the learning rates after warm-up (ours)", choices=("constant", "cosine")
+    )
+    lr_warmup_steps: int = setting(0, "steps in which the learning rates rise from 0; 0 is off (ours)", 0, 1_000_000)
+    max_grad_norm: float = setting(1.0, "gradients are scaled down to this norm; 0 is off (ours)", 0, 1e6)
+    save_every_n_steps: int = setting(50, "steps between two checkpoints (ours)", 1, 1_000_000)
+    sample_every_n_steps: int = setting(0, "steps between two samples; 0 is off (ours)", 0, 1_000_000)
     seed: int = setting(0, "decides everything random in the training (ours)", 0, 2**31)
 
     def contradictions(self) -> list[str]:
-        if self.warmup_steps >= self.steps > 0:
-            return [f"warmup_steps: got {self.warmup_steps}, must be fewer than steps ({self.steps})"]
+        if self.lr_warmup_steps >= self.steps > 0:
+            return [f"lr_warmup_steps: got {self.lr_warmup_steps}, must be fewer than steps ({self.steps})"]
         return []
 
 
@@ -169,7 +177,7 @@ class LoraTrainingConfig(TrainingConfig):
 class NewLoraConfig(LoraTrainingConfig):
     """What the trainings share that begin with a new LoRA."""
 
-    layers: str = setting(
+    target_modules: str = setting(
         "all",
         "all: every linear layer of the transformers, as MotionDirector; attention: q, k, v and out alone (ours)",
         choices=("all", "attention"),
@@ -182,16 +190,18 @@ class SubjectConfig(NewLoraConfig):
     """Subject LoRA (Sec. 3.2, Eq. 2-4)."""
 
     token_learning_rate: float = setting(1e-3, "peak learning rate of the token's vectors (paper, Sec. 4.1)", 0, 1)
-    token_vectors: int = setting(1, "vectors the special token stands for (ours)", 1, 16)
+    num_vectors_per_token: int = setting(1, "vectors the special token stands for (ours)", 1, 16)
     lambda1: float = setting(0.25, "weight of L_reg, which keeps the base's motion; 0 is off (paper, Eq. 4)", 0, 100)
     auxiliary_clips: int = setting(16, "clips the base makes for L_reg where none are given (ours)", 1, 10_000)
     auxiliary_frames: int = setting(8, "frames of the auxiliary clips (ours)", 2, 256)
-    auxiliary_guidance: float = setting(5.0, "guidance scale of the clips that the base makes (ours)", 1, 100)
+    auxiliary_guidance_scale: float = setting(5.0, "guidance scale of the clips that the base makes (ours)", 1, 100)
     auxiliary_steps: int = setting(25, "denoising steps of the clips that the base makes (ours)", 1, 1000)
-    flip: bool = setting(False, "show pictures mirrored too; wrong for what has a left and a right (ours)")
-    smallest_crop: float = setting(1.0, "cuts keep at least this share of a picture's sides; 1 is off (ours)", 0.2, 1)
-    views: int = setting(8, "ways each picture is cut or mirrored, drawn once; without either, 1 (ours)", 1, 256)
-    fit: str = setting(
+    random_flip: bool = setting(False, "show pictures mirrored too; wrong for what has a left and a right (ours)")
+    min_crop_scale: float = setting(1.0, "cuts keep at least this share of a picture's sides; 1 is off (ours)", 0.2, 1)
+    num_augmentations: int = setting(
+        8, "ways each picture is cut or mirrored, drawn once; without either, 1 (ours)", 1, 256
+    )
+    resize_mode: str = setting(
         "crop", "crop: cut pictures to the video's shape; pad: show all of them (ours)", choices=("crop", "pad")
     )
 
@@ -203,18 +213,22 @@ class MotionConfig(NewLoraConfig):
     frames: int = setting(24, "frames taken of each clip (paper, Sec. 4.1)", 2, 1024)
     objective: str = setting(
         "appearance-agnostic",
-        "appearance-agnostic: Eq. 5; debiased: MotionDirector, by its spatial and temporal LoRAs",
-        choices=("appearance-agnostic", "debiased"),
+        "appearance-agnostic: Eq. 5; motion_director: MotionDirector, by its spatial and temporal LoRAs",
+        choices=("appearance-agnostic", "motion_director"),
     )
     omega: float = setting(0.5, "how far the clip's appearance is taken out; 0 is the plain loss (paper, Eq. 5)", 0, 10)
-    input_transformer: bool = setting(True, "train the temporal transformer at the network's input too (ours)")
-    inversion_steps: int = setting(300, "steps of textual inversion for each subject of a clip (ours)", 1, 100_000)
-    inversion_learning_rate: float = setting(1e-3, "peak, of the inverted tokens' vectors (paper, Sec. 4.1)", 0, 1)
-    inversion_vectors: int = setting(1, "vectors each inverted token stands for (ours)", 1, 16)
-    inversion_frame: float = setting(
+    train_transformer_in: bool = setting(True, "train the temporal transformer at the network's input too (ours)")
+    textual_inversion_steps: int = setting(
+        300, "steps of textual inversion for each subject of a clip (ours)", 1, 100_000
+    )
+    textual_inversion_learning_rate: float = setting(
+        1e-3, "peak, of the inverted tokens' vectors (paper, Sec. 4.1)", 0, 1
+    )
+    textual_inversion_num_vectors: int = setting(1, "vectors each inverted token stands for (ours)", 1, 16)
+    textual_inversion_frame: float = setting(
         0.0, "the frame whose subjects are inverted, as a share of the clip: 0 the first, 1 the last (ours)", 0, 1
     )
-    inversion_background: float = setting(
+    textual_inversion_background: float = setting(
         0.8, "brightness of the plain background behind a cut-out subject, 0 black to 1 white (ours)", 0, 1
     )
     appearance_prompt: str = setting(
@@ -245,10 +259,10 @@ class FusionConfig(LoraTrainingConfig):
     frames: int = setting(8, "frames of the teacher videos (ours)", 2, 1024)
     teacher_videos: int = setting(4, "videos that each subject's LoRA makes of itself (ours)", 1, 1000)
     teacher_steps: int = setting(25, "denoising steps of the teacher videos (ours)", 1, 1000)
-    teacher_guidance: float = setting(9.0, "guidance scale of the teacher videos (paper, Sec. 4.1)", 0, 100)
+    teacher_guidance_scale: float = setting(9.0, "guidance scale of the teacher videos (paper, Sec. 4.1)", 0, 100)
     cutmix_videos: int = setting(2, "videos of each subject that are cut out for L_attn (ours)", 1, 1000)
     cutmix_overlap: float = setting(0.3, "largest share of a subject that the other may cover (ours)", 0, 0.9)
-    cross_layers: str = setting(
+    cross_attention_layers: str = setting(
         "all", "layers whose M_SCA are compared with masks: all, or beginnings of names, with commas (ours)"
     )
 
@@ -264,15 +278,15 @@ class SegmentationConfig(Settings):
         0.25, "how well all of a subject's words must fit a box, 0 to 1 (ours, GroundingDINO's own)", 0, 1
     )
     boxes: str = setting("best", "of each word: the best box, or all, as one mask (ours)", choices=("best", "all"))
-    detect_every: int = setting(
+    detection_interval: int = setting(
         8,
         "frames from one look for words to the next, for those who come later; 0: the first frame only (ours)",
         0,
         1024,
     )
-    detector_side: int = setting(
+    detector_image_size: int = setting(
         800, "shorter side of the detector's picture in pixels; less is faster (ours, GroundingDINO's own)", 64, 2048
     )
-    precision: str = setting(
+    dtype: str = setting(
         "auto", "auto: half precision on a GPU; fp32, fp16 or bf16 (ours)", choices=("auto", "fp32", "fp16", "bf16")
     )

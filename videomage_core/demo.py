@@ -21,27 +21,27 @@ import numpy as np
 import torch
 from PIL import Image
 
+from .callbacks import Callbacks
 from .data.contact_sheet import contact_sheet
 from .data.examples import MotionClip, SubjectImage, load_motion_clip, load_subject_images
-from .data.lora_file import Concept, save_lora, tokens_of
+from .data.lora_file import LoraModel, collect_tokens, save_lora
 from .data.media import save_video, to_uint8
 from .data.overlay import overlay
-from .evaluation.likeness import likeness, looks_of
-from .evaluation.tracking import measured
-from .evaluation.ways import agreement
+from .evaluation.likeness import likeness, reference_features
+from .evaluation.tracking import track_from_masks
+from .evaluation.trajectories import agreement
 from .model.backbone import Backbone
 from .model.fingerprint import fingerprint
 from .model.loading import load_unet3d
 from .model.text import superclass_prompt
 from .presets import EMOJI, Preset
-from .run import Run
-from .stages.collaborative_sampling import Collaboration, sample_collaboratively
-from .stages.comparisons import sample_base, sample_merged
-from .stages.fusion import Fused, fuse_subjects
+from .stages.baselines import sample_base, sample_merged
+from .stages.collaborative_sampling import CollaborativeResult, sample_collaboratively
+from .stages.ddim_inversion import invert_clip
+from .stages.fusion import FusionResult, fuse_subjects
 from .stages.motion_lora import train_motion
-from .stages.motion_start import invert_clip
 from .stages.subject_lora import train_subject
-from .training import digest
+from .training.loop import cache_key
 
 EXAMPLES = Path(__file__).parent / "assets" / "examples"
 SUBJECTS = ("dog", "panda")
@@ -58,13 +58,13 @@ def quick(preset: Preset) -> Preset:
     return dataclasses.replace(
         preset,
         subject=dataclasses.replace(preset.subject, steps=120, auxiliary_clips=4),
-        motion=dataclasses.replace(preset.motion, steps=90, inversion_steps=70),
+        motion=dataclasses.replace(preset.motion, steps=90, textual_inversion_steps=70),
         fusion=dataclasses.replace(preset.fusion, steps=40, teacher_videos=2, cutmix_videos=1),
     )
 
 
 @dataclass(frozen=True)
-class Learned:
+class DemoLoras:
     """What the demonstration is composed of.
 
     Attributes:
@@ -78,29 +78,29 @@ class Learned:
 
     pictures: dict[str, list[SubjectImage]]
     clip: MotionClip
-    subjects: list[Concept]
-    motion: Concept
-    fused: Fused
+    subjects: list[LoraModel]
+    motion: LoraModel
+    fused: FusionResult
     inverted: torch.Tensor
 
 
-def run_demo(output: Path, seed: int, run: Run, preset: Preset = EMOJI) -> None:
+def run_demo(output: Path, seed: int, callbacks: Callbacks, preset: Preset = EMOJI) -> None:
     """Make everything, or go on where an earlier run in ``output`` stopped.
 
     Args:
         output: folder for ``video.mp4``, LoRA files, ``contact_sheet.png``, ``attention.png``, ``report.json``.
         seed: of the start noise.
-        run: progress and cancel.
+        callbacks: progress and cancel.
         preset: settings.
     """
     clock = Clock()
     backbone = clock("load", load_unet3d)
-    learned = learn(backbone, preset, output / "work" / made_of(backbone, preset), run, clock)
+    learned = train_loras(backbone, preset, output / "work" / demo_cache_key(backbone, preset), callbacks, clock)
     for name, concept in zip(SUBJECTS, learned.subjects, strict=True):
         save_lora(output / f"{name}.safetensors", concept)
     save_lora(output / "riding.safetensors", learned.motion)
     save_lora(output / "dog_and_panda.safetensors", learned.fused.concept)
-    made, videos = compose(backbone, learned, seed, preset, run, clock)
+    made, videos = compose(backbone, learned, seed, preset, callbacks, clock)
 
     for name, video in zip(("video", "base", "merged"), videos.values(), strict=True):
         save_video(video, output / f"{name}.mp4", preset.sampling.fps, scale=4)
@@ -112,23 +112,25 @@ def run_demo(output: Path, seed: int, run: Run, preset: Preset = EMOJI) -> None:
         "seed": seed,
         "seconds": seconds,
         "peak_memory_mb": peak_memory_mb(),
-        "moved": {"x_sub": made.moved_subject, "x_mot": made.moved_motion},
+        "update ratios": {"x_sub": made.subject_update_ratios, "x_mot": made.motion_update_ratios},
         "fusion": {name: values[-1] for name, values in learned.fused.history.losses.items()},
-        **judged(learned, videos, run),
+        **evaluate_videos(learned, videos, callbacks),
         "settings": dataclasses.asdict(preset),
     }
     (output / "report.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     times = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
-    run.log(f"wrote video.mp4, contact_sheet.png, attention.png, 4 LoRA files and report.json to {output} ({times})")
+    callbacks.log(
+        f"wrote video.mp4, contact_sheet.png, attention.png, 4 LoRA files and report.json to {output} ({times})"
+    )
 
 
-def made_of(backbone: Backbone, preset: Preset) -> str:
+def demo_cache_key(backbone: Backbone, preset: Preset) -> str:
     """A mark of all that the trainings depend on: with other settings they begin anew, in a folder of their own."""
     parts = (preset.subject, preset.motion, preset.fusion, preset.captions, preset.prompts, preset.sampling)
-    return digest(fingerprint(backbone.network), *parts)
+    return cache_key(fingerprint(backbone.network), *parts)
 
 
-def learn(backbone: Backbone, preset: Preset, work: Path, run: Run, clock: Clock) -> Learned:
+def train_loras(backbone: Backbone, preset: Preset, work: Path, callbacks: Callbacks, clock: Clock) -> DemoLoras:
     """Train, or take from ``work`` what is finished there, all that the video is composed of."""
     pictures = {name: load_subject_images(EXAMPLES / name) for name in SUBJECTS}
     masks: dict[str, Path | None] = {name: EXAMPLES / "riding" / name for name in PERFORMERS}
@@ -137,27 +139,31 @@ def learn(backbone: Backbone, preset: Preset, work: Path, run: Run, clock: Clock
     for name in SUBJECTS:
         job = partial(
             train_subject, backbone, pictures[name], f"<{name}>", name, preset.subject, work / name,
-            captions=preset.captions, run=run, cache=work,
+            captions=preset.captions, callbacks=callbacks, cache=work,
         )  # fmt: skip
         subjects.append(clock(f"subject LoRA {name}", job).concept)
     motion = clock(
-        "motion LoRA", lambda: train_motion(backbone, [clip], CLIP_PROMPT, preset.motion, work / "motion", run=run)
+        "motion LoRA",
+        lambda: train_motion(backbone, [clip], CLIP_PROMPT, preset.motion, work / "motion", callbacks=callbacks),
     )
     fused = clock(
-        "fusion", lambda: fuse_subjects(backbone, subjects, preset.fusion, work / "fusion", preset.prompts, run=run)
+        "fusion",
+        lambda: fuse_subjects(backbone, subjects, preset.fusion, work / "fusion", preset.prompts, callbacks=callbacks),
     )
-    inverted = clock("inversion", lambda: invert_clip(backbone, clip.pixels, preset.sampling, work, run))
-    return Learned(pictures, clip, subjects, motion.concept, fused, inverted)
+    inverted = clock("inversion", lambda: invert_clip(backbone, clip.pixels, preset.sampling, work, callbacks))
+    return DemoLoras(pictures, clip, subjects, motion.concept, fused, inverted)
 
 
 def compose(
-    backbone: Backbone, learned: Learned, seed: int, preset: Preset, run: Run, clock: Clock
-) -> tuple[Collaboration, dict[str, torch.Tensor]]:
+    backbone: Backbone, learned: DemoLoras, seed: int, preset: Preset, callbacks: Callbacks, clock: Clock
+) -> tuple[CollaborativeResult, dict[str, torch.Tensor]]:
     """The video, and beside it, from the same start noise, what it is compared with; each [3, F, H, W]."""
     fused, motion, noise = learned.fused.concept, learned.motion, learned.inverted
     made = clock(
         RESULT,
-        lambda: sample_collaboratively(backbone, fused, motion, PROMPT, seed, preset.collaborative, noise, True, run),
+        lambda: sample_collaboratively(
+            backbone, fused, motion, PROMPT, seed, preset.collaborative, noise, True, callbacks
+        ),
     )
     base = clock(BASE, lambda: sample_base(backbone, learned.subjects, PROMPT, seed, preset.sampling, noise))
     both = [(fused, 1.0), (motion, 1.0)]
@@ -178,17 +184,17 @@ class Clock:
         return result
 
 
-def _sheet(learned: Learned, videos: Mapping[str, torch.Tensor]) -> Image.Image:
+def _sheet(learned: DemoLoras, videos: Mapping[str, torch.Tensor]) -> Image.Image:
     rows = [torch.stack([image.pixels for image in shown], dim=1) for shown in learned.pictures.values()]
     labels = [f"Pictures of <{name}>, whom the base has never seen" for name in learned.pictures]
     rows += [learned.clip.pixels, *videos.values()]
     labels += [f"The clip: {CLIP_PROMPT} (the base has never seen riding)"]
-    prompts = {BASE: f"{superclass_prompt(PROMPT, tokens_of(learned.subjects))} (no LoRAs)"}
+    prompts = {BASE: f"{superclass_prompt(PROMPT, collect_tokens(learned.subjects))} (no LoRAs)"}
     labels += [f"{name[0].upper()}{name[1:]}: {prompts.get(name, PROMPT)}" for name in videos]
     return contact_sheet(rows, labels, scale=2)
 
 
-def _attention(made: Collaboration, fused: Fused) -> Image.Image:
+def _attention(made: CollaborativeResult, fused: FusionResult) -> Image.Image:
     """Where the subject branch looked for each token, and in the fusion's CutMix pair."""
     rows, labels = [], []
     if made.maps is not None:
@@ -200,7 +206,7 @@ def _attention(made: Collaboration, fused: Fused) -> Image.Image:
     return contact_sheet(rows, labels, scale=2)
 
 
-def judged(learned: Learned, videos: Mapping[str, torch.Tensor], run: Run) -> dict[str, Any]:
+def evaluate_videos(learned: DemoLoras, videos: Mapping[str, torch.Tensor], callbacks: Callbacks) -> dict[str, Any]:
     """Each subject's identity and the motion's agreement, for each video; None where the judge is not installed."""
     own = {name: [to_uint8(image.pixels[:, None])[0] for image in shown] for name, shown in learned.pictures.items()}
     rivals = {
@@ -208,12 +214,12 @@ def judged(learned: Learned, videos: Mapping[str, torch.Tensor], run: Run) -> di
         for name in learned.pictures
     }
     try:
-        looks = looks_of(own, rivals)
+        looks = reference_features(own, rivals)
     except ImportError as error:
-        run.log(f"identity and motion are not measured: {error}")
+        callbacks.log(f"identity and motion are not measured: {error}")
         return {"identity": None, "motion_agreement": None}
     assert learned.clip.masks is not None
-    reference = [measured(mask.numpy() > 0.5) for mask in learned.clip.masks]
+    reference = [track_from_masks(mask.numpy() > 0.5) for mask in learned.clip.masks]
     identity, motion = {}, {}
     for name, video in videos.items():
         found, tracks = likeness(to_uint8(video), looks)

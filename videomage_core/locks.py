@@ -13,7 +13,7 @@ _POLL = 0.1  # seconds
 
 
 @contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
+def exclusive_lock(folder: Path) -> Iterator[None]:
     """Inside, no other process can train in this folder.
 
     Raises:
@@ -28,7 +28,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def in_turn(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
+def waiting_lock(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Inside, no other process has the same folder; those that come wait, and call ``waiting`` again and again."""
     while True:
         with _held(folder) as held:

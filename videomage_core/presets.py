@@ -4,7 +4,8 @@ The embedded base's settings were chosen on the development half of the emoji wo
 
 Subjects: rank 16, the paper's 300 steps, at 1e-3.  At 3e-3 they hold the character still where the prompt says it
 walks: of the way that the base's own frog and dog go in a clip, 0.40 of the frame, 0.12 and 0.14 are left, and 0.35
-and 0.35 at 1e-3 (``emoji_world.lora_card``, 150 steps, means of five seeds).  The steps were chosen by the benchmark's
+and 0.35 at 1e-3 (``emoji_world.reports.lora_report``, 150 steps, means of five seeds).  The steps were chosen by the
+benchmark's
 tracks, in bf16 and by another prompt, so that ways compare with each other alone: of dog, frog and penguin, after 150
 likeness is 0.24, 0.19 and 0.53 (six videos), the way to the right 0.11, 0.10 and 0.19 (five); after 300 likeness is
 0.28, 0.21 and 0.54, the way 0.23, 0.16 and 0.28; after 400 the dog's is 0.29 and 0.23, the frog's 0.18 and 0.07.
@@ -35,8 +36,8 @@ from .config import (
     SubjectConfig,
 )
 from .model.base_folder import EMOJI_BASE
+from .stages.fusion_data import FusionPrompts
 from .stages.subject_lora import GENERAL_CAPTIONS
-from .stages.teachers import FusionPrompts
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ EMOJI = Preset(
         rank=16,
         learning_rate=1e-3,
         token_learning_rate=1e-2,
-        schedule="cosine",
+        lr_scheduler="cosine",
     ),
     MotionConfig(
         frames=8,
@@ -95,23 +96,23 @@ EMOJI = Preset(
         batch_size=4,
         rank=16,
         learning_rate=4e-3,
-        schedule="cosine",
-        inversion_steps=150,
-        inversion_learning_rate=1e-2,
+        lr_scheduler="cosine",
+        textual_inversion_steps=150,
+        textual_inversion_learning_rate=1e-2,
     ),
     FusionConfig(
         steps=150,
         height=48,
         width=48,
         learning_rate=3e-4,
-        teacher_guidance=5.0,
-        cross_layers=EMOJI_CROSS_LAYERS,
+        teacher_guidance_scale=5.0,
+        cross_attention_layers=EMOJI_CROSS_LAYERS,
     ),
     CollaborativeConfig(
         **dataclasses.asdict(EMOJI_SAMPLING),
         tau=8,
-        cross_layers=EMOJI_CROSS_LAYERS,
-        temporal_layers=EMOJI_TEMPORAL_LAYERS,
+        cross_attention_layers=EMOJI_CROSS_LAYERS,
+        temporal_attention_layers=EMOJI_TEMPORAL_LAYERS,
     ),
     (
         "a cat is jumping on grass",

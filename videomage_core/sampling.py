@@ -18,17 +18,17 @@ from collections.abc import Sequence
 
 import torch
 
+from .callbacks import Callbacks
 from .config import SamplingConfig
-from .model.backbone import Backbone, Level, Prediction
+from .model.backbone import Backbone, NoiseLevel, Prediction
 from .model.text import SpecialToken
-from .run import Run
 
 
-def split_output(
-    output: torch.Tensor, x: torch.Tensor, level: Level, prediction: Prediction
+def to_x0_eps(
+    output: torch.Tensor, x: torch.Tensor, level: NoiseLevel, prediction: Prediction
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(x0, eps) from the native output.  All [B, C, F, H, W]."""
-    a, s = level.shares(x)
+    a, s = level.coefficients(x)
     if prediction == "epsilon":
         return (x - s * output) / a, output
     if prediction == "v":
@@ -36,27 +36,29 @@ def split_output(
     return x - s * output, x + a * output
 
 
-def training_target(x0: torch.Tensor, eps: torch.Tensor, level: Level, prediction: Prediction) -> torch.Tensor:
+def training_target(x0: torch.Tensor, eps: torch.Tensor, level: NoiseLevel, prediction: Prediction) -> torch.Tensor:
     """What the network should put out for x = a * x0 + s * eps.  All [B, C, F, H, W]."""
-    a, s = level.shares(x0)
+    a, s = level.coefficients(x0)
     if prediction == "epsilon":
         return eps
     return a * eps - s * x0 if prediction == "v" else eps - x0
 
 
-def add_noise(x0: torch.Tensor, eps: torch.Tensor, level: Level) -> torch.Tensor:
+def add_noise(x0: torch.Tensor, eps: torch.Tensor, level: NoiseLevel) -> torch.Tensor:
     """x = a * x0 + s * eps.  All [B, C, F, H, W]."""
-    a, s = level.shares(x0)
+    a, s = level.coefficients(x0)
     return a * x0 + s * eps
 
 
-def step(output: torch.Tensor, x: torch.Tensor, level: Level, following: Level, prediction: Prediction) -> torch.Tensor:
+def step(
+    output: torch.Tensor, x: torch.Tensor, level: NoiseLevel, following: NoiseLevel, prediction: Prediction
+) -> torch.Tensor:
     """One deterministic step from ``level`` to ``following``, either way.  [B, C, F, H, W]."""
-    return add_noise(*split_output(output, x, level, prediction), following)
+    return add_noise(*to_x0_eps(output, x, level, prediction), following)
 
 
-def step_back(
-    output: torch.Tensor, x: torch.Tensor, level: Level, following: Level, prediction: Prediction
+def inverse_step(
+    output: torch.Tensor, x: torch.Tensor, level: NoiseLevel, following: NoiseLevel, prediction: Prediction
 ) -> torch.Tensor:
     """The point at ``level`` from which ``step`` with this output lands on x at ``following``.
 
@@ -68,13 +70,13 @@ def step_back(
     return (x - of_output * output) / of_point
 
 
-def guide(unconditional: torch.Tensor, conditional: torch.Tensor, scale: float) -> torch.Tensor:
+def classifier_free_guidance(unconditional: torch.Tensor, conditional: torch.Tensor, scale: float) -> torch.Tensor:
     """Classifier-free guidance; acts on the native output, its coefficients sum to 1."""
     return unconditional + scale * (conditional - unconditional)
 
 
-def predict_guided(
-    backbone: Backbone, x: torch.Tensor, level: Level, text: torch.Tensor, negative: torch.Tensor, scale: float
+def predict_with_guidance(
+    backbone: Backbone, x: torch.Tensor, level: NoiseLevel, text: torch.Tensor, negative: torch.Tensor, scale: float
 ) -> torch.Tensor:
     """The guided native output; both halves in one batch, the unconditional one first.
 
@@ -90,7 +92,7 @@ def predict_guided(
         return backbone.predict(x, level, text)
     output = backbone.predict(torch.cat([x, x]), level, torch.cat([negative, text]))
     unconditional, conditional = output.chunk(2)
-    return guide(unconditional, conditional, scale)
+    return classifier_free_guidance(unconditional, conditional, scale)
 
 
 @torch.no_grad()
@@ -100,7 +102,7 @@ def sample(
     text: torch.Tensor,
     negative: torch.Tensor,
     config: SamplingConfig,
-    run: Run | None = None,
+    callbacks: Callbacks | None = None,
 ) -> torch.Tensor:
     """Plain guided sampling.
 
@@ -110,28 +112,28 @@ def sample(
         text: prompt embeddings [B, T, D].
         negative: embeddings [B, T, D] of what guidance leads away from.
         config: steps and guidance scale.
-        run: progress, previews and cancel.
+        callbacks: progress, previews and cancel.
 
     Returns:
         Clean latents [B, C, F, H, W].
     """
-    run = run or Run()
+    callbacks = callbacks or Callbacks()
     levels = backbone.levels(config.steps)
     x = noise.to(backbone.device).float()
     for index in range(config.steps):
-        run.check()
-        output = predict_guided(backbone, x, levels[index], text, negative, config.guidance_scale)
-        preview(backbone, split_output(output, x, levels[index], backbone.prediction)[0], index, config.steps, run)
+        callbacks.check()
+        output = predict_with_guidance(backbone, x, levels[index], text, negative, config.guidance_scale)
+        preview(backbone, to_x0_eps(output, x, levels[index], backbone.prediction)[0], index, config.steps, callbacks)
         x = step(output, x, levels[index], levels[index + 1], backbone.prediction)
-        run.progress(index + 1, config.steps, "sampling")
+        callbacks.progress(index + 1, config.steps, "sampling")
     return x
 
 
-def preview(backbone: Backbone, x0: torch.Tensor, index: int, steps: int, run: Run) -> None:
+def preview(backbone: Backbone, x0: torch.Tensor, index: int, steps: int, callbacks: Callbacks) -> None:
     """Show the middle frame of a first video's estimate x0 [B, C, F, H, W], five times in all, if anybody looks."""
-    if run.previews and (index + 1) % max(1, steps // 5) == 0:
+    if callbacks.previews and (index + 1) % max(1, steps // 5) == 0:
         middle = x0.shape[2] // 2
-        run.preview(backbone.decode_video(x0[:1, :, middle : middle + 1])[0].cpu())
+        callbacks.preview(backbone.decode_video(x0[:1, :, middle : middle + 1])[0].cpu())
 
 
 @torch.no_grad()
@@ -141,7 +143,7 @@ def invert(
     text: torch.Tensor,
     steps: int = 50,
     refinements: int = 0,
-    run: Run | None = None,
+    callbacks: Callbacks | None = None,
 ) -> torch.Tensor:
     """DDIM inversion: the noise from which plain sampling with guidance 1 comes back to ``latents``.
 
@@ -153,27 +155,27 @@ def invert(
         refinements: plain inversion (0) takes the network's output at the point it leaves for that
             at the point it goes to; each refinement predicts again at the point reached, which
             makes the way back more exact and costs as much as the plain inversion.
-        run: progress and cancel.
+        callbacks: progress and cancel.
 
     Returns:
         Noise [B, C, F, H, W].
     """
-    run = run or Run()
+    callbacks = callbacks or Callbacks()
     levels = backbone.levels(steps)[::-1]
     x = latents.to(backbone.device).float()
     for index in range(steps):
-        run.check()
+        callbacks.check()
         level, noisier = levels[index], levels[index + 1]
         reached = x
         for _ in range(1 + refinements):
             output = backbone.predict(reached, noisier, text)
-            reached = step_back(output, x, noisier, level, backbone.prediction)
+            reached = inverse_step(output, x, noisier, level, backbone.prediction)
         x = reached
-        run.progress(index + 1, steps, "inverting the clip")
+        callbacks.progress(index + 1, steps, "inverting the clip")
     return x
 
 
-def mixed_start(inverted: torch.Tensor, noise: torch.Tensor, share: float) -> torch.Tensor:
+def mix_noise_prior(inverted: torch.Tensor, noise: torch.Tensor, share: float) -> torch.Tensor:
     """x_T = sqrt(beta) * eps_m + sqrt(1 - beta) * eps (Sec. 7.1).  All [B, C, F, H, W].
 
     Args:
@@ -184,7 +186,7 @@ def mixed_start(inverted: torch.Tensor, noise: torch.Tensor, share: float) -> to
     return share**0.5 * inverted.to(noise) + (1 - share) ** 0.5 * noise
 
 
-def start_noise(shape: Sequence[int], seed: int) -> torch.Tensor:
+def gaussian_noise(shape: Sequence[int], seed: int) -> torch.Tensor:
     """Gaussian noise [1, *shape] that depends on the seed alone, the same on every device."""
     return torch.randn(1, *shape, generator=torch.Generator().manual_seed(seed))
 
@@ -194,14 +196,14 @@ def sample_prompt(
     prompt: str,
     seed: int,
     config: SamplingConfig,
-    run: Run | None = None,
+    callbacks: Callbacks | None = None,
     tokens: Sequence[SpecialToken] = (),
 ) -> torch.Tensor:
     """One prompt to clean latents [1, C, F, H, W] with the base as it stands."""
     with torch.no_grad():
         text = backbone.encode_prompt([prompt], tokens)
         negative = backbone.encode_prompt([config.negative_prompt])
-    return sample(backbone, start_for(backbone, seed, config), text, negative, config, run)
+    return sample(backbone, initial_noise(backbone, seed, config), text, negative, config, callbacks)
 
 
 def generate_videos(
@@ -209,7 +211,7 @@ def generate_videos(
     prompts: Sequence[str],
     seeds: Sequence[int],
     config: SamplingConfig,
-    run: Run | None = None,
+    callbacks: Callbacks | None = None,
     tokens: Sequence[SpecialToken] = (),
     inverted: torch.Tensor | None = None,
 ) -> torch.Tensor:
@@ -220,9 +222,9 @@ def generate_videos(
         prompts: N prompts.
         seeds: N seeds; a video depends on its prompt and seed, not on its neighbours.
         config: size, steps, guidance.
-        run: progress and cancel.
+        callbacks: progress and cancel.
         tokens: the special tokens the prompts may name.
-        inverted: a motion clip's inverted noise [1, C, F, H, W]; each start gets ``clip_share`` of it.
+        inverted: a motion clip's inverted noise [1, C, F, H, W]; each start gets ``noise_prior`` of it.
 
     Returns:
         Pixels [N, 3, F, H, W] in -1..1.
@@ -232,21 +234,21 @@ def generate_videos(
     with torch.no_grad():
         text = backbone.encode_prompt(prompts, tokens)
         negative = backbone.encode_prompt([config.negative_prompt]).expand_as(text)
-    noise = torch.cat([start_for(backbone, seed, config, inverted) for seed in seeds])
-    return backbone.decode_video(sample(backbone, noise, text, negative, config, run))
+    noise = torch.cat([initial_noise(backbone, seed, config, inverted) for seed in seeds])
+    return backbone.decode_video(sample(backbone, noise, text, negative, config, callbacks))
 
 
-def start_for(
+def initial_noise(
     backbone: Backbone, seed: int, config: SamplingConfig, inverted: torch.Tensor | None = None
 ) -> torch.Tensor:
     """Where sampling starts, [1, C, F, H, W]: the same for every method that is given the same."""
     shape = backbone.latent_shape(config.frames, config.height, config.width)
-    noise = start_noise(shape, seed)
-    if inverted is None or config.clip_share == 0:
+    noise = gaussian_noise(shape, seed)
+    if inverted is None or config.noise_prior == 0:
         return noise
     if inverted.shape[1:] != noise.shape[1:]:
         raise ValueError(
             f"inverted: got noise of shape {tuple(inverted.shape[1:])}, a video of this size needs {tuple(shape)}; "
             "invert the clip at the video's size and length"
         )
-    return mixed_start(inverted, noise, config.clip_share)
+    return mix_noise_prior(inverted, noise, config.noise_prior)

@@ -1,4 +1,4 @@
-// All that the panels and buttons say, in each language of the page; English where a language has no table here.
+// All that the panels and buttons translate, in each language of the page; English where a language has no table here.
 import { app } from "../../../scripts/app.js";
 
 const TEXTS = {
@@ -28,8 +28,8 @@ const TEXTS = {
     base_unknown: "which settings suit the base is unknown until run",
     use_settings: "use the settings that suit the base ({count} differ)",
     all_suit: "all settings suit the base",
-    show_rare: "show {count} rare settings",
-    hide_rare: "hide {count} rare settings",
+    show_advanced: "show {count} advanced settings",
+    hide_advanced: "hide {count} advanced settings",
     no_training: "No training of this file name on this node yet.",
     name_wired: "The file name comes from a wired input: a training is shown while it runs.",
     runs: "{what}: {done} of {total}",
@@ -78,8 +78,8 @@ const TEXTS = {
     base_unknown: "运行时才能确定适合基础模型的设置",
     use_settings: "套用适合基础模型的设置（{count} 项不同）",
     all_suit: "所有设置都适合基础模型",
-    show_rare: "显示 {count} 项不常用的设置",
-    hide_rare: "隐藏 {count} 项不常用的设置",
+    show_advanced: "显示 {count} 项高级设置",
+    hide_advanced: "隐藏 {count} 项高级设置",
     no_training: "此节点还没有用这个文件名训练过。",
     name_wired: "文件名来自输入连线，训练进行时才会显示。",
     runs: "{what}：{done} / {total}",
@@ -111,12 +111,12 @@ export function language() {
 }
 
 /** A text by its key, with values in the places of the names in curly brackets. */
-export function say(key, values = {}) {
+export function translate(key, values = {}) {
   return TEXTS[language()][key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
 }
 
 /** What a training does, in the words of the server or in those of the page's language. */
-export function sayWhat(what) {
+export function translateActivity(what) {
   const key = `what_${what.replaceAll(" ", "_")}`;
-  return key in TEXTS.en ? say(key) : what;
+  return key in TEXTS.en ? translate(key) : what;
 }

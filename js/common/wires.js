@@ -61,7 +61,7 @@ export function valueOf(place, name, far = 0) {
 }
 
 /** The places that an output is wired to. */
-export function takers({ node, path }, slot, far = 0) {
+export function consumers({ node, path }, slot, far = 0) {
   return ends(node.graph, path, (link) => same(link.origin_id, node.id) && link.origin_slot === slot, far);
 }
 
@@ -112,11 +112,11 @@ function begin(graph, path, link, far) {
     return origin({ node: outer, path: around }, link.origin_slot, far) ?? (widget ? { value: widget.value } : null);
   }
   const node = graph.getNodeById(link.origin_id);
-  return node ? giver({ node, path }, link.origin_slot, far) : null;
+  return node ? resolveOutput({ node, path }, link.origin_slot, far) : null;
 }
 
 /** The same for an output. */
-function giver(place, slot, far) {
+function resolveOutput(place, slot, far) {
   const { node, path } = place;
   if (node.mode === MUTED) return null;
   if (node.mode === BYPASSED) return origin(place, passedBy(node, slot), far);
@@ -142,19 +142,19 @@ function ends(graph, path, chosen, far) {
 
 function end(graph, path, link, far) {
   if (same(link.target_id, graph.outputNode?.id)) {
-    return takers({ node: path.at(-1), path: path.slice(0, -1) }, link.target_slot, far);
+    return consumers({ node: path.at(-1), path: path.slice(0, -1) }, link.target_slot, far);
   }
   const node = graph.getNodeById(link.target_id);
   if (!node || node.mode === MUTED) return [];
   const place = { node, path };
   if (node.mode === BYPASSED) {
     const slots = node.outputs.map((_, slot) => slot).filter((slot) => passedBy(node, slot) === link.target_slot);
-    return slots.flatMap((slot) => takers(place, slot, far));
+    return slots.flatMap((slot) => consumers(place, slot, far));
   }
   if (node.subgraph) {
     const { id } = node.subgraph.inputNode;
     const inner = (one) => same(one.origin_id, id) && one.origin_slot === link.target_slot;
     return ends(node.subgraph, [...path, node], inner, far);
   }
-  return node.isVirtualNode && node.outputs?.length ? takers(place, link.target_slot, far) : [place];
+  return node.isVirtualNode && node.outputs?.length ? consumers(place, link.target_slot, far) : [place];
 }

@@ -49,8 +49,8 @@ def test_a_question_about_values_is_answered_with_yes():
     "step, mode, videos, gradients",
     [
         ("SCS, a prediction", "high", 2, "none"),  # both halves of guidance
-        ("train motion", "medium", 1, "recomputed"),
-        ("train motion", "high", 1, "kept"),
+        ("train motion", "medium", 1, "checkpointed"),
+        ("train motion", "high", 1, "stored"),
     ],
 )
 def test_the_memory_of_a_pass_is_about_what_the_base_says(step, mode, videos, gradients):

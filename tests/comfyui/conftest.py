@@ -45,7 +45,7 @@ def add_segmenters(models: Path) -> None:
     from safetensors.torch import load_file
 
     sys.path.insert(0, str(PACK))
-    from emoji_world.tiny_detector import random_detector
+    from emoji_world.fixtures.tiny_detector import random_detector
 
     source = PACK / "emoji_world" / "segmenters"
     if not (models / "grounding-dino").exists():

@@ -27,8 +27,8 @@ SEGMENTER = {
     "sam2": "sam2.1_hiera_tiny.pt",
     "bert": "none: the detector is a folder",
 }
-QUICK_SUBJECT = {"steps": 120, "auxiliary_clips": 4, "sample_every": 60}
-QUICK_MOTION = {"steps": 90, "inversion_steps": 70, "sample_every": 45}
+QUICK_SUBJECT = {"steps": 120, "auxiliary_clips": 4, "sample_every_n_steps": 60}
+QUICK_MOTION = {"steps": 90, "textual_inversion_steps": 70, "sample_every_n_steps": 45}
 QUICK_FUSION = {"steps": 40, "teacher_videos": 2, "cutmix_videos": 1}
 START = "Start here"
 PROMPT = "a <dog> is riding a <panda> on grass"
@@ -126,7 +126,7 @@ def scs(subject: tuple[str, str], motion: tuple[str, str], name: str = "made", t
 
 def sample(name: str, loras: list[tuple[str, str]], prompt: str, title: str = "", **more: Any) -> Node:
     wires = {**BASE, **{f"lora_{i + 1}": lora for i, lora in enumerate(loras)}}
-    wires |= {"clip": ("clip", "frames")} if more.pop("with_clip", False) else {}
+    wires |= {"clip": ("clip", "frames")} if more.pop("add_cutout", False) else {}
     values = {"prompt": prompt, "control_after_generate": "fixed", **more}
     return Node(name, "VideoMage_SampleVideo", wires, values, "sampling", title)
 
@@ -211,7 +211,7 @@ SUBJECT = Workflow(
             ],
         ),
         ("What to learn from", [pictures("dog")]),
-        ("Learn it", [train_subject("dog", {"sample_every": 100})]),
+        ("Learn it", [train_subject("dog", {"sample_every_n_steps": 100})]),
         (
             "Try it",
             [
@@ -244,10 +244,10 @@ MOTION = Workflow(
             ],
         ),
         ("What to learn from", [CLIP]),
-        ("Learn it", [train_motion({"sample_every": 100})]),
+        ("Learn it", [train_motion({"sample_every_n_steps": 100})]),
         (
             "Try it on others",
-            [sample("tried", [("train riding", "LoRA")], "a frog is riding a dog on grass", with_clip=True)],
+            [sample("tried", [("train riding", "LoRA")], "a frog is riding a dog on grass", add_cutout=True)],
         ),
         (
             "See it",
@@ -309,7 +309,7 @@ PAPER = Workflow(
                     "help page of Load Segmenter says which and where). Then refresh the page.\n\nThe published "
                     "weights of ZeroScope have not been tried with this pack yet. If memory runs out, set *memory* "
                     "of Load Video Base to low.\n\nThe settings are the paper's: 24 frames of 576x320, 300 steps, "
-                    "rank 4, lambda1 0.25, omega 0.5, lambda2 0.6, tau 15, alpha 10000, clip_share (beta) 0.3.",
+                    "rank 4, lambda1 0.25, omega 0.5, lambda2 0.6, tau 15, alpha 10000, noise_prior (beta) 0.3.",
                     640,
                 ),
                 base(ZEROSCOPE),
@@ -351,8 +351,10 @@ COMPARE = Workflow(
         (
             "Without",
             [
-                sample("merged", _BOTH, PROMPT, "Sample Video: all LoRAs in one model", with_clip=True),
-                sample("alone", _BOTH, PROMPT, "Sample Video: the base alone", with_clip=True, method="the base alone"),
+                sample("merged", _BOTH, PROMPT, "Sample Video: all LoRAs in one model", add_cutout=True),
+                sample(
+                    "alone", _BOTH, PROMPT, "Sample Video: the base alone", add_cutout=True, method="the base alone"
+                ),
             ],
         ),
         (
@@ -393,11 +395,11 @@ SEGMENTED = Workflow(
             ],
         ),
         ("What to learn from", [CLIP, SEGMENTER_MODELS]),
-        ("Find who performs it", found(box_threshold=0.2, text_threshold=0.15, detector_side=128)),
+        ("Find who performs it", found(box_threshold=0.2, text_threshold=0.15, detector_image_size=128)),
         ("Learn the motion", [train_motion({"file_name": "riding_by_words", **QUICK_MOTION}, by_words=True)]),
         (
             "Try it on others",
-            [sample("tried", [("train riding", "LoRA")], "a frog is riding a dog on grass", with_clip=True)],
+            [sample("tried", [("train riding", "LoRA")], "a frog is riding a dog on grass", add_cutout=True)],
         ),
         ("See it", enlarged(("tried", "frames"), "by_words")),
     ],

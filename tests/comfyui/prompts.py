@@ -8,17 +8,17 @@ from typing import Any
 from server import Server
 
 FEW: dict[str, dict[str, Any]] = {
-    "VideoMage_TrainSubject": {"steps": 2, "auxiliary_clips": 1, "auxiliary_steps": 2, "sample_every": 0},
-    "VideoMage_TrainMotion": {"steps": 2, "inversion_steps": 2, "sample_every": 0},
+    "VideoMage_TrainSubject": {"steps": 2, "auxiliary_clips": 1, "auxiliary_steps": 2, "sample_every_n_steps": 0},
+    "VideoMage_TrainMotion": {"steps": 2, "textual_inversion_steps": 2, "sample_every_n_steps": 0},
     "VideoMage_FuseSubjects": {"steps": 2, "teacher_videos": 1, "teacher_steps": 10, "cutmix_videos": 1},
-    "VideoMage_SCSSampler": {"steps": 10, "inversion_steps": 10, "tau": 2},
-    "VideoMage_SampleVideo": {"steps": 10, "inversion_steps": 10},
+    "VideoMage_SCSSampler": {"steps": 10, "ddim_inversion_steps": 10, "tau": 2},
+    "VideoMage_SampleVideo": {"steps": 10, "ddim_inversion_steps": 10},
     # The detector there has random weights: it finds boxes, but does not know one word from another.
     "VideoMage_SegmentByWords": {
         "words": "pig, pig",
         "box_threshold": 0.0,
         "text_threshold": 0.0,
-        "detector_side": 128,
+        "detector_image_size": 128,
     },
 }
 BASE = {"base": "emoji base (built in)", "dtype": "auto", "memory": "auto"}
@@ -45,16 +45,42 @@ def with_few_steps(prompt: Prompt) -> Prompt:
 def subject_prompt(steps: int, file_name: str = "dog", **more: Any) -> Prompt:
     """Train one subject on the built-in base."""
     settings = {
-        "token": "<dog>", "superclass": "dog", "file_name": file_name, "prompt": "", "images_folder": "",
-        "auxiliary_folder": "", "height": 48, "width": 48, "batch_size": 1, "auxiliary_clips": 1,
-        "auxiliary_steps": 2, "steps": steps, "learning_rate": 1e-3, "token_learning_rate": 1e-2, "save_every": 5,
-    }  # fmt: skip
+        "token": "<dog>",
+        "superclass": "dog",
+        "file_name": file_name,
+        "prompt": "",
+        "images_folder": "",
+        "auxiliary_folder": "",
+        "height": 48,
+        "width": 48,
+        "batch_size": 1,
+        "auxiliary_clips": 1,
+        "auxiliary_steps": 2,
+        "steps": steps,
+        "learning_rate": 1e-3,
+        "token_learning_rate": 1e-2,
+        "save_every_n_steps": 5,
+    }
     defaults = {
-        "accumulation": 1, "optimizer": "adamw", "schedule": "constant", "warmup_steps": 0, "max_gradient_norm": 1.0,
-        "sample_every": 0, "seed": 0, "rank": 4, "layers": "all", "dropout": 0.0, "token_vectors": 1,
-        "lambda1": 0.25, "auxiliary_frames": 8, "auxiliary_guidance": 5.0, "flip": False, "smallest_crop": 1.0,
-        "views": 8, "fit": "crop",
-    }  # fmt: skip
+        "gradient_accumulation_steps": 1,
+        "optimizer": "adamw",
+        "lr_scheduler": "constant",
+        "lr_warmup_steps": 0,
+        "max_grad_norm": 1.0,
+        "sample_every_n_steps": 0,
+        "seed": 0,
+        "rank": 4,
+        "target_modules": "all",
+        "dropout": 0.0,
+        "num_vectors_per_token": 1,
+        "lambda1": 0.25,
+        "auxiliary_frames": 8,
+        "auxiliary_guidance_scale": 5.0,
+        "random_flip": False,
+        "min_crop_scale": 1.0,
+        "num_augmentations": 8,
+        "resize_mode": "crop",
+    }
     return {
         "1": {"class_type": "VideoMage_LoadBase", "inputs": BASE},
         "2": {"class_type": "VideoMage_ExampleSubject", "inputs": {"subject": "dog"}},

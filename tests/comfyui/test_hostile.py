@@ -177,7 +177,7 @@ def test_nothing_is_written_through_links_that_lead_out(server: Server) -> None:
         for number in ("", "_2"):  # where a file is written before it is renamed
             (folder / f"{name}{number}.partial").symlink_to(target)
         server.run(subject_prompt(2, name))
-    assert {path.name: path.read_text(encoding="utf-8") for path in outside.iterdir()} == {"kept": "kept"}
+    assert {path.name: path.read_text(encoding="utf-8") for path in outside.iterdir()} == {"tensor": "kept"}
     saved = sorted(path for path in folder.glob("to_*") if not path.is_symlink())
     assert len(saved) == len(links), "each LoRA is a file of its own"
     assert {path.name for path in folder.glob("*.partial")} == {"to_nothing_2.partial", "to_a_file.partial"}, "unused"

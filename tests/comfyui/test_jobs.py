@@ -96,7 +96,7 @@ def names_of_loras(server: Server) -> list[str]:
         ({"file_name": "../dog"}, "no folder"),
         ({"rank": 0}, "rank"),
         ({"width": 0}, "width: got 0, allowed is at least 8"),
-        ({"warmup_steps": 2}, "warmup_steps: got 2, must be fewer than steps (2)"),
+        ({"lr_warmup_steps": 2}, "lr_warmup_steps: got 2, must be fewer than steps (2)"),
         ({"height": 50}, "height: got 50, allowed are multiples of 8; nearest: 48"),
     ],
 )
@@ -116,9 +116,9 @@ def test_what_is_only_known_while_running_is_said_clearly(server: Server) -> Non
 @pytest.mark.parametrize(
     ("kind", "values", "said"),
     [
-        ("TrainMotion", {"warmup_steps": 900}, "warmup_steps: got 900"),
+        ("TrainMotion", {"lr_warmup_steps": 900}, "lr_warmup_steps: got 900"),
         ("TrainMotion", {"subjects": ""}, "its subjects are not named"),
-        ("FuseSubjects", {"warmup_steps": 900}, "warmup_steps: got 900"),
+        ("FuseSubjects", {"lr_warmup_steps": 900}, "lr_warmup_steps: got 900"),
         ("FuseSubjects", {"cutmix_prompt": "A dog"}, "must hold {subject}"),
         ("SCSSampler", {"beta_subject": 0.9}, "must add up to 1"),
         ("SCSSampler", {"tau": -1}, "tau: got -1"),
@@ -200,7 +200,7 @@ def frames_of_node(server: Server, prompt: dict[str, object], node: str) -> list
 def sampled(lora: str) -> dict[str, object]:
     settings = {
         "frames": 8, "height": 48, "width": 48, "fps": 8.0, "steps": 8, "guidance_scale": 5.0, "negative_prompt": "",
-        "clip_share": 0.3, "inversion_steps": 10,
+        "noise_prior": 0.3, "ddim_inversion_steps": 10,
     }  # fmt: skip
     strengths = {f"strength_{i}": 1.0 for i in range(1, 5)}
     return {

@@ -382,7 +382,7 @@ def test_rare_settings_are_folded_away(window: tuple[Page, Server]) -> None:
     page.clear()
     folded, shown = page.run(
         f"""() => {{ {ADD} const node = add('VideoMage_TrainSubject', 0);
-            const rare = node.widgets.filter(w => w.options?.advanced), fold = widget(node, 'rare_settings');
+            const rare = node.widgets.filter(w => w.options?.advanced), fold = widget(node, 'advanced_settings');
             const seen = () => [rare.length, rare.filter(w => w.hidden).length, fold?.label ?? '', node.size[1]];
             const before = seen();
             fold?.callback();
@@ -393,8 +393,8 @@ def test_rare_settings_are_folded_away(window: tuple[Page, Server]) -> None:
     if page.name.endswith("2.0"):  # which folds them by itself
         assert folded == shown and not folded[2]
     else:
-        assert folded[1:3] == [count, f"show {count} rare settings"]
-        assert shown[1:3] == [0, f"hide {count} rare settings"] and shown[3] > folded[3] + 15 * count
+        assert folded[1:3] == [count, f"show {count} advanced settings"]
+        assert shown[1:3] == [0, f"hide {count} advanced settings"] and shown[3] > folded[3] + 15 * count
 
 
 def test_what_a_node_says_of_a_lora_is_shown_on_it(window: tuple[Page, Server]) -> None:

@@ -58,7 +58,7 @@ def test_the_paper_workflow_has_the_papers_settings(prompts: dict[str, Prompt]) 
         ("LoadBase", "base"): "zeroscope_v2_576w", ("TrainSubject", "steps"): 300, ("TrainSubject", "lambda1"): 0.25,
         ("TrainSubject", "rank"): 4, ("TrainMotion", "steps"): 300, ("TrainMotion", "omega"): 0.5,
         ("FuseSubjects", "lambda2"): 0.6, ("SCSSampler", "tau"): 15, ("SCSSampler", "alpha"): 1e4,
-        ("SCSSampler", "clip_share"): 0.3, ("SCSSampler", "frames"): 24, ("SCSSampler", "width"): 576,
+        ("SCSSampler", "noise_prior"): 0.3, ("SCSSampler", "frames"): 24, ("SCSSampler", "width"): 576,
         ("SCSSampler", "height"): 320, ("SCSSampler", "steps"): 50, ("SCSSampler", "guidance_scale"): 9.0,
     }  # fmt: skip
     assert {key: settings[key] for key in expected} == expected

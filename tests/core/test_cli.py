@@ -13,13 +13,13 @@ import torch
 
 from videomage_core import cli
 from videomage_core.cli import main
-from videomage_core.commands import sampling
+from videomage_core.commands import sample
 from videomage_core.commands.common import file_and_strength
 from videomage_core.commands.settings import add_settings, read_settings
 from videomage_core.config import SamplingConfig, SubjectConfig
 from videomage_core.data.lora_file import load_lora, save_lora
 from videomage_core.model import loading
-from videomage_core.stages import comparisons
+from videomage_core.stages import baselines
 
 
 def test_help_names_every_command_and_setting(capsys):
@@ -82,7 +82,7 @@ def test_what_fails_on_the_way_is_exit_code_1(monkeypatch, capsys):
     def full(_options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(sampling, "_sample", full)
+    monkeypatch.setattr(sample, "_sample", full)
     assert cli.main(["sample", "a dog"]) == cli.FAULT
     assert "No space left" in capsys.readouterr().err
 
@@ -96,12 +96,12 @@ TRAINS = "; a training then goes on from its last checkpoint"
 @pytest.mark.parametrize(
     ("execute", "arguments", "lower", "goes_on"),
     [
-        ("training._train_subject", ["train-subject", "x", "--token", "<x>", "--superclass", "y"],
+        ("train_subject._train_subject", ["train-subject", "x", "--token", "<x>", "--superclass", "y"],
          "--auxiliary-frames, --height, --width, --batch-size", TRAINS),
-        ("training._train_motion", ["train-motion", "x", "--prompt", "y"],
+        ("train_motion._train_motion", ["train-motion", "x", "--prompt", "y"],
          "--frames, --height, --width, --batch-size", TRAINS),
-        ("training._fuse", ["fuse", "x", "y"], "--frames, --height, --width, --batch-size", TRAINS),
-        ("sampling._sample", ["sample", "x"], "--frames, --height, --width", ""),
+        ("fuse._fuse", ["fuse", "x", "y"], "--frames, --height, --width, --batch-size", TRAINS),
+        ("sample._sample", ["sample", "x"], "--frames, --height, --width", ""),
     ],
 )  # fmt: skip
 def test_out_of_memory_says_what_to_lower(execute, arguments, lower, goes_on, error, monkeypatch, capsys):
@@ -122,7 +122,7 @@ def test_out_of_memory_where_nothing_can_be_lowered(monkeypatch, capsys):
     def full(_options):
         raise CPU_FULL
 
-    monkeypatch.setattr("videomage_core.commands.showing._inspect", full)
+    monkeypatch.setattr("videomage_core.commands.inspect._inspect", full)
     assert cli.main(["inspect", "x"]) == cli.FAULT
     assert capsys.readouterr().err.endswith("\nOut of memory: close other programs.\n")
 
@@ -131,7 +131,7 @@ def test_control_c_has_its_own_exit_code(monkeypatch, capsys):
     def stop(_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sampling, "_sample", stop)
+    monkeypatch.setattr(sample, "_sample", stop)
     assert cli.main(["sample", "a dog"]) == cli.STOPPED
     assert "stopped" in capsys.readouterr().err
 
@@ -175,7 +175,7 @@ def test_train_motion(tmp_path, capsys):
         frame.save(clip / f"{f}.png")
     file = tmp_path / "m.safetensors"
     train = ["train-motion", str(clip), "--prompt", "a frog is sliding", "--subject", "frog", "--output", str(file)]
-    train += ["--steps", "2", "--inversion-steps", "2", "--batch-size", "1"]
+    train += ["--steps", "2", "--textual-inversion-steps", "2", "--batch-size", "1"]
     assert main([*train, "--prompt", "a <toy> is sliding"]) == 2
     assert "<toy> stands for one subject; say in plain words" in capsys.readouterr().err
     assert main(train) == 0
@@ -218,8 +218,8 @@ def test_fuse_and_sample_a_motion(tmp_path, photos, motion, capsys):
     assert [t.name for t in load_lora(fused).tokens] == ["<ann>", "<bob>"]
     video, overlays = tmp_path / "video.mp4", tmp_path / "looks.png"
     sample = ["sample", "a <ann> is chasing a <bob>", "--lora", str(fused), "--motion", f"{motion}:0.8"]
-    sample += ["--clip", str(tmp_path / "clip"), "--overlays", str(overlays), "--output", str(video)]
-    assert main([*sample, "--steps", "3", "--tau", "1", "--inversion-steps", "2"]) == 0
+    sample += ["--clip", str(tmp_path / "clip"), "--attention-overlays", str(overlays), "--output", str(video)]
+    assert main([*sample, "--steps", "3", "--tau", "1", "--ddim-inversion-steps", "2"]) == 0
     assert video.stat().st_size > 500 and overlays.stat().st_size > 500
     assert "guidance moved x_sub by" in capsys.readouterr().out
     assert main(["sample", "a <ann> is rising", *sample[2:], "--steps", "3", "--tau", "1"]) == 2
@@ -265,8 +265,11 @@ def test_two_loras_with_one_token_and_the_way_out(tmp_path, photos, capsys):
 
 
 def test_what_belongs_to_a_motion_is_refused_without_one(tmp_path, photos, motion, capsys):
-    assert main(["sample", "a dog", "--tau", "3", "--overlays", "x.png", "--output", str(tmp_path / "v.mp4")]) == 2
-    assert "--tau, --overlays: only collaborative sampling has this" in capsys.readouterr().err
+    assert (
+        main(["sample", "a dog", "--tau", "3", "--attention-overlays", "x.png", "--output", str(tmp_path / "v.mp4")])
+        == 2
+    )
+    assert "--tau, --attention-overlays: only collaborative sampling has this" in capsys.readouterr().err
     assert main(["sample", "a dog", "--motion", str(motion)]) == 2
     assert "--lora: got 0 with --motion" in capsys.readouterr().err
     ann = toy(tmp_path, photos, "ann")
@@ -279,14 +282,14 @@ def test_averaged_outputs(tmp_path, photos, motion, capsys, monkeypatch):
     files = [toy(tmp_path, photos, name) for name in ("ann", "bob")]
     loras = ["--lora", str(files[0]), "--lora", str(files[1]), "--motion", str(motion)]
     sample = ["sample", "a <ann> is chasing a <bob>", *loras, "--averaged", "--output", str(tmp_path / "v.mp4")]
-    seen, made = [], comparisons.sample_averaged
+    seen, made = [], baselines.sample_averaged
 
     def averaged(backbone, subjects, moving, *more):
         seen.append(([t.name for concept in subjects for t in concept.tokens], moving.kind))
         return made(backbone, subjects, moving, *more)
 
-    monkeypatch.setattr(comparisons, "sample_averaged", averaged)
-    assert main([*sample, "--steps", "2", "--clip", str(tmp_path / "clip"), "--inversion-steps", "1"]) == 0
+    monkeypatch.setattr(baselines, "sample_averaged", averaged)
+    assert main([*sample, "--steps", "2", "--clip", str(tmp_path / "clip"), "--ddim-inversion-steps", "1"]) == 0
     assert seen == [(["<ann>", "<bob>"], "motion")] and (tmp_path / "v.mp4").stat().st_size > 500
     monkeypatch.setattr(loading, "load_unet3d", lambda *_: pytest.fail("the base was loaded"))
     assert main([*sample, "--tau", "3"]) == 2
@@ -305,13 +308,18 @@ def test_averaged_outputs(tmp_path, photos, motion, capsys, monkeypatch):
 
 def test_settings_from_a_file_and_flags_over_them(tmp_path):
     file = tmp_path / "s.toml"
-    file.write_text('rank = 8\nlearning-rate = 1\nlayers = "attention"\nflip = true\n')
+    file.write_text('rank = 8\nlearning-rate = 1\ntarget_modules = "attention"\nrandom_flip = true\n')
     parser = argparse.ArgumentParser()
     parser.add_argument("--settings", type=Path)
     add_settings(parser, SubjectConfig)
-    options = parser.parse_args(["--settings", str(file), "--rank", "2", "--no-flip"])
+    options = parser.parse_args(["--settings", str(file), "--rank", "2", "--no-random-flip"])
     config = read_settings(options, SubjectConfig())
-    assert (config.rank, config.learning_rate, config.layers, config.flip) == (2, 1.0, "attention", False)
+    assert (config.rank, config.learning_rate, config.target_modules, config.random_flip) == (
+        2,
+        1.0,
+        "attention",
+        False,
+    )
     assert config.lambda1 == 0.25
 
 
@@ -338,7 +346,7 @@ def test_a_wrong_settings_file_is_refused(tmp_path, photos, capsys, text, messag
         (["--masks", "/nowhere"], "does not exist"),
         (["--auxiliary", "/nowhere"], "is not a folder"),
         (["--base", "/nowhere"], "is not a folder"),
-        (["--warmup-steps", "9", "--steps", "3"], "warmup_steps"),
+        (["--lr-warmup-steps", "9", "--steps", "3"], "lr_warmup_steps"),
     ],
 )
 def test_bad_input_of_a_training(tmp_path, photos, capsys, monkeypatch, change, message):

@@ -12,12 +12,12 @@ from videomage_core.config import CollaborativeConfig, FusionConfig, SamplingCon
 def test_the_defaults_are_the_papers():
     config = SamplingConfig()
     assert (config.frames, config.height, config.width, config.fps) == (24, 320, 576, 8)
-    assert (config.steps, config.guidance_scale, config.clip_share) == (50, 9.0, 0.3)
+    assert (config.steps, config.guidance_scale, config.noise_prior) == (50, 9.0, 0.3)
     collaborative = CollaborativeConfig()
     assert (collaborative.tau, collaborative.alpha) == (15, 1e4)
     assert (collaborative.beta_subject, collaborative.beta_motion) == (0.5, 0.5)
     fusion = FusionConfig()
-    assert (fusion.lambda2, fusion.teacher_guidance) == (0.6, 9.0) and 250 <= fusion.steps <= 450
+    assert (fusion.lambda2, fusion.teacher_guidance_scale) == (0.6, 9.0) and 250 <= fusion.steps <= 450
 
 
 @pytest.mark.parametrize("config", [SamplingConfig, CollaborativeConfig, FusionConfig])
@@ -64,7 +64,7 @@ def test_contradictions_are_named_beside_bad_values():
         ({"frames": 1}, r"^frames: got 1, guidance by temporal attention needs at least 2; or set tau to 0$"),
         ({"alpha_decay": "cubic"}, "alpha_decay: got 'cubic', allowed: 'linear', 'attend-and-excite', 'none'"),
         ({"tau": -1}, "tau: got -1, allowed is at least 0"),
-        ({"clip_share": 1.5}, "clip_share: got 1.5, allowed is at least 0 and at most 1"),
+        ({"noise_prior": 1.5}, "noise_prior: got 1.5, allowed is at least 0 and at most 1"),
         ({"frames": 1, "beta_motion": 0.1}, "must add up to 1; frames: got 1"),
     ],
 )

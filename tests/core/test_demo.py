@@ -8,15 +8,15 @@ import json
 from PIL import Image
 
 from videomage_core import demo
+from videomage_core.callbacks import Callbacks
 from videomage_core.data.lora_file import load_lora
 from videomage_core.presets import EMOJI
-from videomage_core.run import Run
 
 SHORT = dataclasses.replace(
     EMOJI,
-    sampling=dataclasses.replace(EMOJI.sampling, steps=2, inversion_steps=2),
+    sampling=dataclasses.replace(EMOJI.sampling, steps=2, ddim_inversion_steps=2),
     subject=dataclasses.replace(EMOJI.subject, steps=2, auxiliary_clips=1, auxiliary_steps=2),
-    motion=dataclasses.replace(EMOJI.motion, steps=2, inversion_steps=2),
+    motion=dataclasses.replace(EMOJI.motion, steps=2, textual_inversion_steps=2),
     fusion=dataclasses.replace(EMOJI.fusion, steps=2, teacher_videos=1, cutmix_videos=1, teacher_steps=8),
     collaborative=dataclasses.replace(EMOJI.collaborative, steps=2, tau=1),
 )
@@ -24,7 +24,7 @@ SHORT = dataclasses.replace(
 
 def test_the_demo_makes_the_whole_method_and_says_how_it_went(tmp_path):
     said: list[str] = []
-    demo.run_demo(tmp_path, 3, Run(log=said.append), SHORT)
+    demo.run_demo(tmp_path, 3, Callbacks(log=said.append), SHORT)
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["seed"] == 3 and report["settings"]["fusion"]["steps"] == 2
     stages = ["subject LoRA dog", "subject LoRA panda", "motion LoRA", "fusion", "inversion", "VideoMage"]
@@ -46,7 +46,7 @@ def test_the_demo_makes_the_whole_method_and_says_how_it_went(tmp_path):
     assert "contact_sheet.png" in said[-1]
 
     said.clear()
-    demo.run_demo(tmp_path, 3, Run(log=said.append), SHORT)
+    demo.run_demo(tmp_path, 3, Callbacks(log=said.append), SHORT)
     assert not [line for line in said if "making" in line], "a second run makes nothing anew"
 
 

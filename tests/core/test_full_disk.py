@@ -14,10 +14,10 @@ import torch
 from PIL import Image
 
 from videomage_core import cli
-from videomage_core.checkpoint import CHECKPOINT
 from videomage_core.config import TrainingConfig
 from videomage_core.data.lora_file import load_lora
-from videomage_core.training import ParameterGroup, fit
+from videomage_core.training.checkpoint import CHECKPOINT
+from videomage_core.training.loop import ParameterGroup, fit
 
 resource = pytest.importorskip("resource", reason="files can be limited in size on Unix alone")
 
@@ -61,8 +61,8 @@ def photos(tmp_path: Path) -> Path:
 def train(photos: Path, *more: str) -> int:
     output = photos.parent / "out" / "toy.safetensors"
     command = ["train-subject", str(photos), "--token", "<toy>", "--superclass", "robot", "--output", str(output)]
-    settings = ["--batch-size=1", "--rank=1", "--layers=attention", "--height=24", "--width=24", "--device=cpu"]
-    settings += ["--schedule=constant"]  # or a training of more steps would be another
+    settings = ["--batch-size=1", "--rank=1", "--target-modules=attention", "--height=24", "--width=24", "--device=cpu"]
+    settings += ["--lr-scheduler=constant"]  # or a training of more steps would be another
     return cli.main([*command, *settings, *(more or ("--steps", "2", "--lambda1", "0"))])
 
 
@@ -97,7 +97,7 @@ def test_no_room_for_the_checkpoint(photos, capsys, full):
     assert "error: the checkpoint of step 2 could not be written" in said and "there is none before it" in said
     assert files(out) == []
     assert train(photos) == 0
-    assert train(photos, "--steps", "2", "--lambda1", "0", "--save-every", "1") == 0
+    assert train(photos, "--steps", "2", "--lambda1", "0", "--save-every-n-steps", "1") == 0
     before = (out / "toy.training" / CHECKPOINT).read_bytes()
     capsys.readouterr()
     with full():
@@ -125,11 +125,11 @@ def test_the_loop_goes_on_from_the_checkpoint_that_was_kept(tmp_path, full):
     def go(folder: Path, steps: int) -> tuple[torch.Tensor, int]:
         weight = torch.linspace(-1, 1, 4096).requires_grad_()
 
-        def loss_at(generator: torch.Generator) -> dict[str, torch.Tensor]:
+        def loss_fn(generator: torch.Generator) -> dict[str, torch.Tensor]:
             return {"fit": (weight - torch.randn(4096, generator=generator)).square().mean()}
 
-        config = TrainingConfig(steps=steps, save_every=2)
-        history = fit([ParameterGroup("w", {"w": weight}, 0.1)], loss_at, config, folder, "x")
+        config = TrainingConfig(steps=steps, save_every_n_steps=2)
+        history = fit([ParameterGroup("w", {"w": weight}, 0.1)], loss_fn, config, folder, "x")
         return weight.detach(), history.resumed_at
 
     go(tmp_path / "a", 2)

@@ -10,41 +10,41 @@ from pathlib import Path
 
 import pytest
 
-from videomage_core.locks import alone_in, in_turn
+from videomage_core.locks import exclusive_lock, waiting_lock
 
 ROOT = Path(__file__).parents[2]
-HOLD = "import sys,time; from pathlib import Path; from videomage_core.locks import alone_in\n"
-HOLD += "with alone_in(Path(sys.argv[1])): print('in', flush=True); time.sleep(60)"
+HOLD = "import sys,time; from pathlib import Path; from videomage_core.locks import exclusive_lock\n"
+HOLD += "with exclusive_lock(Path(sys.argv[1])): print('in', flush=True); time.sleep(60)"
 
 
 def test_a_second_is_refused_until_the_first_is_out(tmp_path):
-    with alone_in(tmp_path):
-        with pytest.raises(ValueError, match="another training is at work"), alone_in(tmp_path):
+    with exclusive_lock(tmp_path):
+        with pytest.raises(ValueError, match="another training is at work"), exclusive_lock(tmp_path):
             pass
         (tmp_path / "other").mkdir()
-        with alone_in(tmp_path / "other"):
+        with exclusive_lock(tmp_path / "other"):
             pass
-    with alone_in(tmp_path):
+    with exclusive_lock(tmp_path):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["other"], "nothing is left behind"
 
 
 def test_what_goes_wrong_inside_comes_out_and_frees_the_folder(tmp_path):
     for error in (OSError("disk full"), BlockingIOError("not ours")):
-        with pytest.raises(type(error), match=str(error)), alone_in(tmp_path):
+        with pytest.raises(type(error), match=str(error)), exclusive_lock(tmp_path):
             raise error
-    with alone_in(tmp_path):
+    with exclusive_lock(tmp_path):
         pass
 
 
 def test_a_killed_process_holds_nothing(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stdout.readline() == "in\n"
-    with pytest.raises(ValueError, match="another training"), alone_in(tmp_path):
+    with pytest.raises(ValueError, match="another training"), exclusive_lock(tmp_path):
         pass
     process.kill()
     process.communicate()
-    with alone_in(tmp_path):
+    with exclusive_lock(tmp_path):
         pass
 
 
@@ -52,10 +52,10 @@ def test_others_wait_for_their_turn(tmp_path):
     order: list[str] = []
 
     def second() -> None:
-        with in_turn(tmp_path, lambda: None):
+        with waiting_lock(tmp_path, lambda: None):
             order.append("second")
 
-    with in_turn(tmp_path, lambda: None):
+    with waiting_lock(tmp_path, lambda: None):
         waiting = threading.Thread(target=second)
         waiting.start()
         time.sleep(0.3)

@@ -49,7 +49,7 @@ def learn_subject(base, folder: Path, work: Path, masks: Path | None = None, cli
 
 
 def learn_motion(base, source: Path, masks: Path | None, work: Path, fps: float | None = None, **settings):
-    defaults = {"height": 48, "width": 48, "frames": 8, "steps": 2, "inversion_steps": 2}
+    defaults = {"height": 48, "width": 48, "frames": 8, "steps": 2, "textual_inversion_steps": 2}
     config = MotionConfig(**{**defaults, **settings})
     clip = load_motion_clip(source, {"cat": masks}, config.frames, fps)
     return flat(train_motion(base, [clip], "a cat is walking", config, work))
@@ -62,7 +62,15 @@ def learn_motion(base, source: Path, masks: Path | None, work: Path, fps: float 
 def test_photos_train_at_every_size(emoji_base, tmp_path, name, height, width, fit):
     folder = DATA / "subjects" / name
     learn_subject(
-        emoji_base, folder, tmp_path, height=height, width=width, fit=fit, flip=True, smallest_crop=0.7, views=2
+        emoji_base,
+        folder,
+        tmp_path,
+        height=height,
+        width=width,
+        resize_mode=fit,
+        random_flip=True,
+        min_crop_scale=0.7,
+        num_augmentations=2,
     )
 
 
@@ -72,8 +80,8 @@ def test_a_real_clip_keeps_the_motion_prior(emoji_base, tmp_path):
     (tmp_path / "clips" / "cat.txt").write_text("a cat is walking")
     clips = load_captioned_clips(tmp_path / "clips", frames=8, height=48, width=48)
     dog = DATA / "subjects" / "dog6"
-    with_clip = learn_subject(emoji_base, dog, tmp_path / "with", clips=clips)
-    assert not torch.equal(with_clip, learn_subject(emoji_base, dog, tmp_path / "without"))
+    add_cutout = learn_subject(emoji_base, dog, tmp_path / "with", clips=clips)
+    assert not torch.equal(add_cutout, learn_subject(emoji_base, dog, tmp_path / "without"))
 
 
 @pytest.mark.parametrize("size", [(640, 30), (31, 640), (5, 7)])
@@ -83,7 +91,7 @@ def test_a_panorama_a_strip_and_a_thumbnail_train(emoji_base, tmp_path, size):
     for index, path in enumerate(list_images(DATA / "subjects" / "dog6")[:2]):
         Image.open(path).resize(size).save(photos / f"{index}.png")
     for fit in ("crop", "pad"):
-        learn_subject(emoji_base, photos, tmp_path / fit, fit=fit)
+        learn_subject(emoji_base, photos, tmp_path / fit, resize_mode=fit)
 
 
 def as_photos(folder: Path, change) -> Path:
@@ -170,7 +178,7 @@ def test_the_cat_is_found_without_masks(emoji_base, tmp_path):
 
 
 def test_the_debiased_objective_takes_the_cat(emoji_base, tmp_path):
-    learn_motion(emoji_base, DATA / "motion" / "muybridge_cat", None, tmp_path, objective="debiased")
+    learn_motion(emoji_base, DATA / "motion" / "muybridge_cat", None, tmp_path, objective="motion_director")
 
 
 def test_what_a_clip_is_kept_as_does_not_matter(emoji_base, tmp_path):

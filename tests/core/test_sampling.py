@@ -8,35 +8,35 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from emoji_world.cast import Character
-from emoji_world.scene import Scene, draw
+from emoji_world.world.characters import Character
+from emoji_world.world.scene import Scene, draw
+from videomage_core.callbacks import Callbacks, Cancelled
 from videomage_core.config import SamplingConfig
-from videomage_core.model.backbone import Level
+from videomage_core.model.backbone import NoiseLevel
 from videomage_core.model.base_folder import EMOJI_BASE
-from videomage_core.run import Cancelled, Run
 from videomage_core.sampling import (
     add_noise,
+    classifier_free_guidance,
+    gaussian_noise,
     generate_videos,
-    guide,
+    initial_noise,
+    inverse_step,
     invert,
-    mixed_start,
-    predict_guided,
+    mix_noise_prior,
+    predict_with_guidance,
     sample,
     sample_prompt,
-    split_output,
-    start_for,
-    start_noise,
     step,
-    step_back,
+    to_x0_eps,
     training_target,
 )
 
 PREDICTIONS = ["epsilon", "v", "flow"]
 
 
-def level(prediction: str, s: float) -> Level:
+def level(prediction: str, s: float) -> NoiseLevel:
     s64 = torch.tensor(s, dtype=torch.float64)
-    return Level(torch.tensor(1), 1 - s64 if prediction == "flow" else (1 - s64**2).sqrt(), s64)
+    return NoiseLevel(torch.tensor(1), 1 - s64 if prediction == "flow" else (1 - s64**2).sqrt(), s64)
 
 
 def noise(*shape: int) -> torch.Tensor:
@@ -48,7 +48,7 @@ def test_the_right_output_splits_into_what_was_mixed(prediction):
     x0, eps = noise(2, 1, 4, 3, 5, 5)
     at = level(prediction, 0.7)
     output = training_target(x0, eps, at, prediction)
-    found_x0, found_eps = split_output(output, add_noise(x0, eps, at), at, prediction)
+    found_x0, found_eps = to_x0_eps(output, add_noise(x0, eps, at), at, prediction)
     assert torch.allclose(found_x0, x0) and torch.allclose(found_eps, eps)
 
 
@@ -65,7 +65,7 @@ def test_step_back_undoes_a_step(prediction):
     x, output = noise(2, 1, 4, 3, 5, 5)
     at, following = level(prediction, 0.7), level(prediction, 0.2)
     reached = step(output, x, at, following, prediction)
-    assert torch.allclose(step_back(output, reached, at, following, prediction), x)
+    assert torch.allclose(inverse_step(output, reached, at, following, prediction), x)
 
 
 def test_the_step_is_that_of_the_library(emoji_base, latents):
@@ -83,10 +83,10 @@ def test_guidance_of_one_is_the_conditional_half_alone(emoji_base, latents):
     at = emoji_base.levels(4)[1]
     with torch.no_grad():
         unconditional, conditional = (emoji_base.predict(latents, at, c) for c in (negative, text))
-        assert torch.equal(predict_guided(emoji_base, latents, at, text, negative, 1), conditional)
+        assert torch.equal(predict_with_guidance(emoji_base, latents, at, text, negative, 1), conditional)
         for scale in (0.0, 5.0):
-            guided = predict_guided(emoji_base, latents, at, text, negative, scale)
-            assert torch.allclose(guided, guide(unconditional, conditional, scale), atol=1e-4)
+            guided = predict_with_guidance(emoji_base, latents, at, text, negative, scale)
+            assert torch.allclose(guided, classifier_free_guidance(unconditional, conditional, scale), atol=1e-4)
 
 
 def test_inversion_then_sampling_returns_the_latents(emoji_base):
@@ -115,19 +115,19 @@ def test_sampling_depends_on_prompt_and_seed_only(emoji_base):
 
 
 def test_the_start_noise_is_the_seeds_alone():
-    assert torch.equal(start_noise((4, 2, 3, 3), 7), start_noise((4, 2, 3, 3), 7))
-    assert not torch.equal(start_noise((4, 2, 3, 3), 7), start_noise((4, 2, 3, 3), 8))
+    assert torch.equal(gaussian_noise((4, 2, 3, 3), 7), gaussian_noise((4, 2, 3, 3), 7))
+    assert not torch.equal(gaussian_noise((4, 2, 3, 3), 7), gaussian_noise((4, 2, 3, 3), 8))
 
 
 def test_progress_is_told_and_a_cancel_acts_within_one_step(emoji_base, latents):
     told: list[tuple[int, int]] = []
-    run = Run(progress=lambda done, total, _: told.append((done, total)), cancelled=lambda: len(told) == 2)
+    callbacks = Callbacks(progress=lambda done, total, _: told.append((done, total)), cancelled=lambda: len(told) == 2)
     text, config = emoji_base.encode_prompt(["a dog"]), SamplingConfig(steps=9, guidance_scale=1)
     with pytest.raises(Cancelled):
-        sample(emoji_base, latents, text, text, config, run)
+        sample(emoji_base, latents, text, text, config, callbacks)
     assert told == [(1, 9), (2, 9)]
     with pytest.raises(Cancelled):
-        invert(emoji_base, latents, text, 9, run=Run(cancelled=lambda: True))
+        invert(emoji_base, latents, text, 9, callbacks=Callbacks(cancelled=lambda: True))
 
 
 def test_seeds_and_prompts_must_match(emoji_base):
@@ -137,10 +137,10 @@ def test_seeds_and_prompts_must_match(emoji_base):
 
 def test_a_mixed_start_goes_from_noise_to_inverted_noise_at_the_same_variance():
     inverted, gaussian = noise(2, 1, 4, 30, 20, 20)
-    assert torch.equal(mixed_start(inverted, gaussian, 0.0), gaussian)
-    assert torch.equal(mixed_start(inverted, gaussian, 1.0), inverted)
+    assert torch.equal(mix_noise_prior(inverted, gaussian, 0.0), gaussian)
+    assert torch.equal(mix_noise_prior(inverted, gaussian, 1.0), inverted)
     for share in (0.1, 0.3, 0.5):
-        mixed = mixed_start(inverted, gaussian, share)
+        mixed = mix_noise_prior(inverted, gaussian, share)
         assert torch.allclose(mixed, share**0.5 * inverted + (1 - share) ** 0.5 * gaussian)
         assert float(mixed.var()) == pytest.approx(1, abs=0.02)
         assert float((mixed * inverted).mean()) == pytest.approx(share**0.5, abs=0.02)
@@ -151,11 +151,11 @@ SMALL = SamplingConfig(frames=2, height=16, width=16, steps=2, guidance_scale=5)
 
 def test_the_start_is_noise_and_the_clips_share(emoji_base):
     inverted = torch.randn(1, 6, 2, 4, 4, generator=torch.Generator().manual_seed(0))
-    plain = start_noise((6, 2, 4, 4), 7)
-    assert torch.equal(start_for(emoji_base, 7, SMALL), plain)
-    assert torch.equal(start_for(emoji_base, 7, dataclasses.replace(SMALL, clip_share=0.0), inverted), plain)
-    assert torch.equal(start_for(emoji_base, 7, SMALL, inverted), mixed_start(inverted, plain, 0.3))
-    assert torch.equal(start_for(emoji_base, 7, dataclasses.replace(SMALL, clip_share=1.0), inverted), inverted)
+    plain = gaussian_noise((6, 2, 4, 4), 7)
+    assert torch.equal(initial_noise(emoji_base, 7, SMALL), plain)
+    assert torch.equal(initial_noise(emoji_base, 7, dataclasses.replace(SMALL, noise_prior=0.0), inverted), plain)
+    assert torch.equal(initial_noise(emoji_base, 7, SMALL, inverted), mix_noise_prior(inverted, plain, 0.3))
+    assert torch.equal(initial_noise(emoji_base, 7, dataclasses.replace(SMALL, noise_prior=1.0), inverted), inverted)
 
 
 @pytest.mark.parametrize("shape", [(1, 6, 3, 4, 4), (1, 6, 2, 4, 5), (1, 4, 2, 4, 4)])
@@ -185,7 +185,7 @@ def test_every_video_starts_with_its_share_of_the_clip(emoji_base):
 def test_previews_are_one_frame_and_five_at_most(emoji_base):
     seen = []
     config = SamplingConfig(frames=4, height=48, width=48, steps=11, guidance_scale=1)
-    run = Run(preview=seen.append)
-    shown = sample_prompt(emoji_base, "a dog on grass", 0, config, run)
+    callbacks = Callbacks(preview=seen.append)
+    shown = sample_prompt(emoji_base, "a dog on grass", 0, config, callbacks)
     assert len(seen) == 5 and all(frame.shape == (3, 1, 48, 48) for frame in seen)
     assert torch.equal(shown, sample_prompt(emoji_base, "a dog on grass", 0, config))

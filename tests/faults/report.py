@@ -115,7 +115,7 @@ DETERMINISM = [
         "a step depends on nothing else; checkpoints hold the optimiser",
         [
             "tests/faults/test_disturbed.py::test_killed", "tests/faults/test_disturbed.py::test_cancelled",
-            "tests/core/test_training.py::test_ten_steps_equal_some_a_cancel_and_the_rest",
+            "tests/core/training/test_loop.py::test_ten_steps_equal_some_a_cancel_and_the_rest",
         ],
     ),
     (
@@ -145,11 +145,11 @@ DETERMINISM = [
     ),
     (
         "a batch, or as many forwards summed up", "to rounding", "as above",
-        ["tests/core/test_training.py::test_accumulated_halves_equal_one_batch"],
+        ["tests/core/training/test_loop.py::test_accumulated_halves_equal_one_batch"],
     ),
     (
         "one process or two", "to rounding", "as above",
-        ["tests/core/test_spread.py::test_two_processes_train_what_one_does"],
+        ["tests/core/test_distributed.py::test_two_processes_train_what_one_does"],
     ),
     (
         "LoRAs merged into weights (sampling, fp32) or beside them", "to rounding",
@@ -161,7 +161,7 @@ DETERMINISM = [
         [
             "tests/faults/test_disturbed.py::test_another_number_of_threads_gives_the_same_to_rounding",
             "tests/core/model/test_unet3d.py::test_half_precision_predicts_nearly_the_same",
-            "tests/core/test_training.py::test_a_checkpoint_of_another_base_is_refused_but_not_of_another_precision",
+            "tests/core/training/test_loop.py::test_a_checkpoint_of_another_base_is_refused_but_not_of_another_precision",
         ],
     ),
     ("a GPU", "not measured", "some of PyTorch's kernels there add in any order", []),

@@ -25,12 +25,12 @@ from peft.tuners.lora.layer import LoraLayer
 from safetensors import safe_open
 
 from tests.faults.small_stages import LORA, STAGES, run_stage, same
-from videomage_core.checkpoint import CHECKPOINT
+from videomage_core.callbacks import Callbacks, Cancelled
 from videomage_core.data.lora_file import load_lora
 from videomage_core.model import lora
 from videomage_core.model.loading import load_unet3d
-from videomage_core.run import Cancelled, Run
-from videomage_core.training import TrainingDiverged
+from videomage_core.training.checkpoint import CHECKPOINT
+from videomage_core.training.loop import TrainingDiverged
 
 TIMES = int(os.environ.get("FAULTS", "1"))
 STEPS = 6
@@ -67,7 +67,7 @@ def whole(folder: Path) -> None:
 def events_of(stage: str, base: Any, folder: Path) -> int:
     """How often a stage tells progress, all in all."""
     told: list[int] = []
-    run_stage(stage, base, folder, STEPS, Run(progress=lambda *_: told.append(1), log=lambda _: None))
+    run_stage(stage, base, folder, STEPS, Callbacks(progress=lambda *_: told.append(1), log=lambda _: None))
     return len(told)
 
 
@@ -113,7 +113,7 @@ def test_cancelled(stage, undisturbed, emoji_base, tmp_path):
             return left[0] < 0
 
         with pytest.raises(Cancelled):
-            run_stage(stage, emoji_base, folder, STEPS, Run(cancelled=cancelled, log=lambda _: None))
+            run_stage(stage, emoji_base, folder, STEPS, Callbacks(cancelled=cancelled, log=lambda _: None))
         whole(folder)
         assert not lora.names(emoji_base)
         assert same(run_stage(stage, emoji_base, folder, STEPS), wanted), f"{number}: cancelled {left}"
@@ -246,9 +246,9 @@ def stopped_halfway(emoji_base, tmp_path) -> Callable[[str], Path]:
         def progress(step: int, _: int, what: str) -> None:
             done[0] = step if what == "training" else 0
 
-        run = Run(progress=progress, cancelled=lambda: done[0] >= STEPS // 2, log=lambda _: None)
+        callbacks = Callbacks(progress=progress, cancelled=lambda: done[0] >= STEPS // 2, log=lambda _: None)
         with pytest.raises(Cancelled):
-            run_stage(stage, emoji_base, folder, STEPS, run)
+            run_stage(stage, emoji_base, folder, STEPS, callbacks)
         return folder
 
     return stop
@@ -287,7 +287,7 @@ def test_two_trainings_on_one_output(stage, undisturbed, emoji_base, tmp_path):
                 run_stage(stage, other, folder, STEPS)
             refused.append(step)
 
-    made = run_stage(stage, emoji_base, folder, STEPS, Run(progress=progress, log=lambda _: None))
+    made = run_stage(stage, emoji_base, folder, STEPS, Callbacks(progress=progress, log=lambda _: None))
     assert set(refused) == {3} and same(made, wanted)
 
 

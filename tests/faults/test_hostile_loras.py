@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tests.faults.hostile_files import CHANGES, mutated
-from videomage_core.data.foreign_lora import load_foreign_lora
-from videomage_core.data.lora_file import applied, describe, load_lora, read_card, save_lora
+from videomage_core.data.external_lora import load_external_lora
+from videomage_core.data.lora_file import apply_loras, describe, load_lora, read_header, save_lora
 
 COUNT = 216  # twelve of each kind
 
@@ -35,11 +35,11 @@ def test_a_changed_file_is_refused_or_right(kind, good, emoji_base, tmp_path):
         else:
             describe(concept)
             try:
-                with applied(emoji_base, [(concept, 1.0)]) as tokens, torch.no_grad():
+                with apply_loras(emoji_base, [(concept, 1.0)]) as tokens, torch.no_grad():
                     emoji_base.encode_prompt([f"a {tokens[0].name} on grass"], tokens)
             except ValueError:
                 pass
-        for read in (read_card, lambda p: load_foreign_lora(emoji_base, p, "sks dog", "dog")):
+        for read in (read_header, lambda p: load_external_lora(emoji_base, p, "sks dog", "dog")):
             try:
                 read(path)
             except ValueError as error:

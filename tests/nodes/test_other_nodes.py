@@ -11,11 +11,11 @@ import comfy_stub
 import pytest
 import torch
 
-from videomage_core.data.lora_file import Concept, save_lora
+from videomage_core.data.lora_file import LoraModel, save_lora
 
 
 @pytest.fixture
-def toy(host: comfy_stub.Host, shared_emoji_base: Any, make_concept: Callable[..., Concept]) -> Concept:
+def toy(host: comfy_stub.Host, shared_emoji_base: Any, make_concept: Callable[..., LoraModel]) -> LoraModel:
     """A subject LoRA in models/loras/videomage/toy.safetensors."""
     made = make_concept(shared_emoji_base, 1)
     (host.home / "models" / "loras" / "videomage").mkdir()
@@ -23,7 +23,7 @@ def toy(host: comfy_stub.Host, shared_emoji_base: Any, make_concept: Callable[..
     return made
 
 
-def test_load_rename_save_and_tell(nodes: dict[str, Any], host: comfy_stub.Host, toy: Concept) -> None:
+def test_load_rename_save_and_tell(nodes: dict[str, Any], host: comfy_stub.Host, toy: LoraModel) -> None:
     load, save, info = (nodes[f"VideoMage_{name}"] for name in ("LoadLora", "SaveLora", "LoraInfo"))
     name = "videomage/toy.safetensors"
     assert load.validate_inputs(name) is True
@@ -60,7 +60,7 @@ def test_a_value_where_a_wire_belongs_is_refused(nodes: dict[str, Any], name: st
 
 
 def test_names_are_the_same_on_every_system(
-    nodes: dict[str, Any], host: comfy_stub.Host, toy: Concept, monkeypatch: pytest.MonkeyPatch
+    nodes: dict[str, Any], host: comfy_stub.Host, toy: LoraModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On Windows ComfyUI's own list has backslashes; workflows name files with slashes, those saved there may not."""
     listed = "videomage\\toy.safetensors"
@@ -81,7 +81,7 @@ def _error(node: Any, *given: Any) -> str:
     return str(caught.value)
 
 
-def test_a_wrong_rename_is_said(nodes: dict[str, Any], toy: Concept) -> None:
+def test_a_wrong_rename_is_said(nodes: dict[str, Any], toy: LoraModel) -> None:
     assert "write OLD=NEW" in _error(nodes["VideoMage_LoadLora"], "videomage/toy.safetensors", "<bear>")
     assert "<cow>" in _error(nodes["VideoMage_LoadLora"], "videomage/toy.safetensors", "<cow>=<bear>")
     check = nodes["VideoMage_LoadLora"].validate_inputs
@@ -90,14 +90,14 @@ def test_a_wrong_rename_is_said(nodes: dict[str, Any], toy: Concept) -> None:
     assert check("videomage/toy.safetensors", "<toy>=<bear>,") is True and check(None, None) is True
 
 
-def test_a_wired_name_is_left_to_the_run(nodes: dict[str, Any], toy: Concept) -> None:
+def test_a_wired_name_is_left_to_the_run(nodes: dict[str, Any], toy: LoraModel) -> None:
     mark = nodes["VideoMage_LoadLora"].fingerprint_inputs
     assert mark(lora_name=None, rename="<toy>=<bear>")[1] == "<toy>=<bear>"
     assert mark(lora_name="videomage/toy.safetensors", rename=None)[0] > 0
 
 
 @pytest.mark.parametrize("name", ["../toy.safetensors", "/etc/passwd", "videomage/../../secret.safetensors"])
-def test_no_path_but_a_listed_name_is_read(nodes: dict[str, Any], toy: Concept, name: str) -> None:
+def test_no_path_but_a_listed_name_is_read(nodes: dict[str, Any], toy: LoraModel, name: str) -> None:
     assert "not in models/loras" in _error(nodes["VideoMage_LoadLora"], name, "")
 
 
@@ -137,14 +137,14 @@ def test_a_base_works_in_the_mode_that_is_asked_for_or_fits(
     nodes: dict[str, Any], host: comfy_stub.Host, memory: str, modes: str
 ) -> None:
     base = nodes["VideoMage_LoadBase"].execute("emoji base (built in)", "fp32", memory).result[0]
-    memory_of, works_of, modes_of = (
-        vars(packs("videomage_core.model.memory"))[n] for n in ("memory_of", "works_of", "MODES")
+    required_memory, workloads_for, modes_of = (
+        vars(packs("videomage_core.model.memory"))[n] for n in ("required_memory", "workloads_for", "MODES")
     )
     asked = {"method": "the base alone", "steps": 1, "frames": 8, "height": 48, "width": 48, "guidance_scale": 5.0}
-    works = works_of(base.preset.sampling)
+    workloads = workloads_for(base.preset.sampling)
     made = []
     for name, mode in zip(("high", "medium", "low"), modes.split(), strict=True):
-        host.free_memory = memory_of(base.backbone, works, modes_of[name])
+        host.free_memory = required_memory(base.backbone, workloads, modes_of[name])
         host.loaded.clear()
         made.append(nodes["VideoMage_SampleVideo"].execute(base, "a dog", seed=0, **asked).result[0])
         assert base.backbone.memory.name == mode
@@ -224,8 +224,8 @@ def test_comfyui_is_asked_for_the_memory_of_the_work(nodes: dict[str, Any], host
     )
 
     def asked(base: Any, **change: Any) -> int:
-        works = engine.works_of(dataclasses.replace(base.preset.motion, **change))
-        with comfy_memory.computing(base, "nothing", works):
+        workloads = engine.workloads_for(dataclasses.replace(base.preset.motion, **change))
+        with comfy_memory.computing(base, "nothing", workloads):
             return host.memory_required[-1]
 
     longer, larger, usual = asked(high, frames=16), asked(high, height=96), asked(high, frames=8)
@@ -275,7 +275,7 @@ def test_full_memory_is_said_with_what_to_lower(nodes: dict[str, Any], host: com
         sys.modules["comfy.model_management"].load_models_gpu = load
     assert host.freed
     freed = pytest.raises(RuntimeError, match=r"^VideoMage ran out of memory; everything was freed\. Lower it$")
-    with freed, memory.room_for(1, "Lower it"):
+    with freed, memory.reserve_memory(1, "Lower it"):
         raise error
-    with pytest.raises(RuntimeError, match=r"^shapes"), memory.room_for(1, "Lower it"):
+    with pytest.raises(RuntimeError, match=r"^shapes"), memory.reserve_memory(1, "Lower it"):
         raise RuntimeError("shapes do not fit")

@@ -1,4 +1,4 @@
-"""What the page's scripts say is in one table, in each language."""
+"""What the page's scripts translate is in one table, in each language."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def test_each_text_is_used_and_none_is_missing() -> None:
 def test_all_that_a_training_reports_is_in_the_table() -> None:
     core = JS.parent / "videomage_core"
     scripts = [path.read_text(encoding="utf-8") for path in core.rglob("*.py")]
-    reported = {what for script in scripts for what in re.findall(r'run\.progress\(.*, f?"(.*)"\)', script)}
+    reported = {what for script in scripts for what in re.findall(r'callbacks\.progress\(.*, f?"(.*)"\)', script)}
     assert {"training", "making {name} clips"} <= reported
-    made = {name for script in scripts for name in re.findall(r'made_clips\([^"]*?"(\w+)"', script)}
+    made = {name for script in scripts for name in re.findall(r'generate_clips\([^"]*?"(\w+)"', script)}
     assert made == {"auxiliary", "teacher", "background"}
     reported |= {f"making {name} clips" for name in made} | {"preparing"}
     elsewhere = {

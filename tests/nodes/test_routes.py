@@ -11,7 +11,7 @@ from typing import Any
 import comfy_stub
 import pytest
 
-from videomage_core.data.lora_file import Concept, save_lora
+from videomage_core.data.lora_file import LoraModel, save_lora
 
 web = pytest.importorskip("aiohttp.web", reason="aiohttp comes with ComfyUI")
 
@@ -43,7 +43,7 @@ def test_ids_that_no_node_has_are_refused(nodes: dict[str, Any], host: comfy_stu
 
 
 def test_a_lora_card(
-    nodes: dict[str, Any], host: comfy_stub.Host, shared_emoji_base: Any, make_concept: Callable[..., Concept]
+    nodes: dict[str, Any], host: comfy_stub.Host, shared_emoji_base: Any, make_concept: Callable[..., LoraModel]
 ) -> None:
     save_lora(host.home / "models" / "loras" / "toy.safetensors", make_concept(shared_emoji_base, 1))
     card = ask(host, "lora", name="toy.safetensors", base="emoji base (built in)")
@@ -57,7 +57,7 @@ def test_a_card_needs_the_header_alone_and_is_read_once(
     nodes: dict[str, Any],
     host: comfy_stub.Host,
     shared_emoji_base: Any,
-    make_concept: Callable[..., Concept],
+    make_concept: Callable[..., LoraModel],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lora_file = next(
@@ -107,7 +107,7 @@ def test_a_base_that_was_replaced_is_read_again_and_never_on_the_servers_loop(
     nodes: dict[str, Any],
     host: comfy_stub.Host,
     shared_emoji_base: Any,
-    make_concept: Callable[..., Concept],
+    make_concept: Callable[..., LoraModel],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import shutil

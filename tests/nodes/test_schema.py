@@ -65,16 +65,16 @@ def test_a_step_of_a_small_number_is_smaller_still(nodes: dict[str, Any]) -> Non
 
 NAMED = {"token": "<dog>", "superclass": "dog", "prompt": "", "file_name": "dog", "subjects": "a, b"}
 CONTRADICTIONS = [
-    ("TrainSubject", {"warmup_steps": 300}, "warmup_steps: got 300, must be fewer than steps (300)"),
+    ("TrainSubject", {"lr_warmup_steps": 300}, "lr_warmup_steps: got 300, must be fewer than steps (300)"),
     ("TrainSubject", {"steps": 0}, "steps: got 0, allowed is at least 1"),
     ("TrainSubject", {"height": 50}, "height: got 50, allowed are multiples of 8; nearest: 48"),
     ("TrainSubject", {"steps": 0, "width": 3, "token": "dog"}, "steps: got 0"),
-    ("TrainMotion", {"warmup_steps": 900}, "warmup_steps: got 900"),
+    ("TrainMotion", {"lr_warmup_steps": 900}, "lr_warmup_steps: got 900"),
     ("TrainMotion", {"appearance_prompt": "A video"}, "must hold {subjects}"),
     ("TrainMotion", {"subjects": " "}, "its subjects are not named"),
     ("TrainMotion", {"omega": -1.0}, "omega: got -1.0, allowed is at least 0"),
-    ("TrainMotion", {"objective": "fast"}, "objective: got 'fast', allowed: 'appearance-agnostic', 'debiased'"),
-    ("FuseSubjects", {"warmup_steps": 350}, "warmup_steps: got 350"),
+    ("TrainMotion", {"objective": "fast"}, "objective: got 'fast', allowed: 'appearance-agnostic', 'motion_director'"),
+    ("FuseSubjects", {"lr_warmup_steps": 350}, "lr_warmup_steps: got 350"),
     ("FuseSubjects", {"teacher_prompts": "A {subject}\nA dog"}, "got 'A dog', must hold {subject}"),
     ("FuseSubjects", {"cutmix_prompt": "A dog"}, "must hold {subject}"),
     ("FuseSubjects", {"file_name": "a/b"}, "no folder"),
@@ -117,11 +117,11 @@ def test_what_is_linked_is_left_to_the_run(nodes: dict[str, Any], name: str) -> 
     node = nodes[name]
     assert node.validate_inputs() is True
     assert node.validate_inputs(**dict.fromkeys(defaults(node))) is True
-    if "warmup_steps" in defaults(node):
-        long = {**defaults(node), "warmup_steps": 400}
+    if "lr_warmup_steps" in defaults(node):
+        long = {**defaults(node), "lr_warmup_steps": 400}
         assert node.validate_inputs(**{**long, "steps": 500}) is True
         assert node.validate_inputs(**{**long, "steps": None}) is True  # the link may well bring more than 400
-        assert "warmup_steps: got -1" in node.validate_inputs(**{**long, "steps": None, "warmup_steps": -1})
+        assert "lr_warmup_steps: got -1" in node.validate_inputs(**{**long, "steps": None, "lr_warmup_steps": -1})
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -17,7 +17,7 @@ from videomage_core.presets import EMOJI
 
 SETTINGS = {
     **dataclasses.asdict(SegmentationConfig()),
-    "detector_side": 128,
+    "detector_image_size": 128,
     "box_threshold": 0.0,
     "text_threshold": 0.0,
 }
@@ -79,7 +79,7 @@ def test_words_become_masks_an_overlay_and_the_words(nodes: dict[str, Any], mode
     *masks, overlay, subjects, tuned = node.execute(load(nodes), frames, "pig\npig,", **SETTINGS).result
     assert [None if mask is None else mask.shape for mask in masks] == [frames.shape[:3]] * 2 + [None] * 2
     assert overlay.shape == frames.shape and not torch.equal(overlay, frames)
-    assert subjects == "pig, pig" and tuned.config.detector_side == 128
+    assert subjects == "pig, pig" and tuned.config.detector_image_size == 128
     assert host.room and {total for _, total, _ in host.progress} == {2, 8}  # two searched, all followed
     picture = node.execute(load(nodes), frames[:1], "pig", **SETTINGS).result
     assert picture[0].shape == (1, *frames.shape[1:3])
@@ -109,7 +109,7 @@ def test_out_of_memory_frees_everything_and_says_what_to_lower(
         raise comfy_stub.OutOfMemory
 
     monkeypatch.setattr(type(segmenter), "segment", full)
-    with pytest.raises(RuntimeError, match=r"out of memory; everything was freed\. Lower detector_side"):
+    with pytest.raises(RuntimeError, match=r"out of memory; everything was freed\. Lower detector_image_size"):
         nodes["VideoMage_SegmentByWords"].execute(segmenter, torch.zeros(1, 48, 48, 3), "dog", **SETTINGS)
     assert host.freed
 
@@ -120,7 +120,7 @@ class Middle:
     def __init__(self, mark: str = "middle") -> None:
         self.mark, self.asked = mark, []
 
-    def parts(self) -> tuple[object, ...]:
+    def key_parts(self) -> tuple[object, ...]:
         return (self.mark,)
 
     def segment(self, pixels: torch.Tensor, words: Any) -> torch.Tensor:
@@ -135,15 +135,15 @@ class Reporting(Middle):
 
     def __init__(self) -> None:
         super().__init__("reporting")
-        self.run: Any = None
+        self.callbacks: Any = None
 
-    def with_run(self, run: Any) -> Reporting:
-        self.run = run
+    def with_callbacks(self, callbacks: Any) -> Reporting:
+        self.callbacks = callbacks
         return self
 
     def segment(self, pixels: torch.Tensor, words: Any) -> torch.Tensor:
         masks = super().segment(pixels, words)
-        self.run.progress(1, 1, "finding words")
+        self.callbacks.progress(1, 1, "finding words")
         return masks
 
 
@@ -181,7 +181,7 @@ def test_a_subject_is_masked_by_its_superclass(nodes: dict[str, Any]) -> None:
 
 def test_a_motions_performers_are_cut_out_by_their_words(nodes: dict[str, Any]) -> None:
     frames, pig, cat, prompt, subjects = nodes["VideoMage_ExampleMotion"].execute().result
-    config = dataclasses.replace(EMOJI.motion, batch_size=1, inversion_steps=2)
+    config = dataclasses.replace(EMOJI.motion, batch_size=1, textual_inversion_steps=2)
     middle = Middle()
     trained(nodes, "VideoMage_TrainMotion", config, frames, prompt, subjects, "x", segmenter=middle)
     assert middle.asked == [((1, 48, 48), ("pig", "cat"))]
@@ -210,7 +210,7 @@ def test_a_training_shows_what_its_segmenter_does_and_stops_with_it(
             subject(nodes, segmenter=watched)
         elif stage == "motion":
             frames, _, _, prompt, subjects = nodes["VideoMage_ExampleMotion"].execute().result
-            config = dataclasses.replace(EMOJI.motion, batch_size=1, inversion_steps=2)
+            config = dataclasses.replace(EMOJI.motion, batch_size=1, textual_inversion_steps=2)
             trained(nodes, "VideoMage_TrainMotion", config, frames, prompt, subjects, "x", segmenter=watched)
         else:
             config = dataclasses.replace(EMOJI.fusion, teacher_videos=1, teacher_steps=4, cutmix_videos=1)
@@ -245,7 +245,7 @@ def test_comfyui_is_asked_for_the_memory_of_the_segmenter(
         for name in ("nodes.comfy_memory", "videomage_core.model.memory")
     )
     needed = comfy_memory.SEGMENTER_NEEDS
-    least = memory.memory_of(base.backbone, comfy_memory.segmenting(Reporting()), memory.HIGH)
+    least = memory.required_memory(base.backbone, comfy_memory.segmenting(Reporting()), memory.HIGH)
     assert least > needed
     frames, _, _, prompt, _ = nodes["VideoMage_ExampleMotion"].execute().result
     loras = {f"lora_{i}": make_concept(base.backbone, i, f"<{name}>", name) for i, name in enumerate(("dog", "cat"), 1)}

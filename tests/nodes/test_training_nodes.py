@@ -13,13 +13,15 @@ import comfy_stub
 import pytest
 import torch
 
-from videomage_core.data.lora_file import Concept, load_lora
+from videomage_core.data.lora_file import LoraModel, load_lora
 from videomage_core.presets import EMOJI
 
 SUBJECT = dataclasses.asdict(
-    dataclasses.replace(EMOJI.subject, steps=2, batch_size=1, auxiliary_clips=1, auxiliary_steps=2, save_every=1)
+    dataclasses.replace(
+        EMOJI.subject, steps=2, batch_size=1, auxiliary_clips=1, auxiliary_steps=2, save_every_n_steps=1
+    )
 )
-MOTION = dataclasses.asdict(dataclasses.replace(EMOJI.motion, steps=2, batch_size=1, inversion_steps=2))
+MOTION = dataclasses.asdict(dataclasses.replace(EMOJI.motion, steps=2, batch_size=1, textual_inversion_steps=2))
 FUSION = dataclasses.asdict(
     dataclasses.replace(EMOJI.fusion, steps=2, teacher_videos=1, teacher_steps=10, cutmix_videos=1)
 )
@@ -73,7 +75,7 @@ def test_fewer_steps_and_the_earlier_ones_again_train_once_each(nodes: dict[str,
     base, loras = with_quick_samples(load_base(nodes)), host.home / "models" / "loras" / "videomage"
 
     def train(steps: int) -> Any:
-        return train_subject(nodes, base, schedule="constant", steps=steps).result[0]
+        return train_subject(nodes, base, lr_scheduler="constant", steps=steps).result[0]
 
     two, one = train(2), train(1)
     assert (two.details["settings"]["steps"], one.details["settings"]["steps"]) == (2, 1)
@@ -123,7 +125,7 @@ def test_a_new_sample_has_another_time(nodes: dict[str, Any], host: comfy_stub.H
     training = progress.Training("subject", "dog", "7")
     times = []
     for _ in range(2):
-        progress.keep_sample(training, torch.zeros(3, 8, 48, 48))
+        progress.save_sample(training, torch.zeros(3, 8, 48, 48))
         progress.tell_training(training, "training", 1, 4, None, None)
         times.append(progress.training_state(training)["sample"])
         progress.tell_training(training, "training", 2, 4, None, None)
@@ -245,7 +247,7 @@ def test_motion_fusion_and_collaborative_sampling(nodes: dict[str, Any], host: c
     assert [token.name for token in fused.tokens] == ["<dog>", "<panda>"]
     assert pair.shape == (8, 48, 3 * 48, 3)
 
-    settings = dataclasses.asdict(dataclasses.replace(EMOJI.collaborative, steps=3, tau=1, inversion_steps=2))
+    settings = dataclasses.asdict(dataclasses.replace(EMOJI.collaborative, steps=3, tau=1, ddim_inversion_steps=2))
     words = "a <dog> is riding a <panda>"
     scs = nodes["VideoMage_SCSSampler"]
     made, seen, video = scs.execute(base, fused, motion, words, 3, clip=frames, **settings).result
@@ -255,7 +257,7 @@ def test_motion_fusion_and_collaborative_sampling(nodes: dict[str, Any], host: c
     with pytest.raises(ValueError, match="does not name <panda>"):
         scs.execute(base, fused, motion, "a <dog>", 3, **settings)
 
-    plain = dataclasses.asdict(dataclasses.replace(EMOJI.sampling, steps=3, inversion_steps=2))
+    plain = dataclasses.asdict(dataclasses.replace(EMOJI.sampling, steps=3, ddim_inversion_steps=2))
     loras = {"lora_1": dog, "lora_2": panda, "lora_3": motion, **{f"strength_{i}": 1.0 for i in range(1, 5)}}
     sampled = {
         method: nodes["VideoMage_SampleVideo"].execute(base, words, method, 3, **plain, **loras).result[0]
@@ -281,13 +283,13 @@ def bytes_alive() -> int:
 
 @pytest.mark.parametrize("stage", ["SCSSampler", "FuseSubjects", "TrainMotion"])
 def test_every_stage_stops_within_a_step_and_leaves_base_and_memory_as_they_were(
-    nodes: dict[str, Any], host: comfy_stub.Host, make_concept: Callable[..., Concept], stage: str
+    nodes: dict[str, Any], host: comfy_stub.Host, make_concept: Callable[..., LoraModel], stage: str
 ) -> None:
     base = load_base(nodes)
     dog, cat = (make_concept(base.backbone, i, f"<{name}>", name) for i, name in enumerate(("dog", "cat")))
     motion = make_concept(base.backbone, 3, None)
     clip, pig, cat_mask, prompt, subjects = nodes["VideoMage_ExampleMotion"].execute().result
-    collaborative = dataclasses.asdict(dataclasses.replace(EMOJI.collaborative, steps=4, tau=2, inversion_steps=2))
+    collaborative = dataclasses.asdict(dataclasses.replace(EMOJI.collaborative, steps=4, tau=2, ddim_inversion_steps=2))
 
     def run() -> None:
         node = nodes[f"VideoMage_{stage}"]

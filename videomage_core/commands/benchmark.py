@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .common import add_base, preset_of, terminal_run
-from .segmenting import add_segmenter, segmenter_of
+from .common import add_base, preset_of, terminal_callbacks
+from .segmenter_options import add_segmenter, segmenter_of
 
 
 def add_benchmark(commands: Any) -> None:
@@ -20,9 +20,9 @@ def add_benchmark(commands: Any) -> None:
         description="Make and score a grid of videos by VideoMage, its ablations and baselines; it resumes.",
     )
     parser.add_argument("grid", type=Path, help="folder with grid.toml, pictures and clips (evaluation/grid.py)")
-    parser.add_argument("--size", default="quick", help="one of the grid's sizes (%(default)s)")
+    parser.add_argument("--subset", default="quick", help="one of the grid's sizes (%(default)s)")
     parser.add_argument("--sweeps", type=Path, help="another grid, whose sweeps of settings join the report")
-    parser.add_argument("--work", type=Path, default=Path("outputs/benchmark/work"), help="keeps LoRAs and videos")
+    parser.add_argument("--cache-dir", type=Path, default=Path("outputs/benchmark/work"), help="keeps LoRAs and videos")
     parser.add_argument("--report", type=Path, default=Path("outputs/benchmark"), help="folder of the report")
     parser.add_argument("--clip", type=Path, help="folder of a CLIP model: scores CLIP-T, CLIP-I, T. Cons. too")
     parser.add_argument("--dino", type=Path, help="folder of a DINO or DINOv2 model: scores DINO-I too")
@@ -44,21 +44,21 @@ def _load(options: argparse.Namespace, preset: Any) -> Any:
     """The base, in a memory mode in which all stages fit."""
     from ..model.base_folder import EMOJI_BASE
     from ..model.loading import load_unet3d
-    from ..model.memory import works_of
+    from ..model.memory import workloads_for
 
     stages = (preset.subject, preset.motion, preset.fusion, preset.collaborative)
-    works = [work for stage in stages for work in works_of(stage, subjects=3)]
-    return load_unet3d(options.base or EMOJI_BASE, options.dtype, options.device, options.memory, works)
+    workloads = [work for stage in stages for work in workloads_for(stage, subjects=3)]
+    return load_unet3d(options.base or EMOJI_BASE, options.dtype, options.device, options.memory, workloads)
 
 
 def _runner(options: argparse.Namespace, grid: Any) -> Any:
     """A worker's own, in its own process."""
+    from ..callbacks import Callbacks
     from ..evaluation.runner import Runner
-    from ..run import Run
 
     preset = preset_of(options)
     backbone = _load(options, preset)
-    return Runner(backbone, preset, grid, options.work, Run(log=lambda _: None), segmenter_of(options))
+    return Runner(backbone, preset, grid, options.cache_dir, Callbacks(log=lambda _: None), segmenter_of(options))
 
 
 def _benchmark(options: argparse.Namespace) -> None:
@@ -69,10 +69,10 @@ def _benchmark(options: argparse.Namespace) -> None:
     if options.workers < 1:
         raise ValueError(f"--workers: got {options.workers}, must be at least 1")
     grid = load_grid(options.grid)
-    grid.size(options.size)
+    grid.subset(options.subset)
     swept = load_grid(options.sweeps) if options.sweeps is not None else None
     if swept is not None:
-        swept.size(options.size)
+        swept.subset(options.subset)
     from ..evaluation.learned_metrics import check_folder
 
     for folder, what in ((options.clip, "CLIP"), (options.dino, "DINO")):
@@ -81,13 +81,13 @@ def _benchmark(options: argparse.Namespace) -> None:
     import torch
 
     from ..evaluation import learned_metrics, tracked_metrics
-    from ..evaluation.benchmark import Metrics, OfCells, Results, run_grid
-    from ..evaluation.engine_mark import engine_mark, metrics_mark
+    from ..evaluation.benchmark import GridMetrics, Metrics, Results, run_grid
+    from ..evaluation.code_version import engine_version, metrics_version
     from ..evaluation.report import log_run, write_report
     from ..evaluation.study_folder import require_new, write_study
     from ..model.fingerprint import fingerprint
     from ..model.loading import choose_device
-    from ..training import digest
+    from ..training.loop import cache_key
 
     metrics, meanings, learned = {}, {}, None
     if options.clip or options.dino:
@@ -101,22 +101,22 @@ def _benchmark(options: argparse.Namespace) -> None:
 
     def scorers(of: Grid) -> list[Metrics]:
         tracked: list[Metrics] = [tracked_metrics.TrackedMetrics(of)] if of in of_worlds else []
-        return tracked + ([OfCells(of, learned)] if learned is not None else [])
+        return tracked + ([GridMetrics(of, learned)] if learned is not None else [])
 
     if options.study is not None:
         require_new(options.study)
-    preset, run, segmenter = preset_of(options), terminal_run(), segmenter_of(options)
+    preset, callbacks, segmenter = preset_of(options), terminal_callbacks(), segmenter_of(options)
     backbone = _load(options, preset)
-    weights = digest(*fingerprint(backbone.network).weights)
+    weights = cache_key(*fingerprint(backbone.network).weights)
     about = {
         "date": time.strftime("%Y-%m-%d"),
         "reason": options.reason.strip(),
-        "grid": f"{grid.folder.name}, size {options.size}",
-        "sweeps": "none" if swept is None else f"{swept.folder.name}, size {options.size}",
+        "grid": f"{grid.folder.name}, subset {options.subset}",
+        "sweeps": "none" if swept is None else f"{swept.folder.name}, subset {options.subset}",
         "base": f"{backbone.name}, weights {weights}, {str(backbone.dtype).removeprefix('torch.')}",
-        "preset": f"{options.preset or ('paper' if options.base else 'emoji')}, settings {digest(str(preset))}",
-        "engine": engine_mark(),
-        "metrics": metrics_mark(),
+        "preset": f"{options.preset or ('paper' if options.base else 'emoji')}, settings {cache_key(str(preset))}",
+        "engine": engine_version(),
+        "metrics": metrics_version(),
         "machine": f"{backbone.device.type}, "
         + (f"{torch.get_num_threads()} threads" if options.workers == 1 else f"{options.workers} workers at a time"),
         "versions": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "diffusers", "peft")),
@@ -125,10 +125,14 @@ def _benchmark(options: argparse.Namespace) -> None:
 
     def run_whole(of: Grid) -> Results:
         if options.workers > 1:
-            from ..evaluation.workers import make_ahead
+            from ..evaluation.workers import precompute
 
-            make_ahead(options.workers, partial(_runner, options, of), of, options.size, preset, options.work, run)
-        return run_grid(backbone, preset, of, options.size, scores[of.folder], options.work, run, segmenter)
+            precompute(
+                options.workers, partial(_runner, options, of), of, options.subset, preset, options.cache_dir, callbacks
+            )
+        return run_grid(
+            backbone, preset, of, options.subset, scores[of.folder], options.cache_dir, callbacks, segmenter
+        )
 
     scores = {of.folder: scorers(of) for of in (grid, swept) if of is not None}
     results = run_whole(grid)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..run import Run
+from ..callbacks import Callbacks
 
 
 def add_base(parser: argparse.ArgumentParser) -> None:
@@ -48,13 +48,13 @@ def load_base(
     """
     from ..model.base_folder import EMOJI_BASE, check_size
     from ..model.loading import check_prompt, load_unet3d
-    from ..model.memory import works_of
+    from ..model.memory import workloads_for
 
     folder = options.base or EMOJI_BASE
     check_size(folder, config.height, config.width)
     for prompt in prompts:
         check_prompt(folder, prompt, tokens)
-    backbone = load_unet3d(folder, options.dtype, options.device, options.memory, works_of(config, subjects))
+    backbone = load_unet3d(folder, options.dtype, options.device, options.memory, workloads_for(config, subjects))
     if backbone.memory.name != "high":
         print(f"memory mode: {backbone.memory.name}")
     return backbone
@@ -71,7 +71,7 @@ def file_and_strength(text: str) -> tuple[Path, float]:
         raise ValueError(f"--lora: got {text!r}, write FILE or FILE:STRENGTH, e.g. toy.safetensors:0.8") from error
 
 
-def terminal_run() -> Run:
+def terminal_callbacks() -> Callbacks:
     """Progress as one line that rewrites itself, with steps per second and the time left.
 
     Where nobody watches, as in a log file, a line for each tenth.
@@ -91,4 +91,4 @@ def terminal_run() -> Run:
         if done == total:
             del began[what]
 
-    return Run(progress=progress, log=print)
+    return Callbacks(progress=progress, log=print)

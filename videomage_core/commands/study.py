@@ -23,7 +23,7 @@ def add_study(commands: Any) -> None:
     parser.add_argument("--method", default="VideoMage", help="the method the others are compared with (%(default)s)")
     parser.add_argument("--answers", type=Path, help="the csv file of the answers (FOLDER/answers.csv)")
     parser.add_argument("--port", type=int, default=8363, help="of the page; 0 takes a free one (%(default)s)")
-    parser.add_argument("--totals", action="store_true", help="print what was preferred how often, and serve nothing")
+    parser.add_argument("--summary", action="store_true", help="print what was preferred how often, and serve nothing")
     parser.set_defaults(execute=_study)
 
 
@@ -35,7 +35,7 @@ def _study(options: argparse.Namespace) -> None:
     path = options.answers or options.folder / "answers.csv"
     if path.suffix.lower() != ".csv":
         raise ValueError(f"--answers: got {path}, must end in .csv")
-    if options.totals:
+    if options.summary:
         print(report(read_answers(path)))
         return
     if not 0 <= options.port <= 65535:
@@ -54,4 +54,4 @@ def _study(options: argparse.Namespace) -> None:
         print(f"{len(study.cells)} cells, {options.method} beside {', '.join(study.comparisons)}; answers in {path}")
         print(f"open {server.address} in a browser on this machine; Ctrl-C ends it", flush=True)
         server.serve_forever()
-    print(f"\nstopped; {len(answers.rows)} answers are in {path}, --totals counts them")
+    print(f"\nstopped; {len(answers.rows)} answers are in {path}, --summary counts them")

@@ -57,7 +57,7 @@ def cut_out(pixels: torch.Tensor, mask: torch.Tensor) -> Cutout:
     return Cutout(pixels[:, :, box[0], box[1]], mask[:, box[0], box[1]])
 
 
-def in_frames(cutout: Cutout, frames: int) -> Cutout:
+def resample_frames(cutout: Cutout, frames: int) -> Cutout:
     """The cut-out with ``frames`` frames, evenly chosen; one frame stands still."""
     chosen = torch.linspace(0, cutout.pixels.shape[1] - 1, frames).round().long()
     return Cutout(cutout.pixels[:, chosen], cutout.mask[chosen])

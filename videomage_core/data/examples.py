@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from ..run import Run
-from .frames import eight_bits
+from ..callbacks import Callbacks
+from .frames import quantize
 from .images import list_images, load_picture
-from .masks import FULL, Segmenter, segmenter_parts
+from .masks import FULL, Segmenter, segmenter_key_parts
 from .media import count_frames, load_clip, load_frames
 
 CLIP_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
@@ -34,9 +34,9 @@ class SubjectImage:
     mask: torch.Tensor | None = None
     prompt: str | None = None
 
-    def parts(self) -> list[object]:
-        """All that a result depends on, for ``training.digest``."""
-        return [eight_bits(self.pixels, -1), None if self.mask is None else eight_bits(self.mask, 0), self.prompt]
+    def key_parts(self) -> list[object]:
+        """All that a result depends on, for ``training.cache_key``."""
+        return [quantize(self.pixels, -1), None if self.mask is None else quantize(self.mask, 0), self.prompt]
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ class CaptionedClip:
     pixels: torch.Tensor
     caption: str
 
-    def parts(self) -> list[object]:
-        """All that a result depends on, for ``training.digest``."""
-        return [eight_bits(self.pixels, -1), self.caption]
+    def key_parts(self) -> list[object]:
+        """All that a result depends on, for ``training.cache_key``."""
+        return [quantize(self.pixels, -1), self.caption]
 
 
 @dataclass(frozen=True)
@@ -74,10 +74,10 @@ class MotionClip:
     segmenter: Segmenter | None = None
     prompt: str | None = None
 
-    def parts(self) -> list[object]:
-        """All that a result depends on, for ``training.digest``."""
-        masks = None if self.masks is None else eight_bits(self.masks, 0)
-        return [eight_bits(self.pixels, -1), self.subjects, masks, *segmenter_parts(self.segmenter), self.prompt]
+    def key_parts(self) -> list[object]:
+        """All that a result depends on, for ``training.cache_key``."""
+        masks = None if self.masks is None else quantize(self.masks, 0)
+        return [quantize(self.pixels, -1), self.subjects, masks, *segmenter_key_parts(self.segmenter), self.prompt]
 
 
 def load_subject_images(source: Path | Sequence[Path], masks: Path | None = None) -> list[SubjectImage]:
@@ -110,12 +110,12 @@ def load_subject_images(source: Path | Sequence[Path], masks: Path | None = None
                 raise ValueError(
                     f"masks: {found[path.stem].name} is {have} pixels (height x width), {path.name} {want}"
                 )
-        images.append(SubjectImage(picture.pixels, mask, text_beside(path)))
+        images.append(SubjectImage(picture.pixels, mask, read_caption(path)))
     return images
 
 
-def masked(
-    images: Sequence[SubjectImage], word: str, segmenter: Segmenter | None, run: Run | None = None
+def add_masks(
+    images: Sequence[SubjectImage], word: str, segmenter: Segmenter | None, callbacks: Callbacks | None = None
 ) -> list[SubjectImage]:
     """The pictures, with a mask by the segmenter where one has none; with no segmenter, as they are.
 
@@ -123,23 +123,23 @@ def masked(
         images: pictures of the subject.
         word: what it is, in plain words.
         segmenter: finds it.
-        run: told of a picture in which it is not found, and which keeps counting as a whole.
+        callbacks: told of a picture in which it is not found, and which keeps counting as a whole.
 
     Raises:
         ValueError: it is found in no picture.
     """
     if segmenter is None:
         return list(images)
-    shown, problem, run = [], "", run or Run()
+    shown, problem, callbacks = [], "", callbacks or Callbacks()
     for index, image in enumerate(images):
         mask = image.mask
         if mask is None:
-            run.check()
+            callbacks.check()
             try:
                 mask = segmenter.segment(image.pixels[:, None], [word])[0, 0]  # [1,1,H,W] -> [H,W]
             except ValueError as error:
                 problem = str(error)
-                run.log(f"picture {index + 1}: all of it counts ({error})")
+                callbacks.log(f"picture {index + 1}: all of it counts ({error})")
         shown.append(replace(image, mask=mask))
     if problem and all(image.mask is None for image in shown):
         raise ValueError(f"masks: the segmenter finds {word!r} in none of {len(shown)} pictures ({problem})")
@@ -160,7 +160,7 @@ def load_captioned_clips(folder: Path, frames: int, height: int, width: int) -> 
         raise ValueError(f"auxiliary clips: {folder} holds none; allowed: {', '.join(CLIP_SUFFIXES)}")
     clips = []
     for path in paths:
-        caption = text_beside(path)
+        caption = read_caption(path)
         if caption is None:
             raise FileNotFoundError(f"auxiliary clips: {path.name} has no caption; write it to {path.stem}.txt")
         clips.append(CaptionedClip(load_clip(path, frames, size=(height, width)).pixels, caption))
@@ -205,7 +205,9 @@ def load_motion_clip(
     return MotionClip(clip.pixels, words, torch.stack(masks))
 
 
-def clip_of(pixels: torch.Tensor, subjects: Sequence[str], masks: torch.Tensor | None, frames: int) -> MotionClip:
+def make_motion_clip(
+    pixels: torch.Tensor, subjects: Sequence[str], masks: torch.Tensor | None, frames: int
+) -> MotionClip:
     """A clip of the motion from what is in memory, brought to ``frames`` frames, evenly chosen.
 
     Args:
@@ -232,7 +234,7 @@ def clip_of(pixels: torch.Tensor, subjects: Sequence[str], masks: torch.Tensor |
     return MotionClip(pixels[:, chosen], tuple(subjects), masks)
 
 
-def text_beside(path: Path) -> str | None:
+def read_caption(path: Path) -> str | None:
     """The words of the text file that is named as ``path`` is, or None."""
     text = path.with_suffix(".txt")
     return text.read_text(encoding="utf-8").strip() or None if text.is_file() else None

@@ -11,7 +11,7 @@ from PIL import Image
 from .media import to_uint8
 
 
-def pixels_of(frames: torch.Tensor) -> torch.Tensor:
+def frames_to_pixels(frames: torch.Tensor) -> torch.Tensor:
     """Frames [F, H, W, C] in 0..1 -> [3, F, H, W] in -1..1; grey is repeated, a fourth channel (alpha) left out.
 
     Raises:
@@ -23,12 +23,12 @@ def pixels_of(frames: torch.Tensor) -> torch.Tensor:
     return colour.expand(*colour.shape[:3], 3).permute(3, 0, 1, 2).clone() * 2 - 1  # [F,H,W,3] -> [3,F,H,W]
 
 
-def frames_of(pixels: torch.Tensor) -> torch.Tensor:
+def pixels_to_frames(pixels: torch.Tensor) -> torch.Tensor:
     """Pixels [3, F, H, W] in -1..1 -> frames [F, H, W, 3] in 0..1, on the CPU."""
     return ((pixels.detach().float().cpu().clamp(-1, 1) + 1) / 2).permute(1, 2, 3, 0).contiguous()
 
 
-def frames_of_picture(picture: Image.Image) -> torch.Tensor:
+def image_to_frames(picture: Image.Image) -> torch.Tensor:
     """A picture as one frame [1, H, W, 3] in 0..1."""
     return torch.from_numpy(np.array(picture.convert("RGB"))).float()[None] / 255
 
@@ -43,6 +43,6 @@ def side_by_side(videos: Sequence[torch.Tensor]) -> torch.Tensor:
     return torch.cat(list(videos), dim=-1)
 
 
-def eight_bits(values: torch.Tensor, lowest: float) -> torch.Tensor:
+def quantize(values: torch.Tensor, lowest: float) -> torch.Tensor:
     """Values in ``lowest``..1 as uint8, as files hold them: the same whatever device or library read them."""
     return ((values.detach().float().cpu() - lowest) * (255 / (1 - lowest))).round().clamp(0, 255).to(torch.uint8)

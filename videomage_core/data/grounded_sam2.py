@@ -2,7 +2,7 @@
 
 The paper cuts subjects out of one frame (Sec. 7.1, "Grounded-SAM") and out of whole single-subject
 videos (Sec. 3.3, "Grounded-SAM2"); it gives no settings.  Ours: a word is looked for in the first frame, in every
-``detect_every``-th one after it and in the last; a box found where the word has no mask yet, because the subject
+``detection_interval``-th one after it and in the last; a box found where the word has no mask yet, because the subject
 came later or was lost behind something, is followed from there to both ends of the clip.
 """
 
@@ -18,12 +18,12 @@ from pathlib import Path
 
 import torch
 
+from ..callbacks import Callbacks
 from ..config import SegmentationConfig
-from ..run import Run
-from ..segmentation.boxes import fit
+from ..segmentation.boxes import resize_image
 from ..segmentation.detector import check_detector, load_detector
 from ..segmentation.tracker import check_tracker, load_tracker
-from ..segmentation.words import Found, boxes_of_words, caption_of, spans
+from ..segmentation.words import Detection, boxes_of_words, caption_of, spans
 from .masks import EMPTY, require_useful
 
 _LONGER = 5 / 3  # the detector's picture may be longer than its shorter side by this, as in its makers' code
@@ -41,7 +41,7 @@ class GroundedSam2:
         bert: folder of bert-base-uncased; for a detector that is a file.
         config: thresholds and sizes.
         device: where both run, e.g. "cuda".
-        run: progress and cancel.
+        callbacks: progress and cancel.
     """
 
     detector: Path
@@ -49,7 +49,7 @@ class GroundedSam2:
     bert: Path | None = None
     config: SegmentationConfig = field(default_factory=SegmentationConfig)
     device: str = "cpu"
-    run: Run = field(default_factory=Run)
+    callbacks: Callbacks = field(default_factory=Callbacks)
 
     def __post_init__(self) -> None:
         """Raise what ``check_detector`` and ``check_tracker`` raise: before anything is trained."""
@@ -60,11 +60,11 @@ class GroundedSam2:
         """The same models with other settings."""
         return replace(self, config=config)
 
-    def with_run(self, run: Run) -> GroundedSam2:
+    def with_callbacks(self, callbacks: Callbacks) -> GroundedSam2:
         """The same, which tells another host of its progress."""
-        return replace(self, run=run)
+        return replace(self, callbacks=callbacks)
 
-    def parts(self) -> tuple[object, ...]:
+    def key_parts(self) -> tuple[object, ...]:
         """What its masks depend on, to tell one training from another: names, contents and settings."""
         files = [self.detector, self.tracker, *([self.bert] if self.bert else [])]
         return (*(part for path in files for part in (path.name, _mark(path))), repr(self.config))
@@ -81,9 +81,9 @@ class GroundedSam2:
         caption_of(words)
         check_tracker(self.tracker, pixels.shape[1])
         device = torch.device(self.device)
-        frames = examined(pixels.shape[1], self.config.detect_every)
+        frames = examined(pixels.shape[1], self.config.detection_interval)
         try:
-            with torch.inference_mode(False), torch.no_grad(), _half(device, self.config.precision):
+            with torch.inference_mode(False), torch.no_grad(), _half(device, self.config.dtype):
                 found = self._find(pixels, words, frames, device)
                 self._require_found(words, found)
                 _free()
@@ -102,16 +102,18 @@ class GroundedSam2:
         places = spans(words, detector.tokens)
         found = {}
         for done, f in enumerate(frames):
-            self.run.check()
-            picture, fitted = fit(pixels[:, f], c.detector_side, round(c.detector_side * _LONGER), detector.queries)
+            self.callbacks.check()
+            picture, fitted = resize_image(
+                pixels[:, f], c.detector_image_size, round(c.detector_image_size * _LONGER), detector.queries
+            )
             scores, boxes = detector.find(picture.to(device), caption_of(words))
             found[f] = _Seen(places, scores, fitted.to_frame(boxes))
-            self.run.progress(done + 1, len(frames), "finding words")
+            self.callbacks.progress(done + 1, len(frames), "finding words")
         return found
 
     def _of_words(
         self, words: Sequence[str], seen: _Seen, held: Mapping[int, torch.Tensor] | None = None
-    ) -> list[Found]:
+    ) -> list[Detection]:
         c = self.config
         return boxes_of_words(
             words, seen.places, seen.scores, seen.boxes, c.box_threshold, c.text_threshold, c.boxes == "all", held
@@ -143,8 +145,8 @@ class GroundedSam2:
             steps = itertools.count(1)
 
             def step(steps: Iterator[int] = steps) -> None:
-                self.run.check()
-                self.run.progress(min(next(steps), pixels.shape[1]), pixels.shape[1], "following subjects")
+                self.callbacks.check()
+                self.callbacks.progress(min(next(steps), pixels.shape[1]), pixels.shape[1], "following subjects")
 
             boxes = torch.cat([found[n].boxes for n in new])
             followed = tracker.follow(pixels, start, boxes, step)  # [M,F,H,W]

@@ -25,20 +25,20 @@ from PIL import Image
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ..atomic_write import partial_file
 from ..model import lora
 from ..model.backbone import Backbone
 from ..model.fingerprint import Fingerprint, fingerprint
 from ..model.lora_weights import LoraWeights
 from ..model.text import SpecialToken
-from ..partial_file import partial_file
 from .cutmix import Cutout
-from .lora_about import FORMAT, MOST_RANK, Kind, changed, picture_to_text, read_about, short
+from .lora_metadata import FORMAT, MOST_RANK, Kind, damaged, picture_to_text, read_metadata, shortened
 
 _PREFIX, _ENDS, _EMBEDDING = "unet.", ".lora_A.weight", "lora_emb."
 
 
 @dataclass(frozen=True)
-class Concept:
+class LoraModel:
     """What a LoRA file holds.
 
     Attributes:
@@ -49,7 +49,7 @@ class Concept:
         fingerprint: the base's mark.
         details: settings, steps, versions and, if wanted, prompts: JSON values.
         thumbnail: a generated sample, at most 128 pixels a side.
-        cutouts: the subject cut out of clips that the user has, for a fusion (``with_clip``); no file holds them.
+        cutouts: the subject cut out of clips that the user has, for a fusion (``add_cutout``); no file holds them.
     """
 
     kind: Kind
@@ -61,8 +61,8 @@ class Concept:
     thumbnail: Image.Image | None = None
     cutouts: tuple[Cutout, ...] = ()
 
-    def parts(self) -> list[object]:
-        """All that a result depends on that is made with it, for ``training.digest``."""
+    def key_parts(self) -> list[object]:
+        """All that a result depends on that is made with it, for ``training.cache_key``."""
         layers = sorted(self.weights.layers)  # a file does not keep their order
         factors = [factor for name in layers for factor in self.weights.layers[name]]
         tokens = [part for token in self.tokens for part in (token.name, token.superclass, token.vectors)]
@@ -71,7 +71,7 @@ class Concept:
 
 
 @dataclass(frozen=True)
-class LoraCard:
+class LoraHeader:
     """What a LoRA file tells of itself in its header.
 
     Attributes:
@@ -91,7 +91,7 @@ class LoraCard:
     thumbnail: Image.Image | None
 
 
-def save_lora(path: Path, concept: Concept) -> None:
+def save_lora(path: Path, concept: LoraModel) -> None:
     """Write a file; beside the target first, then renamed over it.
 
     Raises:
@@ -124,7 +124,7 @@ def save_lora(path: Path, concept: Concept) -> None:
         partial.unlink(missing_ok=True)
 
 
-def load_lora(path: Path) -> Concept:
+def load_lora(path: Path) -> LoraModel:
     """Read a file, tokens and all.
 
     Raises:
@@ -135,30 +135,30 @@ def load_lora(path: Path) -> Concept:
         metadata = file.metadata() or {}
         # Copied: a file that is cut short while it is mapped to memory would take the whole program with it.
         tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 - not a dict
-    about = read_about(metadata, path.name)
+    about = read_metadata(metadata, path.name)
     weights = _weights(tensors, path.name)
     tokens = []
     for name, superclass in about.tokens:
         vectors = tensors.get(_EMBEDDING + name.strip("<>"))
         if vectors is None or not vectors.is_floating_point() or not bool(vectors.float().isfinite().all()):
-            raise ValueError(changed(path.name, f"has no vectors of finite numbers for {name}"))
+            raise ValueError(damaged(path.name, f"has no vectors of finite numbers for {name}"))
         try:
             tokens.append(SpecialToken(name, vectors, superclass))
         except ValueError as error:
-            raise ValueError(changed(path.name, f"has a token that cannot be: {error}")) from error
-    return Concept(
+            raise ValueError(damaged(path.name, f"has a token that cannot be: {error}")) from error
+    return LoraModel(
         about.kind, weights, tuple(tokens), about.base, about.fingerprint, about.details, about.thumbnail
     )  # fmt: skip
 
 
-def read_card(path: Path) -> LoraCard:
+def read_header(path: Path) -> LoraHeader:
     """Read a file's header alone, however large its weights are; errors as ``load_lora``."""
     with _opened(path) as file:
         metadata, keys = file.metadata() or {}, list(file.keys())
-    about = read_about(metadata, path.name)
+    about = read_metadata(metadata, path.name)
     if not any(key.startswith(_PREFIX) and key.endswith(_ENDS) for key in keys):
-        raise ValueError(changed(path.name, "holds no layers"))
-    return LoraCard(about.kind, about.base, about.fingerprint, about.tokens, about.rank, about.thumbnail)
+        raise ValueError(damaged(path.name, "holds no layers"))
+    return LoraHeader(about.kind, about.base, about.fingerprint, about.tokens, about.rank, about.thumbnail)
 
 
 @contextmanager
@@ -179,27 +179,27 @@ def _weights(tensors: dict[str, torch.Tensor], name: str) -> LoraWeights:
     for module in modules:
         a, b = (tensors.get(f"{_PREFIX}{module}.lora_{factor}.weight") for factor in "AB")
         if a is None or b is None:
-            raise ValueError(changed(name, f"lacks a half of the layer {short(module)}"))
+            raise ValueError(damaged(name, f"lacks a half of the layer {shortened(module)}"))
         if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1] or not 1 <= a.shape[0] <= MOST_RANK:
-            raise ValueError(changed(name, f"has {tuple(a.shape)} and {tuple(b.shape)} for {short(module)}"))
+            raise ValueError(damaged(name, f"has {tuple(a.shape)} and {tuple(b.shape)} for {shortened(module)}"))
         if not all(t.is_floating_point() and bool(t.float().isfinite().all()) for t in (a, b)):
-            raise ValueError(changed(name, f"has no finite numbers for {short(module)}"))
+            raise ValueError(damaged(name, f"has no finite numbers for {shortened(module)}"))
         layers[module] = (a.float(), b.float())
     if not layers:
-        raise ValueError(changed(name, "holds no layers"))
+        raise ValueError(damaged(name, "holds no layers"))
     return LoraWeights(layers)
 
 
-def require_fit(concept: Concept, base: str, mark: Fingerprint) -> None:
+def require_base(concept: LoraModel, base: str, base_fingerprint: Fingerprint) -> None:
     """Raise ValueError if the concept was trained on another base, naming the one it wants."""
-    if not concept.fingerprint.matches(mark):
+    if not concept.fingerprint.matches(base_fingerprint):
         raise ValueError(
             f"LoRA: this {concept.kind} was trained on the base {concept.base!r} and does not fit {base!r}; "
             f"load {concept.base!r}, or train it again on this one"
         )
 
 
-def tokens_of(concepts: Sequence[Concept]) -> list[SpecialToken]:
+def collect_tokens(concepts: Sequence[LoraModel]) -> list[SpecialToken]:
     """All tokens of several concepts.
 
     Raises:
@@ -218,7 +218,7 @@ def tokens_of(concepts: Sequence[Concept]) -> list[SpecialToken]:
 
 
 @contextmanager
-def applied(backbone: Backbone, concepts: Sequence[tuple[Concept, float]]) -> Iterator[list[SpecialToken]]:
+def apply_loras(backbone: Backbone, concepts: Sequence[tuple[LoraModel, float]]) -> Iterator[list[SpecialToken]]:
     """Inside, the base carries these LoRAs, all acting at their strengths; afterwards it is as it was.
 
     Yields:
@@ -227,22 +227,22 @@ def applied(backbone: Backbone, concepts: Sequence[tuple[Concept, float]]) -> It
     Raises:
         ValueError: a LoRA for another base, or two with the same token.
     """
-    tokens = tokens_of([concept for concept, _ in concepts])
-    with lora.leaving_no_trace(backbone):
+    tokens = collect_tokens([concept for concept, _ in concepts])
+    with lora.restore_adapters(backbone):
         if not lora.names(backbone):
-            mark = fingerprint(backbone.network)
+            base_fingerprint = fingerprint(backbone.network)
             for concept, _ in concepts:
-                require_fit(concept, backbone.name, mark)
+                require_base(concept, backbone.name, base_fingerprint)
         strengths = {}
         for index, (concept, strength) in enumerate(concepts):
             name = f"{concept.kind}_{index}"
             lora.load(backbone, name, concept.weights)
             strengths[name] = strength
-        with lora.active(backbone, strengths):
+        with lora.use_adapters(backbone, strengths):
             yield tokens
 
 
-def describe(concept: Concept) -> str:
+def describe(concept: LoraModel) -> str:
     """What a LoRA file holds, in lines for people."""
     lines = [f"kind: {concept.kind}", f"base: {concept.base}"]
     lines += [f"token: {t.name}, a {t.superclass}, {len(t.vectors)} vector(s)" for t in concept.tokens]
@@ -255,14 +255,14 @@ def describe(concept: Concept) -> str:
     return "\n".join(lines)
 
 
-def rename_token(concept: Concept, old: str, new: str) -> Concept:
+def rename_token(concept: LoraModel, old: str, new: str) -> LoraModel:
     """The same concept with one token's name changed."""
     known = [token.name for token in concept.tokens]
     if old.lower() not in [name.lower() for name in known]:
         raise ValueError(f"token: got {old!r}, this LoRA has {', '.join(known) or 'none'}")
     tokens = tuple(replace(t, name=new) if t.name.lower() == old.lower() else t for t in concept.tokens)
     renamed = replace(concept, tokens=tokens)
-    tokens_of([renamed])
+    collect_tokens([renamed])
     return renamed
 
 

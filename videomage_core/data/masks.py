@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 import torch.nn.functional as F
 
-from .frames import eight_bits
+from .frames import quantize
 
 EMPTY, FULL = 0.002, 0.98  # shares of the picture under and over which a mask says nothing
 
@@ -36,14 +36,14 @@ class Segmenter(Protocol):
         """
 
 
-def segmenter_parts(segmenter: object) -> list[object]:
-    """What masks depend on, for ``training.digest``: the segmenter's kind, and its ``parts`` or fields."""
+def segmenter_key_parts(segmenter: object) -> list[object]:
+    """What masks depend on, for ``training.cache_key``: the segmenter's kind, and its ``parts`` or fields."""
     values: list[object] = []
-    if hasattr(segmenter, "parts"):
-        values = list(segmenter.parts())
+    if hasattr(segmenter, "key_parts"):
+        values = list(segmenter.key_parts())
     elif is_dataclass(segmenter):
         values = [getattr(segmenter, field.name) for field in fields(segmenter)]
-    bits = [eight_bits(value, 0) if isinstance(value, torch.Tensor) else value for value in values]
+    bits = [quantize(value, 0) if isinstance(value, torch.Tensor) else value for value in values]
     return [type(segmenter).__qualname__, *bits]
 
 

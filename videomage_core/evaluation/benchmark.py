@@ -9,16 +9,16 @@ from typing import Protocol
 
 import numpy as np
 
+from ..callbacks import Callbacks
 from ..data.images import list_images, load_picture
 from ..data.masks import Segmenter
 from ..data.media import to_uint8
 from ..model.backbone import Backbone
 from ..presets import Preset
-from ..run import Run
-from ..training import TrainingDiverged
+from ..training.loop import TrainingDiverged
 from .grid import Cell, Grid
 from .methods import METHODS, Method, sweeps
-from .runner import Made, Runner
+from .runner import GeneratedVideo, Runner
 from .scores import VideoMetrics
 
 
@@ -29,7 +29,7 @@ class Metrics(Protocol):
         """By metric; one that does not apply is left out.  ``video``: uint8 [F, H, W, 3]."""
 
 
-class OfCells:
+class GridMetrics:
     """Scores a grid's cells by their prompt in plain words and their subjects' pictures."""
 
     def __init__(self, grid: Grid, metrics: VideoMetrics) -> None:
@@ -61,21 +61,21 @@ class Results:
     """What a grid gave.
 
     Attributes:
-        performed: pairs that do a motion (Tables 1 and 2).
-        still: pairs without motion (Table 4).
-        crowds: three subjects (Sec. 8.3).
+        with_motion: pairs that do a motion (Tables 1 and 2).
+        no_motion: pairs without motion (Table 4).
+        three_subjects: three subjects (Sec. 8.3).
         sweeps: by name, then by the setting's value (Table 3).
         training: seconds of each training, by its kind and what it changes, with all that it makes first.
         shown: videos for the sheets: the first seed in the first place.
         failures: a sentence for each video that could not be made.
     """
 
-    performed: list[Record] = field(default_factory=list)
-    still: list[Record] = field(default_factory=list)
-    crowds: list[Record] = field(default_factory=list)
+    with_motion: list[Record] = field(default_factory=list)
+    no_motion: list[Record] = field(default_factory=list)
+    three_subjects: list[Record] = field(default_factory=list)
     sweeps: dict[str, dict[str, list[Record]]] = field(default_factory=dict)
     training: dict[str, list[float]] = field(default_factory=dict)
-    shown: list[Made] = field(default_factory=list)
+    shown: list[GeneratedVideo] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
 
@@ -83,10 +83,10 @@ def run_grid(
     backbone: Backbone,
     preset: Preset,
     grid: Grid,
-    size: str,
+    subset: str,
     metrics: Sequence[Metrics],
     folder: Path,
-    run: Run,
+    callbacks: Callbacks,
     segmenter: Segmenter | None = None,
 ) -> Results:
     """Make and score all videos of one size of a grid.
@@ -98,44 +98,53 @@ def run_grid(
         size: one of the grid's sizes.
         metrics: what scores the videos.
         folder: keeps trainings and videos: the same call goes on where it was stopped.
-        run: progress and cancel.
+        callbacks: progress and cancel.
         segmenter: finds performers without masks, and subjects in their LoRAs' videos; None: plain backgrounds.
 
     A LoRA that cannot be trained costs its videos, which are named in ``failures``; all others are made.
     """
-    asked, runner, results = grid.size(size), Runner(backbone, preset, grid, folder, run, segmenter), Results()
-    tables = {"performed": results.performed, "still": results.still, "crowds": results.crowds}
-    jobs = asked_for(grid, size, preset)
+    asked, runner, results = (
+        grid.subset(subset),
+        Runner(backbone, preset, grid, folder, callbacks, segmenter),
+        Results(),
+    )
+    tables = {
+        "with_motion": results.with_motion,
+        "no_motion": results.no_motion,
+        "three_subjects": results.three_subjects,
+    }
+    jobs = grid_jobs(grid, subset, preset)
     for done, (group, method, cell) in enumerate(jobs):
         swept = group not in tables
         kept = results.sweeps.setdefault(group, {}).setdefault(method.name, []) if swept else tables[group]
-        run.check()
+        callbacks.check()
         try:
             made = runner.make(method, cell)
         except (ValueError, TrainingDiverged) as error:
             results.failures.append(f"{method.name}, {cell.name}: {error}")
-            run.log(results.failures[-1])
+            callbacks.log(results.failures[-1])
             continue
         scores = {name: value for metric in metrics for name, value in metric.score(made.video, cell).items()}
         kept.append(Record(method.name, cell, scores, made.seconds, made.memory_mb))
         if (cell.place, cell.seed) == (asked.places[0], asked.seeds[0]) and not swept:
             results.shown.append(made)
-        run.progress(done + 1, len(jobs), "benchmark")
+        callbacks.progress(done + 1, len(jobs), "benchmark")
     for (kind, _), seconds in runner.training_seconds.items():
         results.training.setdefault(kind, []).append(seconds)
     return results
 
 
-def asked_for(grid: Grid, size: str, preset: Preset) -> list[tuple[str, Method, Cell]]:
-    """Every video of one size of a grid: its table ("performed", "still", "crowds") or sweep, method and cell."""
-    asked = grid.size(size)
-    crowd_methods = [name for name in asked.methods if name in CROWD_METHODS]
-    jobs = [("performed", METHODS[name], cell) for name in asked.methods for cell in grid.performed(asked)]
-    jobs += [("still", METHODS[name], cell) for name in asked.still_methods for cell in grid.still(asked)]
-    jobs += [("crowds", METHODS[name], cell) for name in crowd_methods for cell in grid.crowds(asked)]
+def grid_jobs(grid: Grid, subset: str, preset: Preset) -> list[tuple[str, Method, Cell]]:
+    """Every video of one size of a grid: its table ("with_motion", "no_motion", "three_subjects") or sweep, method and
+    cell."""
+    asked = grid.subset(subset)
+    crowd_methods = [name for name in asked.methods if name in THREE_SUBJECT_METHODS]
+    jobs = [("with_motion", METHODS[name], cell) for name in asked.methods for cell in grid.with_motion(asked)]
+    jobs += [("no_motion", METHODS[name], cell) for name in asked.no_motion_methods for cell in grid.no_motion(asked)]
+    jobs += [("three_subjects", METHODS[name], cell) for name in crowd_methods for cell in grid.three_subjects(asked)]
     for name in asked.sweeps:
-        jobs += [(name, method, cell) for method in sweeps(preset)[name] for cell in grid.performed(asked)]
+        jobs += [(name, method, cell) for method in sweeps(preset)[name] for cell in grid.with_motion(asked)]
     return jobs
 
 
-CROWD_METHODS = ("VideoMage", "without L_attn", "averaged outputs", "the base alone")
+THREE_SUBJECT_METHODS = ("VideoMage", "without L_attn", "averaged outputs", "the base alone")

@@ -4,13 +4,13 @@
     motions/NAME/clip     (or clip.mp4) the reference, motions/NAME/PERFORMER its masks
     kinds/CLASS/NAME/     others of each class: to name what is seen, and to tell subjects from (optional)
     places/NAME/          pictures of each place without anybody (optional)
-    ways.json             tracked ways of each motion's true renders (optional)
+    trajectories.json             tracked ways of each motion's true renders (optional)
 
 ``grid.toml`` names them, the prompts' templates, and the sizes a benchmark comes in:
 
-    interaction = "a {first} is {motion} a {second} {place}"
-    still = "a {first} is next to a {second} {place}"
-    crowd = "a {first} is {motion} a {second} next to a {third} {place}"    # "an" where a class wants it
+    with_motion = "a {first} is {motion} a {second} {place}"
+    no_motion = "a {first} is next to a {second} {place}"
+    three_subjects = "a {first} is {motion} a {second} next to a {third} {place}"    # "an" where a class wants it
 
     [subjects]
     rex = "dog"                         # its class, in plain words; the token is <rex>
@@ -22,14 +22,14 @@
     [places]
     grass = "on grass"
 
-    [sizes.quick]
+    [subsets.quick]
     pairs = [["rex", "tom"]]
     triples = []
     motions = ["jumping over"]
     places = ["grass"]
     seeds = [1, 2]
     methods = ["VideoMage", "without SCS"]
-    still_methods = ["VideoMage"]
+    no_motion_methods = ["VideoMage"]
     sweeps = ["alpha"]
 """
 
@@ -71,8 +71,8 @@ class Motion:
 
 
 @dataclass(frozen=True)
-class Size:
-    """How much is run: a line of this for each name under ``sizes``.
+class Subset:
+    """How much is run: a line of this for each name under ``subsets``.
 
     Attributes:
         pairs: subjects that appear together.
@@ -81,7 +81,7 @@ class Size:
         places: names; every pair is in each.
         seeds: of the start noise; every cell is made with each.
         methods: names of ``methods.METHODS``, run on the pairs that do a motion (Tables 1 and 2).
-        still_methods: those run on every pair without motion (Table 4).
+        no_motion_methods: those run on every pair without motion (Table 4).
         sweeps: names of ``methods.SWEEPS`` (Table 3).
     """
 
@@ -91,7 +91,7 @@ class Size:
     seeds: tuple[int, ...]
     methods: tuple[str, ...]
     triples: tuple[tuple[str, ...], ...] = ()
-    still_methods: tuple[str, ...] = ()
+    no_motion_methods: tuple[str, ...] = ()
     sweeps: tuple[str, ...] = ()
 
 
@@ -106,7 +106,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        doing = self.motion or "still"
+        doing = self.motion or "no_motion"
         return f"{'+'.join(self.subjects)} {doing} {self.place} {self.seed}".replace(" ", "_")
 
 
@@ -119,34 +119,36 @@ class Grid:
     motions: Mapping[str, Motion]
     places: Mapping[str, str]
     templates: Mapping[str, str]
-    sizes: Mapping[str, Size]
+    subsets: Mapping[str, Subset]
 
-    def size(self, name: str) -> Size:
-        if name not in self.sizes:
-            raise ValueError(f"size: got {name!r}, {self.folder / GRID} has {', '.join(self.sizes) or 'none'}")
-        return self.sizes[name]
+    def subset(self, name: str) -> Subset:
+        if name not in self.subsets:
+            raise ValueError(f"subset: got {name!r}, {self.folder / GRID} has {', '.join(self.subsets) or 'none'}")
+        return self.subsets[name]
 
-    def performed(self, size: Size) -> list[Cell]:
+    def with_motion(self, subset: Subset) -> list[Cell]:
         """Every pair doing every motion: Tables 1 and 2."""
         return [
             Cell(pair, motion, place, seed)
-            for pair in size.pairs
-            for motion in size.motions
-            for place in size.places
-            for seed in size.seeds
+            for pair in subset.pairs
+            for motion in subset.motions
+            for place in subset.places
+            for seed in subset.seeds
         ]
 
-    def still(self, size: Size) -> list[Cell]:
+    def no_motion(self, subset: Subset) -> list[Cell]:
         """Every pair without a motion: Table 4."""
-        return [Cell(pair, None, place, seed) for pair in size.pairs for place in size.places for seed in size.seeds]
+        return [
+            Cell(pair, None, place, seed) for pair in subset.pairs for place in subset.places for seed in subset.seeds
+        ]
 
-    def crowds(self, size: Size) -> list[Cell]:
+    def three_subjects(self, subset: Subset) -> list[Cell]:
         """Three subjects: the first place and seeds alone."""
         return [
-            Cell(triple, motion, size.places[0], seed)
-            for triple in size.triples
-            for motion in size.motions
-            for seed in size.seeds
+            Cell(triple, motion, subset.places[0], seed)
+            for triple in subset.triples
+            for motion in subset.motions
+            for seed in subset.seeds
         ]
 
     def prompt(self, cell: Cell) -> str:
@@ -158,7 +160,9 @@ class Grid:
         return self._filled_in(cell, [self.subjects[name].superclass for name in cell.subjects])
 
     def _filled_in(self, cell: Cell, names: Sequence[str]) -> str:
-        template = self.templates["crowd" if len(cell.subjects) == 3 else "interaction" if cell.motion else "still"]
+        template = self.templates[
+            "three_subjects" if len(cell.subjects) == 3 else "with_motion" if cell.motion else "no_motion"
+        ]
         named = dict(zip(("first", "second", "third"), names, strict=False))
         for slot, subject in zip(named, cell.subjects, strict=True):
             if self.subjects[subject].superclass[:1].lower() in "aeiou":
@@ -183,10 +187,10 @@ def load_grid(folder: Path) -> Grid:
     }
     motions = {name: _motion(name, entry, folder) for name, entry in read.get("motions", {}).items()}
     places = dict(_table(read, "places", path))
-    templates = {str(name): str(read[name]) for name in ("interaction", "still", "crowd") if name in read}
-    sizes = {name: _size(name, entry, path) for name, entry in _table(read, "sizes", path).items()}
-    grid = Grid(folder, subjects, motions, places, templates, sizes)
-    problems = [problem for name, size in sizes.items() for problem in _unknown(grid, name, size)]
+    templates = {str(name): str(read[name]) for name in ("with_motion", "no_motion", "three_subjects") if name in read}
+    subsets = {name: _subset(name, entry, path) for name, entry in _table(read, "subsets", path).items()}
+    grid = Grid(folder, subjects, motions, places, templates, subsets)
+    problems = [problem for name, subset in subsets.items() for problem in _unknown(grid, name, subset)]
     if problems:
         raise ValueError(f"{path}: {'; '.join(problems)}")
     return grid
@@ -225,39 +229,39 @@ def _motion(name: str, entry: Mapping[str, Any], folder: Path) -> Motion:
     return Motion(name, _present(clip), performers, str(entry["prompt"]))
 
 
-def _size(name: str, entry: Mapping[str, Any], path: Path) -> Size:
-    known = set(Size.__dataclass_fields__)
+def _subset(name: str, entry: Mapping[str, Any], path: Path) -> Subset:
+    known = set(Subset.__dataclass_fields__)
     unknown, missing = set(entry) - known, {"pairs", "motions", "places", "seeds", "methods"} - set(entry)
     if unknown or missing:
         raise ValueError(
-            f"{path}: [sizes.{name}] has unknown {', '.join(sorted(unknown)) or 'nothing'} and lacks "
-            f"{', '.join(sorted(missing)) or 'nothing'}; known are {', '.join(Size.__dataclass_fields__)}"
+            f"{path}: [subsets.{name}] has unknown {', '.join(sorted(unknown)) or 'nothing'} and lacks "
+            f"{', '.join(sorted(missing)) or 'nothing'}; known are {', '.join(Subset.__dataclass_fields__)}"
         )
     groups = ("pairs", "triples")
     read: dict[str, Any] = {
         key: tuple(tuple(value) for value in values) if key in groups else tuple(values)
         for key, values in entry.items()
     }
-    return Size(**read)
+    return Subset(**read)
 
 
-def _unknown(grid: Grid, name: str, size: Size) -> list[str]:
+def _unknown(grid: Grid, name: str, subset: Subset) -> list[str]:
     """What a size names that the grid lacks, a sentence each."""
     from .methods import METHODS, SWEEPS
 
     asked: list[tuple[str, Sequence[str], Collection[str]]] = [
-        ("subject", [s for group in (*size.pairs, *size.triples) for s in group], grid.subjects),
-        ("motion", size.motions, grid.motions),
-        ("place", size.places, grid.places),
-        ("method", (*size.methods, *size.still_methods), METHODS),
-        ("sweep", size.sweeps, SWEEPS),
+        ("subject", [s for group in (*subset.pairs, *subset.triples) for s in group], grid.subjects),
+        ("motion", subset.motions, grid.motions),
+        ("place", subset.places, grid.places),
+        ("method", (*subset.methods, *subset.no_motion_methods), METHODS),
+        ("sweep", subset.sweeps, SWEEPS),
     ]
     problems = [
-        f"sizes.{name} names the {what} {value!r}, known are {', '.join(known)}"
+        f"subsets.{name} names the {what} {value!r}, known are {', '.join(known)}"
         for what, values, known in asked
         for value in dict.fromkeys(values)
         if value not in known
     ]
-    wanted = ["interaction"] * bool(size.methods or size.sweeps) + ["still"] * bool(size.still_methods)
-    wanted += ["crowd"] * bool(size.triples)
-    return problems + [f"sizes.{name} needs the template {t!r}" for t in wanted if t not in grid.templates]
+    wanted = ["with_motion"] * bool(subset.methods or subset.sweeps) + ["no_motion"] * bool(subset.no_motion_methods)
+    wanted += ["three_subjects"] * bool(subset.triples)
+    return problems + [f"subsets.{name} needs the template {t!r}" for t in wanted if t not in grid.templates]

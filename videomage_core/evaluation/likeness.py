@@ -36,7 +36,7 @@ class Likeness:
 
 
 @dataclass(frozen=True)
-class Looks:
+class ReferenceFeatures:
     """Pictures of subjects, as features.
 
     Attributes:
@@ -50,7 +50,9 @@ class Looks:
     mean: torch.Tensor
 
 
-def looks_of(own: Mapping[str, Sequence[np.ndarray]], rivals: Mapping[str, Sequence[np.ndarray]]) -> Looks:
+def reference_features(
+    own: Mapping[str, Sequence[np.ndarray]], rivals: Mapping[str, Sequence[np.ndarray]]
+) -> ReferenceFeatures:
     """Features of the pictures of subjects.
 
     Args:
@@ -60,7 +62,7 @@ def looks_of(own: Mapping[str, Sequence[np.ndarray]], rivals: Mapping[str, Seque
     raw = {name: torch.stack([_raw(picture) for picture in pictures]) for name, pictures in own.items()}
     others = {name: torch.stack([_raw(picture) for picture in pictures]) for name, pictures in rivals.items()}
     mean = torch.cat([*raw.values(), *others.values()]).mean(0)
-    return Looks(
+    return ReferenceFeatures(
         {name: F.normalize(F.normalize(f - mean, dim=-1).mean(0), dim=0) for name, f in raw.items()},
         {name: F.normalize(f - mean, dim=-1) for name, f in others.items()},
         mean,
@@ -75,7 +77,7 @@ def _raw(picture: np.ndarray) -> torch.Tensor:
     return features(found)[0]
 
 
-def likeness(video: np.ndarray, looks: Looks) -> tuple[dict[str, Likeness], list[Track]]:
+def likeness(video: np.ndarray, looks: ReferenceFeatures) -> tuple[dict[str, Likeness], list[Track]]:
     """Find the subjects in a video, and measure each.
 
     Args:

@@ -46,34 +46,49 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         Method(
-            FULL, "scs", in_paper="VideoMage",
+            FULL,
+            "scs",
+            in_paper="VideoMage",
             about="subjects fused (Eq. 6-8), the motion by L_mot (Eq. 5), collaborative sampling (Eq. 9-11)",
         ),
         Method(
-            "without L_mot", "scs", {"motion": {"omega": 0.0}}, "w/o L_mot",
+            "without L_mot",
+            "scs",
+            {"motion": {"omega": 0.0}},
+            "w/o L_mot",
             "omega 0: the motion LoRA learns plain noise prediction",
         ),
         Method(
-            "without L_attn", "scs", {"fusion": {"lambda2": 0.0}}, "w/o L_attn",
+            "without L_attn",
+            "scs",
+            {"fusion": {"lambda2": 0.0}},
+            "w/o L_attn",
             "lambda2 0: fused without attention regularisation",
         ),
         Method("without SCS", "merged", {}, "w/o SCS", "the fused and the motion LoRA in one model, plain sampling"),
         Method(
-            "without guidance", "scs", {"collaborative": {"tau": 0}},
-            about="tau 0: two branches whose outputs are mixed (Eq. 11), without Eq. 9 and 10",
+            "without guidance",
+            "scs",
+            {"collaborative": {"tau": 0}},
+            about="tau 0: two branches whose noises are mixed (Algorithm 1, line 13), without the guidance "
+            "of Eq. 10 and 11",
         ),
         Method(
-            "averaged outputs", "averaged",
+            "averaged outputs",
+            "averaged",
             about="each subject's own LoRA with the motion's in turn, outputs averaged, as the paper runs baselines",
         ),
         Method(
-            "MotionDirector", "averaged", {"motion": {"objective": "debiased"}}, "MotionDirector",
+            "MotionDirector",
+            "averaged",
+            {"motion": {"objective": "motion_director"}},
+            "MotionDirector",
             "the same, with a motion LoRA trained by its dual path and debiased loss; subjects' LoRAs, rank, learning "
             "rate and steps are VideoMage's",
         ),
         Method("the base alone", "base", about="superclass words in the tokens' places"),
     )
-}  # fmt: skip
+}
 
 
 def _points(part: str, setting: str, values: tuple[Any, ...], labels: tuple[str, ...] = ()) -> tuple[Method, ...]:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from .benchmark import Record, Results
-from .claims import Verdict, judge_claims, scores_of, subjects_of
 from .grid import Grid
+from .hypotheses import Verdict, judge_hypotheses, scores_of, subjects_of
 from .methods import FULL, METHODS
 from .report_sheets import plots, sheets
 from .report_tables import PAPER, PAPER_STILL, cost, sweep_tables, tables
@@ -94,22 +94,25 @@ def write_report(
     runs[-1]["finished"] = time.strftime("%Y-%m-%d") if finished else ""
     (folder / "images").mkdir(parents=True, exist_ok=True)
     pictures, curves = sheets(results.shown, grid, folder, name), plots(results, metrics, folder, name)
-    verdicts = judge_claims(results, metrics)
+    verdicts = judge_hypotheses(results, metrics)
     figures = {
         "runs": runs,
         "claims": [
             {
-                "claim": v.claim.text, "metric": v.metric, "verdict": v.word, "verdict here": v.word_here,
+                "claim": v.hypothesis.text,
+                "metric": v.metric,
+                "verdict": v.verdict_population,
+                "verdict here": v.verdict_sample,
                 "by motion": v.by_motion,
                 "difference": None if v.difference is None else dataclasses.asdict(v.difference),
             }
             for v in verdicts
         ],
-        **{task: [_row(r) for r in getattr(results, task)] for task in ("performed", "still", "crowds")},
+        **{task: [_row(r) for r in getattr(results, task)] for task in ("with_motion", "no_motion", "three_subjects")},
         "sweeps": {s: {v: [_row(r) for r in rs] for v, rs in values.items()} for s, values in results.sweeps.items()},
         "training_seconds": results.training,
         "failures": results.failures,
-    }  # fmt: skip
+    }
     (folder / f"{name}.json").write_text(json.dumps(figures, ensure_ascii=False) + "\n", encoding="utf-8")
     used = [m for m in metrics if any(m in r.scores for r in _all_records(results))]
     parts = [HEAD.format(name=name, about=_about(about), least=LEAST)]
@@ -118,13 +121,13 @@ def write_report(
     compared = [v for v in verdicts if v.difference is not None]
     head = CLAIMS_HEAD.format(count=len(compared), chance=len(compared) / 20)
     parts.append(head.strip() + "\n\n" + "\n".join(_sentence(v) for v in verdicts))
-    parts.append("## All that is told against VideoMage\n\n" + _told(results, metrics))
-    tried = list(dict.fromkeys(r.method for r in (*results.performed, *results.still)))
+    parts.append("## All that is told against VideoMage\n\n" + _significant(results, metrics))
+    tried = list(dict.fromkeys(r.method for r in (*results.with_motion, *results.no_motion)))
     parts.append("## Methods\n\n" + "\n".join(f"* {n}: {METHODS[n].about}." for n in tried if n in METHODS))
     for title, records, paper in (
-        ("Two subjects and a motion (Tables 1 and 2)", results.performed, PAPER),
-        ("Two subjects without a motion (Table 4)", results.still, PAPER_STILL),
-        ("Three subjects (Sec. 8.3)", results.crowds, {}),
+        ("Two subjects and a motion (Tables 1 and 2)", results.with_motion, PAPER),
+        ("Two subjects without a motion (Table 4)", results.no_motion, PAPER_STILL),
+        ("Three subjects (Sec. 8.3)", results.three_subjects, {}),
     ):
         if records:
             parts.append(f"## {title}\n\n{tables(records, used, metrics, paper)}")
@@ -145,7 +148,7 @@ def write_report(
 
 def _all_records(results: Results) -> list[Record]:
     swept = [r for values in results.sweeps.values() for rs in values.values() for r in rs]
-    return [*results.performed, *results.still, *results.crowds, *swept]
+    return [*results.with_motion, *results.no_motion, *results.three_subjects, *swept]
 
 
 def _row(record: Record) -> dict[str, Any]:
@@ -167,22 +170,23 @@ def _line(run: Mapping[str, Any]) -> str:
 
 
 def _sentence(verdict: Verdict) -> str:
-    claim, found = verdict.claim, verdict.difference
+    hypothesis, found = verdict.hypothesis, verdict.difference
     if found is None:
-        return f"* {claim.text}: **was not run** ({verdict.metric})."
+        return f"* {hypothesis.text}: **was not run** ({verdict.metric})."
     motions = "; ".join(f"{motion} {mean:+.3f}" for motion, mean in verdict.by_motion.items())
-    margin = f", {claim.margin} worse allowed" if claim.margin else ""
+    margin = f", {hypothesis.margin} worse allowed" if hypothesis.margin else ""
     return (
-        f"* {claim.text}: **{verdict.word}**; of these subjects: **{verdict.word_here}** ({verdict.metric}, "
-        f"{claim.better} against {claim.worse}{margin}: {found.signed()}, {found.count} cells"
+        f"* {hypothesis.text}: **{verdict.verdict_population}**; of these subjects: "
+        f"**{verdict.verdict_sample}** ({verdict.metric}, "
+        f"{hypothesis.better} against {hypothesis.worse}{margin}: {found.signed()}, {found.count} cells"
         f"{'; ' + motions if motions else ''})."
     )
 
 
-def _told(results: Results, metrics: Mapping[str, bool]) -> str:
+def _significant(results: Results, metrics: Mapping[str, bool]) -> str:
     """Every difference of a method to the full one that is told, whichever way, if only of these subjects."""
     lines, compared = [], 0
-    for words, records in (("with a motion", results.performed), ("without a motion", results.still)):
+    for words, records in (("with a motion", results.with_motion), ("without a motion", results.no_motion)):
         for method in dict.fromkeys(r.method for r in records if r.method != FULL):
             for metric, more in metrics.items():
                 own, full = scores_of(records, method, metric), scores_of(records, FULL, metric)

@@ -8,26 +8,26 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from ..data.augmentation import resize_clip
 from ..data.contact_sheet import contact_sheet
 from ..data.examples import load_motion_clip, load_subject_images
 from ..data.images import WHITE
-from ..data.views import fit_clip
 from .benchmark import Results
-from .claims import scores_of
 from .grid import Grid
+from .hypotheses import scores_of
 from .methods import METHODS
 from .report_tables import mean_of
-from .runner import Made
+from .runner import GeneratedVideo
 from .sweep_plot import sweep_plot
 
 BESIDE = 3  # sheets of groups in a row
 
 
-def sheets(shown: Sequence[Made], grid: Grid, folder: Path, name: str) -> list[str]:
+def sheets(shown: Sequence[GeneratedVideo], grid: Grid, folder: Path, name: str) -> list[str]:
     """One sheet for each motion, and one for none: each group's pictures, the clip, and each method's video."""
     links = []
     for motion in dict.fromkeys(made.cell.motion for made in shown):
-        groups: dict[tuple[str, ...], list[Made]] = {}
+        groups: dict[tuple[str, ...], list[GeneratedVideo]] = {}
         for made in shown:
             if made.cell.motion == motion:
                 groups.setdefault(made.cell.subjects, []).append(made)
@@ -37,16 +37,16 @@ def sheets(shown: Sequence[Made], grid: Grid, folder: Path, name: str) -> list[s
     return links
 
 
-def _sheet(group: Sequence[Made], grid: Grid) -> Image.Image:
+def _sheet(group: Sequence[GeneratedVideo], grid: Grid) -> Image.Image:
     cell, (frames, height, width) = group[0].cell, group[0].video.shape[:3]
     rows, labels = [], []
     for subject in (grid.subjects[name] for name in cell.subjects):
         pictures = load_subject_images(subject.folder)[:frames]
-        rows.append(torch.cat([fit_clip(picture.pixels[:, None], 1, height, width) for picture in pictures], dim=1))
+        rows.append(torch.cat([resize_clip(picture.pixels[:, None], 1, height, width) for picture in pictures], dim=1))
         labels.append(f"Pictures of {subject.token}")
     if cell.motion is not None:
         motion = grid.motions[cell.motion]
-        rows.append(fit_clip(load_motion_clip(motion.clip, [], frames).pixels, frames, height, width))
+        rows.append(resize_clip(load_motion_clip(motion.clip, [], frames).pixels, frames, height, width))
         labels.append(f"The clip: {motion.prompt}")
     for made in group:
         rows.append(torch.from_numpy(made.video).permute(3, 0, 1, 2).float() / 127.5 - 1)  # [F,H,W,3] -> [3,F,H,W]

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 
 from .benchmark import Record, Results
-from .claims import scores_of, subjects_of
 from .grid import Cell
+from .hypotheses import scores_of, subjects_of
 from .methods import FULL, METHODS
 from .statistics import Estimate, estimate, paired
 
@@ -112,11 +112,11 @@ def sweep_tables(results: Results, used: Sequence[str]) -> str:
 
 def cost(results: Results) -> str:
     """Seconds and memory of each method's videos, and of each kind of training."""
-    records = [*results.performed, *results.still]
+    records = [*results.with_motion, *results.no_motion]
     names = list(dict.fromkeys(r.method for r in records))
     rows = []
     for name in names:
-        own = [r for r in results.performed if r.method == name] or [r for r in records if r.method == name]
+        own = [r for r in results.with_motion if r.method == name] or [r for r in records if r.method == name]
         memory = [r.memory_mb for r in own if r.memory_mb is not None]
         rows.append([name, f"{median(r.seconds for r in own):.1f}", f"{median(memory):.0f}" if memory else "not known"])
     text = "Seconds are of the machine as it was when each video was made, which several workers may have shared.\n\n"

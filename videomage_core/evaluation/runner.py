@@ -2,7 +2,7 @@
 
 Everything lies in one folder and is named after all that it depends on.  A stopped benchmark goes on where
 it was, and a change of settings, base or pictures makes anew only what depends on it; a change of the engine's
-code makes everything anew (``engine_mark``).
+code makes everything anew (``engine_version``).
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ..atomic_write import partial_file
+from ..callbacks import Callbacks
 from ..config import TrainingConfig
 from ..data.examples import load_motion_clip, load_subject_images
-from ..data.lora_file import Concept
-from ..data.masks import Segmenter, segmenter_parts
+from ..data.lora_file import LoraModel
+from ..data.masks import Segmenter, segmenter_key_parts
 from ..data.media import to_uint8
-from ..finished import Finished, finished, folder_of, keep
 from ..history import History
 from ..model.backbone import Backbone
 from ..model.fingerprint import fingerprint
-from ..partial_file import partial_file
 from ..presets import Preset
-from ..run import Run
+from ..stages.baselines import sample_averaged, sample_base, sample_merged
 from ..stages.collaborative_sampling import sample_collaboratively
-from ..stages.comparisons import sample_averaged, sample_base, sample_merged
+from ..stages.ddim_inversion import invert_clip
 from ..stages.fusion import fuse_subjects
 from ..stages.motion_lora import train_motion
-from ..stages.motion_start import invert_clip
 from ..stages.subject_lora import train_subject
-from ..training import TrainingDiverged, digest
-from .engine_mark import engine_mark
+from ..training.loop import TrainingDiverged, cache_key
+from ..training.store import StoredResult, load_result, run_dir, save_result
+from .code_version import engine_version
 from .grid import Cell, Grid
 from .memory import peak_memory
 from .methods import Method
 
 
 @dataclass(frozen=True)
-class Made:
+class GeneratedVideo:
     """One video of the benchmark.
 
     Attributes:
@@ -72,21 +72,27 @@ class Runner:
         preset: the settings that methods change.
         grid: what is asked.
         folder: keeps trainings and videos.
-        run: progress and cancel.
+        callbacks: progress and cancel.
         segmenter: finds performers without masks and the subjects in their LoRAs' videos; None: plain backgrounds.
     """
 
     def __init__(
-        self, backbone: Backbone, preset: Preset, grid: Grid, folder: Path, run: Run, segmenter: Segmenter | None = None
+        self,
+        backbone: Backbone,
+        preset: Preset,
+        grid: Grid,
+        folder: Path,
+        callbacks: Callbacks,
+        segmenter: Segmenter | None = None,
     ) -> None:
-        self.backbone, self.preset, self.grid, self.folder, self.run = backbone, preset, grid, folder, run
+        self.backbone, self.preset, self.grid, self.folder, self.callbacks = backbone, preset, grid, folder, callbacks
         self.segmenter = segmenter
-        self.mark = (fingerprint(backbone.network), _mark_of_the_rest(backbone), engine_mark())
-        self._concepts: dict[tuple[Path, int], Concept] = {}  # by folder and steps
+        self.mark = (fingerprint(backbone.network), _encoders_version(backbone), engine_version())
+        self._concepts: dict[tuple[Path, int], LoraModel] = {}  # by folder and steps
         self._failed: dict[tuple[Path, int], Exception] = {}
         self.training_seconds: dict[tuple[str, str], float] = {}  # (what, its folder) -> with all that it makes first
 
-    def make(self, method: Method, cell: Cell) -> Made:
+    def make(self, method: Method, cell: Cell) -> GeneratedVideo:
         """The video of a cell by a method, made now or kept from before.
 
         Raises:
@@ -95,19 +101,19 @@ class Runner:
         preset = method.settings(self.preset)
         subjects = [self.subject(name, preset) for name in cell.subjects]
         motion = None if cell.motion is None or method.combine == "base" else self.motion(cell.motion, preset)
-        combined: list[Concept] = []
+        combined: list[LoraModel] = []
         if method.combine in ("scs", "merged"):
             combined = [self.fusion(cell.subjects, preset)]
         elif method.combine == "averaged":
             combined = subjects
         prompt = self.grid.prompt(cell)
         config = preset.collaborative if method.combine == "scs" and motion is not None else preset.sampling
-        parts = [part for concept in (*combined, *([motion] if motion else [])) for part in concept.parts()]
+        parts = [part for concept in (*combined, *([motion] if motion else [])) for part in concept.key_parts()]
         plain = self.grid.plain_prompt(cell)
-        mark = digest(
+        key = cache_key(
             method.combine, self.mark, config, prompt, plain, cell.seed, self._clip_mark(cell, preset), *parts
         )  # fmt: skip
-        path = self.folder / "videos" / f"{cell.name}-{mark}.safetensors"  # methods that make the same share it
+        path = self.folder / "videos" / f"{cell.name}-{key}.safetensors"  # methods that make the same share it
         kept = _read(path, method, cell)
         if kept is not None:
             return kept
@@ -115,100 +121,109 @@ class Runner:
 
         def sample() -> torch.Tensor:
             if method.combine == "base":
-                return sample_base(self.backbone, subjects, prompt, cell.seed, preset.sampling, inverted, self.run)
+                return sample_base(
+                    self.backbone, subjects, prompt, cell.seed, preset.sampling, inverted, self.callbacks
+                )
             if method.combine == "averaged":
                 return sample_averaged(
-                    self.backbone, subjects, motion, prompt, cell.seed, preset.sampling, inverted, self.run
+                    self.backbone, subjects, motion, prompt, cell.seed, preset.sampling, inverted, self.callbacks
                 )
             if method.combine == "scs" and motion is not None:
                 return sample_collaboratively(
-                    self.backbone, combined[0], motion, prompt, cell.seed, preset.collaborative, inverted, run=self.run
+                    self.backbone,
+                    combined[0],
+                    motion,
+                    prompt,
+                    cell.seed,
+                    preset.collaborative,
+                    inverted,
+                    callbacks=self.callbacks,
                 ).video
             both = [(combined[0], 1.0), *([(motion, 1.0)] if motion is not None else [])]
-            return sample_merged(self.backbone, both, prompt, cell.seed, preset.sampling, inverted, self.run)
+            return sample_merged(self.backbone, both, prompt, cell.seed, preset.sampling, inverted, self.callbacks)
 
         with peak_memory(self.backbone.device) as peak:
             began = time.monotonic()
             video = to_uint8(sample())
             seconds = time.monotonic() - began
-        made = Made(method.name, cell, video, round(seconds, 2), peak())
+        made = GeneratedVideo(method.name, cell, video, round(seconds, 2), peak())
         _write(path, made)
         return made
 
-    def subject(self, name: str, preset: Preset) -> Concept:
+    def subject(self, name: str, preset: Preset) -> LoraModel:
         """The subject's LoRA."""
         entry = self.grid.subjects[name]
         images = load_subject_images(entry.folder)
         seen = [part for image in images for part in (image.pixels, image.mask, image.prompt)]
 
-        def train(folder: Path) -> tuple[Concept, History]:
+        def train(folder: Path) -> tuple[LoraModel, History]:
             trained = train_subject(
                 self.backbone, images, entry.token, entry.superclass, preset.subject, folder,
-                captions=preset.captions, run=self.run, cache=self.folder,
+                captions=preset.captions, callbacks=self.callbacks, cache=self.folder,
             )  # fmt: skip
             return trained.concept, trained.history
 
         parts = [entry.token, entry.superclass, preset.captions, *seen]
         return self._trained(f"subject {name}", preset.subject, self.preset.subject, train, *parts)
 
-    def motion(self, name: str, preset: Preset) -> Concept:
+    def motion(self, name: str, preset: Preset) -> LoraModel:
         """The motion's LoRA."""
         entry, config = self.grid.motions[name], preset.motion
         clip = dataclasses.replace(
             load_motion_clip(entry.clip, list(entry.performers), config.frames), segmenter=self.segmenter
         )
 
-        def train(folder: Path) -> tuple[Concept, History]:
-            trained = train_motion(self.backbone, [clip], entry.prompt, config, folder, run=self.run)
+        def train(folder: Path) -> tuple[LoraModel, History]:
+            trained = train_motion(self.backbone, [clip], entry.prompt, config, folder, callbacks=self.callbacks)
             return trained.concept, trained.history
 
-        parts = [entry.prompt, *clip.parts()]
+        parts = [entry.prompt, *clip.key_parts()]
         return self._trained(f"motion {name}", config, self.preset.motion, train, *parts)
 
-    def fusion(self, names: Sequence[str], preset: Preset) -> Concept:
+    def fusion(self, names: Sequence[str], preset: Preset) -> LoraModel:
         """The fused LoRA of some subjects."""
         subjects = [self.subject(name, preset) for name in names]
         if len(subjects) == 1:
             return subjects[0]
 
-        def train(folder: Path) -> tuple[Concept, History]:
+        def train(folder: Path) -> tuple[LoraModel, History]:
             fused = fuse_subjects(
-                self.backbone, subjects, preset.fusion, folder, preset.prompts, self.segmenter, run=self.run
+                self.backbone, subjects, preset.fusion, folder, preset.prompts, self.segmenter, callbacks=self.callbacks
             )
             return fused.concept, fused.history
 
-        parts = [part for concept in subjects for part in concept.parts()]
-        parts += [preset.prompts, *segmenter_parts(self.segmenter)]
+        parts = [part for concept in subjects for part in concept.key_parts()]
+        parts += [preset.prompts, *segmenter_key_parts(self.segmenter)]
         return self._trained(f"fusion {' '.join(names)}", preset.fusion, self.preset.fusion, train, *parts)
 
     def inverted(self, name: str, preset: Preset) -> torch.Tensor:
         """The motion clip's inverted noise, the same for every method."""
         clip = load_motion_clip(self.grid.motions[name].clip, [], preset.sampling.frames)
-        return invert_clip(self.backbone, clip.pixels, preset.sampling, self.folder / "made", self.run)
+        return invert_clip(self.backbone, clip.pixels, preset.sampling, self.folder / "generated", self.callbacks)
 
     def _clip_mark(self, cell: Cell, preset: Preset) -> str:
         if cell.motion is None:
             return ""
-        return digest(load_motion_clip(self.grid.motions[cell.motion].clip, [], preset.sampling.frames).pixels)
+        return cache_key(load_motion_clip(self.grid.motions[cell.motion].clip, [], preset.sampling.frames).pixels)
 
     def _trained(
         self,
         name: str,
         config: TrainingConfig,
         usual: TrainingConfig,
-        train: Callable[[Path], tuple[Concept, History]],
+        train: Callable[[Path], tuple[LoraModel, History]],
         *parts: object,
-    ) -> Concept:
+    ) -> LoraModel:
         """A LoRA, trained now or kept from before; ``usual`` are the preset's own settings of its kind."""
-        folder = folder_of(self.folder / "trainings", name.replace(" ", "_"), config, self.mark, *parts)
+        folder = run_dir(self.folder / "trainings", name.replace(" ", "_"), config, self.mark, *parts)
         asked = (folder, config.steps)  # under a constant schedule trainings of other lengths share a folder
         if asked in self._failed:
             raise self._failed[asked]
         if asked in self._concepts:
             return self._concepts[asked]
-        found = finished(folder, config.steps)
+        found = load_result(folder, config.steps)
         if found is None:
-            self.run.log(f"training: {name} ({folder.name})")
+            self.callbacks.log(f"training: {name} ({folder.name})")
             began = time.monotonic()
             try:
                 concept, history = train(folder)
@@ -217,8 +232,8 @@ class Runner:
                 raise
             finally:
                 _add_seconds(folder, time.monotonic() - began)
-            found = Finished(concept, history, {})
-            keep(folder, found)
+            found = StoredResult(concept, history, {})
+            save_result(folder, found)
         self._concepts[asked] = found.concept
         self.training_seconds[_kind(name, config, usual), folder.name] = _seconds_of(folder)
         return found.concept
@@ -244,7 +259,7 @@ def _seconds_of(folder: Path) -> float:
     return float(path.read_text(encoding="utf-8")) if path.is_file() else 0.0
 
 
-def _mark_of_the_rest(backbone: Backbone) -> str:
+def _encoders_version(backbone: Backbone) -> str:
     """What text encoder and autoencoder make of one input, to four digits: the network has a mark of its own."""
     shape = backbone.latent_shape(1, 64, 64)
     noise = torch.randn((1, *shape), generator=torch.Generator().manual_seed(0))
@@ -253,7 +268,7 @@ def _mark_of_the_rest(backbone: Backbone) -> str:
     return f"{float(text.abs().mean()):.4g} {float(pixels.abs().mean()):.4g}"
 
 
-def _write(path: Path, made: Made) -> None:
+def _write(path: Path, made: GeneratedVideo) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_file(path)
     about = {"seconds": made.seconds, "memory_mb": made.memory_mb}
@@ -264,12 +279,12 @@ def _write(path: Path, made: Made) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _read(path: Path, method: Method, cell: Cell) -> Made | None:
+def _read(path: Path, method: Method, cell: Cell) -> GeneratedVideo | None:
     """What was kept; None if nothing was, or if it is damaged: it is made again."""
     try:
         with safe_open(path, framework="pt") as file:
             about = json.loads((file.metadata() or {})["about"])
             video = file.get_tensor("video").clone().numpy()
-        return Made(method.name, cell, video, about["seconds"], about["memory_mb"])
+        return GeneratedVideo(method.name, cell, video, about["seconds"], about["memory_mb"])
     except (OSError, SafetensorError, KeyError, ValueError):
         return None

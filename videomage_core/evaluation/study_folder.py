@@ -12,12 +12,12 @@ from ..data.examples import load_motion_clip
 from ..data.images import list_images
 from ..data.media import save_video
 from .grid import Grid
-from .runner import Made
+from .runner import GeneratedVideo
 
 SIDE = 384  # pixels; smaller videos are enlarged about to it, or nobody could judge them
 
 
-def write_study(made: Sequence[Made], grid: Grid, fps: float, folder: Path) -> int:
+def write_study(made: Sequence[GeneratedVideo], grid: Grid, fps: float, folder: Path) -> int:
     """Write videos of pairs that do a motion with their pictures, clip and prompt.
 
     Args:

@@ -2,7 +2,7 @@
 
 Characters are found by their difference from the background (``tracking``) and looked at, cropped, by
 an ImageNet network that took no part in any training (``mobilenet``).  What each metric is worth on
-true scenes, right and deliberately wrong, is measured by ``python -m emoji_world.metric_card``.
+true scenes, right and deliberately wrong, is measured by ``python -m emoji_world.reports.metric_report``.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from ..data.media import to_uint8
 from .grid import Cell, Grid
 from .likeness import CROP
 from .mobilenet import features
-from .tracking import Track, crops, measured, row_colours, track
-from .ways import FRAMES, Agreement, agreement, likeness_of_ways, way
+from .tracking import Track, crops, row_colours, track, track_from_masks
+from .trajectories import FRAMES, Agreement, agreement, trajectory, trajectory_agreement
 
 NEIGHBOURS = 3  # pictures of a class, or ways of a motion, whose mean nearness counts
 BANDS = 8  # rows of a background are averaged to so many
@@ -59,7 +59,7 @@ MEANINGS = {
 
 
 @dataclass(frozen=True)
-class _Looks:
+class _GridFeatures:
     """Features [n, D] of unit length, centred on the mean of all pictures of the grid."""
 
     own: Mapping[str, torch.Tensor]
@@ -86,12 +86,12 @@ class TrackedMetrics:
             for name, motion in grid.motions.items()
             if motion.performers and all(masks is not None for _, masks in motion.performers)
         }
-        self._ways_of_clips: dict[str, list[Track]] = {}
+        self._clip_trajectories: dict[str, list[Track]] = {}
         cut: dict[str, torch.Tensor] = {}
         for name, clip in clips.items():
             assert clip.masks is not None
-            tracks = [measured(mask.numpy() > 0.5) for mask in clip.masks]
-            self._ways_of_clips[name] = tracks
+            tracks = [track_from_masks(mask.numpy() > 0.5) for mask in clip.masks]
+            self._clip_trajectories[name] = tracks
             cut[name] = torch.cat([crops(to_uint8(clip.pixels), t, CROP) for t in tracks])
         own = {name: _cut_out(subject.folder) for name, subject in grid.subjects.items()}
         kinds = {
@@ -100,7 +100,7 @@ class TrackedMetrics:
         }
         self._looks = _features(own, kinds, cut)
         self._places = {home.name: _bands_of(home) for home in _folders(grid.folder / "places")}
-        self._motions = _read_ways(grid.folder / "ways.json")
+        self._motions = _read_ways(grid.folder / "trajectories.json")
 
     def score(self, video: np.ndarray, cell: Cell) -> dict[str, float]:
         """All metrics that apply to a cell.
@@ -136,7 +136,7 @@ class TrackedMetrics:
                 for a, look, own_, found in zip(cell.subjects, looks, own, there, strict=True)
             ]
             result["attribute mixing"] = float(any(mixed))
-        if cell.motion is not None and cell.motion in self._ways_of_clips:
+        if cell.motion is not None and cell.motion in self._clip_trajectories:
             result["appearance leakage"] = float(
                 np.mean([found and self._leaked(look, cell) for look, found in zip(looks, there, strict=True)])
             )
@@ -156,7 +156,7 @@ class TrackedMetrics:
     def _leaked(self, look: torch.Tensor, cell: Cell) -> bool:
         """Whether a performer is nearer than all subjects and strangers."""
         assert cell.motion is not None
-        counts = [int(t.found.sum()) for t in self._ways_of_clips[cell.motion]]
+        counts = [int(t.found.sum()) for t in self._clip_trajectories[cell.motion]]
         performers = self._looks.performers[cell.motion].split(counts)
         classes = {name for name, _ in self.grid.motions[cell.motion].performers}
         others = [p for kind, of in self._looks.kinds.items() if kind not in classes for p in of.values()]
@@ -166,15 +166,15 @@ class TrackedMetrics:
 
     def _agreement(self, tracks: Sequence[Track], motion: str) -> Agreement:
         """With the clip, or, where they are nearer, with the motion's true ways: phase and pace are free."""
-        with_clip = agreement(tracks, self._ways_of_clips[motion])
+        add_cutout = agreement(tracks, self._clip_trajectories[motion])
         if motion not in self._motions or len(tracks) != 2:
-            return with_clip
-        shown = way(tracks)
-        found = [likeness_of_ways(shown, wanted) for wanted in self._motions[motion]]
+            return add_cutout
+        shown = trajectory(tracks)
+        found = [trajectory_agreement(shown, wanted) for wanted in self._motions[motion]]
         nearest = sorted(found, key=lambda one: one.placement + one.movement, reverse=True)[:NEIGHBOURS]
         return Agreement(
-            max(with_clip.placement, float(np.mean([one.placement for one in nearest]))),
-            max(with_clip.movement, float(np.mean([one.movement for one in nearest]))),
+            max(add_cutout.placement, float(np.mean([one.placement for one in nearest]))),
+            max(add_cutout.movement, float(np.mean([one.movement for one in nearest]))),
         )
 
     def _look(self, video: np.ndarray, tracked: Track) -> torch.Tensor:
@@ -220,7 +220,7 @@ class TrackedMetrics:
 
     def motion(self, tracks: Sequence[Track]) -> str:
         """The motion whose true ways are nearest; the order of the two is free."""
-        ways = [way(order) for order in (list(tracks), list(tracks)[::-1])]
+        ways = [trajectory(order) for order in (list(tracks), list(tracks)[::-1])]
         distance = {
             name: min(float(np.sort(np.linalg.norm(bank - w, axis=1))[:NEIGHBOURS].mean()) for w in ways)
             for name, bank in self._motions.items()
@@ -249,12 +249,12 @@ def _features(
     own: Mapping[str, torch.Tensor],
     kinds: Mapping[str, Mapping[str, torch.Tensor]],
     performers: Mapping[str, torch.Tensor],
-) -> _Looks:
+) -> _GridFeatures:
     everyone = [*own.values(), *(p for of in kinds.values() for p in of.values()), *performers.values()]
     raw = list(features(torch.cat(everyone)).split([len(pictures) for pictures in everyone]))
     mean = torch.cat(raw).mean(0)
     centred = iter([_centred(part, mean) for part in raw])
-    return _Looks(
+    return _GridFeatures(
         {name: next(centred) for name in own},
         {kind: {name: next(centred) for name in of} for kind, of in kinds.items()},
         {name: next(centred) for name in performers},

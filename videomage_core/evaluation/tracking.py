@@ -132,11 +132,11 @@ def track(video: np.ndarray, count: int) -> list[Track]:
         raise ValueError(f"count: got {count}, allowed: 0, 1, 2, 3")
     mask = foreground(video)
     if count > 1:
-        return [measured(part) for part in _split(video, mask, count)]
-    return [measured(mask)][:count]
+        return [track_from_masks(part) for part in _split(video, mask, count)]
+    return [track_from_masks(mask)][:count]
 
 
-def measured(masks: np.ndarray) -> Track:
+def track_from_masks(masks: np.ndarray) -> Track:
     """The track of masks that are known, bool [F, H, W]."""
     frames, height, width = masks.shape
     middle = np.array((width / 2 - 1, height / 2 - 1, width / 2 + 1, height / 2 + 1), dtype=np.float32)

@@ -13,9 +13,9 @@ from typing import Any
 
 import torch
 
+from ..callbacks import Callbacks
 from ..presets import Preset
-from ..run import Run
-from .benchmark import asked_for
+from .benchmark import grid_jobs
 from .grid import Cell, Grid
 from .methods import Method
 from .runner import Runner
@@ -23,13 +23,13 @@ from .runner import Runner
 Task = tuple[str, Method, Cell | None, Any]  # what is made, by which method's settings, for which cell, of what
 
 
-def rounds_of(grid: Grid, size: str, preset: Preset) -> list[list[Task]]:
+def task_rounds(grid: Grid, subset: str, preset: Preset) -> list[list[Task]]:
     """All that a size of a grid needs, each thing once, in rounds that depend on those before alone."""
     inverted: dict[Hashable, Task] = {}
     trained: dict[Hashable, Task] = {}
     fused: dict[Hashable, Task] = {}
     videos: dict[Hashable, Task] = {}
-    for _, method, cell in asked_for(grid, size, preset):
+    for _, method, cell in grid_jobs(grid, subset, preset):
         settings = method.settings(preset)
         for name in cell.subjects:
             trained.setdefault(("subject", name, repr(settings.subject)), ("subject", method, None, name))
@@ -72,8 +72,14 @@ class Worker:
         return ""
 
 
-def make_ahead(
-    workers: int, runner: Callable[[], Runner], grid: Grid, size: str, preset: Preset, work: Path, run: Run
+def precompute(
+    workers: int,
+    runner: Callable[[], Runner],
+    grid: Grid,
+    subset: str,
+    preset: Preset,
+    work: Path,
+    callbacks: Callbacks,
 ) -> None:
     """Make everything that ``run_grid`` will ask for, ``workers`` things at a time.
 
@@ -84,7 +90,7 @@ def make_ahead(
         size: one of the grid's sizes.
         preset: the settings that methods change.
         work: where the runners keep things; made here.
-        run: progress and cancel.
+        callbacks: progress and cancel.
 
     Raises:
         ValueError: Ray is not installed.
@@ -103,16 +109,16 @@ def make_ahead(
     try:
         actor = ray.remote(num_cpus=1, num_gpus=gpus // workers if gpus >= workers else gpus / workers)(Worker)
         actors: list[Any] = [actor.remote(runner, threads) for _ in range(workers)]
-        for tasks in rounds_of(grid, size, preset):
-            _one_round(ActorPool(actors), tasks, run)
+        for tasks in task_rounds(grid, subset, preset):
+            _one_round(ActorPool(actors), tasks, callbacks)
     finally:
         ray.shutdown()
 
 
-def _one_round(pool: Any, tasks: Sequence[Task], run: Run) -> None:
+def _one_round(pool: Any, tasks: Sequence[Task], callbacks: Callbacks) -> None:
     done = pool.map_unordered(lambda actor, task: actor.do.remote(task), tasks)
     for index, problem in enumerate(done):
-        run.check()
+        callbacks.check()
         if problem:
-            run.log(problem)
-        run.progress(index + 1, len(tasks), f"making ahead: {tasks[0][0]}")
+            callbacks.log(problem)
+        callbacks.progress(index + 1, len(tasks), f"making ahead: {tasks[0][0]}")

@@ -1,6 +1,6 @@
 """Record M_SCA and M_TSA, the attention maps that VideoMage's losses are made of.
 
-M_SCA (spatial cross-attention, Eq. 7 and 9): softmax over the text tokens of q k^T / sqrt(d) at
+M_SCA (spatial cross-attention, Eq. 7 and 10): softmax over the text tokens of q k^T / sqrt(d) at
 every place of every frame, mean over heads, the columns of a token span summed.
 M_TSA (temporal self-attention, Eq. 10): softmax over frames at every place, mean over heads.
 
@@ -27,7 +27,7 @@ from .text import TokenSpan
 
 
 @dataclass(frozen=True)
-class Site:
+class AttentionLayer:
     """An attention layer whose map can be recorded.
 
     Attributes:
@@ -40,7 +40,7 @@ class Site:
 
 
 @dataclass
-class Maps:
+class AttentionMaps:
     """What was recorded, by site name, float32, values in 0..1.
 
     Attributes:
@@ -52,7 +52,7 @@ class Maps:
     temporal: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
-def chosen_sites(sites: Sequence[Site], layers: str) -> list[Site]:
+def select_layers(sites: Sequence[AttentionLayer], layers: str) -> list[AttentionLayer]:
     """The sites that a setting names, in the given order.
 
     Args:
@@ -79,7 +79,7 @@ def _begins(name: str, start: str) -> bool:
 
 
 class ForwardEnded(Exception):
-    """Leaves the network after the last recorded site; caught by ``Backbone.attend``."""
+    """Leaves the network after the last recorded site; caught by ``Backbone.record_forward``."""
 
 
 @dataclass
@@ -107,7 +107,7 @@ class _VideoShape:
 class _RecordingProcessor:
     """Wraps a layer's attention processor: same output, and the map on the side."""
 
-    def __init__(self, inner: Any, site: Site, recording: _Recording) -> None:
+    def __init__(self, inner: Any, site: AttentionLayer, recording: _Recording) -> None:
         self.inner, self.site, self.recording = inner, site, recording
 
     def __call__(
@@ -125,15 +125,15 @@ class _RecordingProcessor:
 
 @dataclass
 class _Recording:
-    sites: Sequence[Site]
+    sites: Sequence[AttentionLayer]
     spans: Sequence[TokenSpan]
     rows: slice
     stop: bool
-    constant: frozenset[Site]
-    maps: Maps = field(default_factory=Maps)
+    constant: frozenset[AttentionLayer]
+    maps: AttentionMaps = field(default_factory=AttentionMaps)
     shape: _VideoShape = field(default_factory=_VideoShape)
 
-    def take(self, site: Site, attention: Any, hidden: torch.Tensor, context: torch.Tensor) -> None:
+    def take(self, site: AttentionLayer, attention: Any, hidden: torch.Tensor, context: torch.Tensor) -> None:
         """Compute and keep one site's map; hidden and context as the attention layer got them.
 
         A layer that is recomputed on the way back comes here again, and its first map stays: the second would hold on
@@ -182,7 +182,7 @@ def attention_weights(attention: Any, hidden: torch.Tensor, context: torch.Tenso
         return scores.softmax(dim=-1).mean(dim=-3)  # [...,H,Q,K] -> [...,Q,K]
 
 
-def scaled(maps: torch.Tensor) -> torch.Tensor:
+def normalize_maps(maps: torch.Tensor) -> torch.Tensor:
     """Maps [..., h, w] over their largest value in each frame, which counts as a constant: 0..1."""
     largest = maps.detach().amax(dim=(-2, -1), keepdim=True)
     return maps / largest.clamp(min=1e-8)
@@ -190,20 +190,20 @@ def scaled(maps: torch.Tensor) -> torch.Tensor:
 
 def mean_map(maps: Sequence[torch.Tensor], height: int, width: int) -> torch.Tensor:
     """Maps of several layers, each [1, K, F, h, w], scaled, enlarged and averaged: [K, F, H, W] on the CPU."""
-    enlarged = [F.interpolate(scaled(m[0]).cpu(), size=(height, width), mode="bilinear") for m in maps]
+    enlarged = [F.interpolate(normalize_maps(m[0]).cpu(), size=(height, width), mode="bilinear") for m in maps]
     return torch.stack(enlarged).mean(0)
 
 
 @contextmanager
 def record(
     network: nn.Module,
-    sites: Sequence[Site],
+    sites: Sequence[AttentionLayer],
     spans: Sequence[TokenSpan] = (),
     rows: slice = slice(None),
     stop: bool = False,
     end: nn.Module | None = None,
-    constant: Sequence[Site] = (),
-) -> Iterator[Maps]:
+    constant: Sequence[AttentionLayer] = (),
+) -> Iterator[AttentionMaps]:
     """Record the maps of ``sites`` in every forward of ``network`` inside the context.
 
     Args:
@@ -219,7 +219,7 @@ def record(
     if any(site.kind == "cross" for site in sites) and not spans:
         raise ValueError("spans: got none, but a cross-attention map needs the tokens it is for")
     recording = _Recording(sites, spans, rows, stop and end is None, frozenset(constant))
-    layers: dict[Site, Any] = {site: network.get_submodule(site.name) for site in sites}
+    layers: dict[AttentionLayer, Any] = {site: network.get_submodule(site.name) for site in sites}
     inner = {site: layer.processor for site, layer in layers.items()}
 
     def note_shape(_: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:

@@ -16,16 +16,16 @@ from typing import Literal, Protocol
 import torch
 from torch import nn
 
-from .attention_maps import Maps, Site
+from .attention_maps import AttentionLayer, AttentionMaps
 from .text import SpecialToken, TokenSpan
 
 Prediction = Literal["epsilon", "v", "flow"]
 Role = Literal["spatial", "temporal"]
-Gradients = Literal["none", "recomputed", "kept"]
+Gradients = Literal["none", "checkpointed", "stored"]
 
 
 @dataclass(frozen=True)
-class Level:
+class NoiseLevel:
     """A noise level: x_t = a * x0 + s * eps.  Under flow matching a = 1 - s.
 
     Attributes:
@@ -38,7 +38,7 @@ class Level:
     a: torch.Tensor
     s: torch.Tensor
 
-    def shares(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def coefficients(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(a, s) shaped to multiply with x [B, C, F, H, W]."""
         shape = (-1, *(1,) * (x.ndim - 1))
         return self.a.to(x.device).view(shape), self.s.to(x.device).view(shape)
@@ -63,19 +63,19 @@ class MemoryMode:
 
     Attributes:
         name: as the user calls it.
-        parts_stay: text encoder and autoencoder stay on the device while they are not used.
+        keep_encoders: text encoder and autoencoder stay on the device while they are not used.
         recomputes: activations are recomputed on the way back instead of kept.
-        layers_stay: so do the network's weights; else each layer's come when it computes.
-        one_by_one: without gradients, the videos of a batch go through the network one after the other.
+        keep_weights: so do the network's weights; else each layer's come when it computes.
+        sequential_batch: without gradients, the videos of a batch go through the network one after the other.
         tiles: large frames go through the autoencoder in tiles.
     """
 
     name: str
-    parts_stay: bool = True
-    recomputes: bool = False
-    layers_stay: bool = True
-    one_by_one: bool = False
-    tiles: bool = False
+    keep_encoders: bool = True
+    gradient_checkpointing: bool = False
+    keep_weights: bool = True
+    sequential_batch: bool = False
+    vae_tiling: bool = False
 
 
 class Backbone(Protocol):
@@ -102,7 +102,7 @@ class Backbone(Protocol):
 
     @property
     def network(self) -> nn.Module:
-        """The denoising network, in which ``targets`` and ``map_sites`` name their layers."""
+        """The denoising network, in which ``targets`` and ``attention_layers`` name their layers."""
 
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
         """(C, F, H, W) of a video of that many frames and pixels; ValueError if it cannot make that size."""
@@ -114,7 +114,7 @@ class Backbone(Protocol):
             frames: of all videos that are in memory at once, together.
             height: in pixels.
             width: in pixels.
-            gradients: "none" are taken, or activations are "kept" for them, or "recomputed".
+            gradients: "none" are taken, or activations are "stored" for them, or "checkpointed".
         """
 
     def use_memory(self, mode: MemoryMode, device: torch.device | None = None) -> None:
@@ -143,13 +143,13 @@ class Backbone(Protocol):
     def word_spans(self, text: str, word: str, tokens: Sequence[SpecialToken] = ()) -> list[TokenSpan]:
         """Where each occurrence of a plain word, or of a few words, stands."""
 
-    def levels(self, steps: int) -> list[Level]:
+    def levels(self, steps: int) -> list[NoiseLevel]:
         """``steps`` + 1 levels from noisy to clean; the last is where the last step lands."""
 
-    def random_level(self, batch: int, generator: torch.Generator) -> Level:
+    def random_level(self, batch: int, generator: torch.Generator) -> NoiseLevel:
         """Levels for a training batch, [B]; covers every expert of a base that has several."""
 
-    def predict(self, x: torch.Tensor, level: Level, text: torch.Tensor) -> torch.Tensor:
+    def predict(self, x: torch.Tensor, level: NoiseLevel, text: torch.Tensor) -> torch.Tensor:
         """The network's native output for noisy latents, [B, C, F, H, W] float32.
 
         Args:
@@ -163,35 +163,35 @@ class Backbone(Protocol):
     def initial_vectors(self, words: str, count: int) -> torch.Tensor:
         """Vectors [count, D] for a new special token to start from: those of ``words``, repeated or averaged."""
 
-    def targets(self, role: Role, attention_only: bool = False, input_transformer: bool = True) -> list[Target]:
+    def targets(self, role: Role, attention_only: bool = False, train_transformer_in: bool = True) -> list[Target]:
         """The linear layers of one role.  Roles may overlap in a base that does not split them.
 
         Args:
             role: spatial layers learn looks, temporal ones motion.
             attention_only: q, k, v and out alone, without projections and feed-forward layers.
-            input_transformer: with those of a temporal transformer at the network's input.
+            train_transformer_in: with those of a temporal transformer at the network's input.
         """
 
-    def map_sites(self, kind: Literal["cross", "temporal"]) -> list[Site]:
+    def attention_layers(self, kind: Literal["cross", "temporal"]) -> list[AttentionLayer]:
         """The layers whose attention can be recorded, in the order in which they run."""
 
     def record(
         self,
-        sites: Sequence[Site],
+        sites: Sequence[AttentionLayer],
         spans: Sequence[TokenSpan] = (),
         rows: slice = slice(None),
         stop: bool = False,
-        constant: Sequence[Site] = (),
-    ) -> AbstractContextManager[Maps]:
+        constant: Sequence[AttentionLayer] = (),
+    ) -> AbstractContextManager[AttentionMaps]:
         """Record attention maps, with gradients, in every ``predict`` inside the context.
 
         Args:
             sites: where; all other layers keep their fused attention.
             spans: for cross maps, which tokens; the columns of a span are summed.
             rows: which part of the batch, e.g. the conditional half under guidance.
-            stop: ``attend`` goes no further than the last site; there is no ``predict`` inside.
+            stop: ``record_forward`` goes no further than the last site; there is no ``predict`` inside.
             constant: those of the sites through whose maps no gradients are wanted; they cost no memory then.
         """
 
-    def attend(self, x: torch.Tensor, level: Level, text: torch.Tensor) -> None:
+    def record_forward(self, x: torch.Tensor, level: NoiseLevel, text: torch.Tensor) -> None:
         """``predict`` for the sake of its maps alone, inside ``record(stop=True)``: ends after the last site."""

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from ..spread import own_device
+from ..distributed import process_device
 from .base_folder import EMOJI_BASE, WEIGHTS, check_base_folder
-from .memory import Work, check_mode, choose_mode, free_memory
+from .memory import Workload, check_mode, choose_mode, free_memory
 from .text import PromptEncoder, SpecialToken
 from .unet3d import UNet3DBackbone
 
@@ -25,7 +25,7 @@ def load_unet3d(
     dtype: str = "auto",
     device: str = "auto",
     memory: str = "high",
-    works: Sequence[Work] = (),
+    workloads: Sequence[Workload] = (),
 ) -> UNet3DBackbone:
     """Load a base from a folder in diffusers layout.
 
@@ -34,8 +34,8 @@ def load_unet3d(
             ``.bin``, which is read with ``weights_only``.  Nothing is downloaded.
         dtype: "fp32", "fp16", "bf16"; "auto" is fp32 on a CPU, and on a GPU bf16, or fp16 if it has no bf16.
         device: a torch device; "auto" takes a GPU where there is one.
-        memory: "high", "medium", "low" (``memory.py``); "auto" is the first of them in which ``works`` fit.
-        works: what is to be done, from ``works_of(config)``.
+        memory: "high", "medium", "low" (``memory.py``); "auto" is the first of them in which ``workloads`` fit.
+        works: what is to be done, from ``workloads_for(config)``.
 
     Raises:
         FileNotFoundError: no such folder, or parts of a base are missing; all of them are named.
@@ -60,7 +60,7 @@ def load_unet3d(
             _load_tokenizer(folder),
             DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True),
         )
-    backbone.use_memory(choose_mode(memory, backbone, works, free_memory(where)), where)
+    backbone.use_memory(choose_mode(memory, backbone, workloads, free_memory(where)), where)
     return backbone
 
 
@@ -98,7 +98,7 @@ def check_prompt(folder: Path, text: str, tokens: Sequence[SpecialToken] = ()) -
 def choose_device(name: str) -> torch.device:
     """A device by name; "auto" takes a GPU where there is one.  ValueError for one that is not there."""
     if name == "auto":
-        return own_device() or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return process_device() or torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

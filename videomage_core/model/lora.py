@@ -28,7 +28,7 @@ from torch import nn
 from ..config import LoraTrainingConfig, NewLoraConfig
 from .backbone import Backbone, Target
 from .lora_forward import adapted_layers, adapters_changed, with_adapters
-from .lora_forward import baked as baked
+from .lora_forward import merged as merged
 from .lora_weights import LoraWeights
 
 
@@ -45,7 +45,7 @@ def add(
 
     Args:
         backbone: the base.
-        name: how ``active`` and ``remove`` call it.
+        name: how ``use_adapters`` and ``remove`` call it.
         targets: the layers, from ``backbone.targets``.
         rank: R.
         scale: alpha / R.
@@ -135,7 +135,7 @@ def load(backbone: Backbone, name: str, weights: LoraWeights, trainable: bool = 
 
     Args:
         backbone: the base.
-        name: how ``active`` and ``remove`` call it.
+        name: how ``use_adapters`` and ``remove`` call it.
         weights: of any ranks.
         trainable: its parameters require gradients; else they are frozen.
 
@@ -193,7 +193,7 @@ def names(backbone: Backbone) -> list[str]:
 
 
 @contextmanager
-def active(backbone: Backbone, strengths: Mapping[str, float]) -> Iterator[None]:
+def use_adapters(backbone: Backbone, strengths: Mapping[str, float]) -> Iterator[None]:
     """Inside, exactly these adapters act, each with its strength; outside, what acted before.
 
     An empty mapping is the bare base.  What requires gradients does not change.
@@ -212,7 +212,7 @@ def active(backbone: Backbone, strengths: Mapping[str, float]) -> Iterator[None]
 
 
 @contextmanager
-def in_training(
+def trainable_adapter(
     backbone: Backbone,
     name: str,
     targets: Sequence[Target],
@@ -231,14 +231,14 @@ def in_training(
     Yields:
         Its parameters by names that are the same in every run.
     """
-    with leaving_no_trace(backbone), ExitStack() as stack:
+    with restore_adapters(backbone), ExitStack() as stack:
         if start is None:
             share = config.dropout if isinstance(config, NewLoraConfig) else 0.0
             new = add(backbone, name, targets, config.rank, dropout=share, seed=config.seed)
             parameters = dict(zip(_labels(targets), new, strict=True))
         else:
             parameters = load(backbone, name, start, trainable=True)
-        stack.enter_context(active(backbone, {name: 1.0}))
+        stack.enter_context(use_adapters(backbone, {name: 1.0}))
         stack.enter_context(dropout(backbone, name, on=True))
         yield parameters
 
@@ -279,7 +279,7 @@ def remove(backbone: Backbone, name: str) -> None:
 
 
 @contextmanager
-def leaving_no_trace(backbone: Backbone) -> Iterator[None]:
+def restore_adapters(backbone: Backbone) -> Iterator[None]:
     """However the block ends, adapters added in it are gone and those that acted before act again."""
     present, (before, trainable) = set(names(backbone)), _state(backbone)
     try:

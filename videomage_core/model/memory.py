@@ -22,8 +22,10 @@ from ..config import CollaborativeConfig, FusionConfig, MotionConfig, SamplingCo
 from .backbone import Backbone, Gradients, MemoryMode
 
 HIGH = MemoryMode("high")
-MEDIUM = MemoryMode("medium", parts_stay=False, recomputes=True)
-LOW = MemoryMode("low", parts_stay=False, recomputes=True, layers_stay=False, one_by_one=True, tiles=True)
+MEDIUM = MemoryMode("medium", keep_encoders=False, gradient_checkpointing=True)
+LOW = MemoryMode(
+    "low", keep_encoders=False, gradient_checkpointing=True, keep_weights=False, sequential_batch=True, vae_tiling=True
+)
 MODES = {mode.name: mode for mode in (HIGH, MEDIUM, LOW)}
 CHOICES = ("auto", *MODES)
 
@@ -31,7 +33,7 @@ _MARGIN = 1.25  # what is counted is not all: workspaces, fragments, what others
 
 
 @dataclass(frozen=True)
-class Work:
+class Workload:
     """A pass through the network.
 
     Attributes:
@@ -52,46 +54,48 @@ class Work:
 
     def memory(self, backbone: Backbone, mode: MemoryMode) -> int:
         """Bytes of activations in a mode, an estimate; ValueError for a size that the base cannot make."""
-        gradients: Gradients = "none" if not self.trains else "recomputed" if mode.recomputes else "kept"
-        frames = self.frames * (1 if mode.recomputes else self.branches)
-        if mode.one_by_one and not self.trains:
+        gradients: Gradients = (
+            "none" if not self.trains else "checkpointed" if mode.gradient_checkpointing else "stored"
+        )
+        frames = self.frames * (1 if mode.gradient_checkpointing else self.branches)
+        if mode.sequential_batch and not self.trains:
             frames = -(-frames // self.videos)
         return backbone.activation_memory(frames, self.height, self.width, gradients)
 
 
-def works_of(config: object, subjects: int = 2) -> list[Work]:
+def workloads_for(config: object, subjects: int = 2) -> list[Workload]:
     """The heaviest passes of a stage: those of ``subjects`` LoRAs for a fusion."""
     size = (config.height, config.width)  # type: ignore[attr-defined]
     if isinstance(config, SubjectConfig):  # L_sub's pictures and L_reg's clip are in one step
         clip = config.auxiliary_frames if config.lambda1 else 0
-        works = [Work(config.batch_size + clip, *size, trains=True)]
-        return [*works, _guided(clip, *size, config.auxiliary_guidance)] if clip else works
+        workloads = [Workload(config.batch_size + clip, *size, trains=True)]
+        return [*workloads, _guided(clip, *size, config.auxiliary_guidance_scale)] if clip else workloads
     if isinstance(config, MotionConfig):
-        return [Work(config.batch_size * config.frames, *size, trains=True)]
+        return [Workload(config.batch_size * config.frames, *size, trains=True)]
     if isinstance(config, FusionConfig):  # L_fusion's videos and L_attn's pair are in one step
         videos = (config.batch_size or subjects) + (1 if config.lambda2 else 0)
-        learning = Work(videos * config.frames, *size, trains=True)
-        return [learning, _guided(config.frames, *size, config.teacher_guidance)]
+        learning = Workload(videos * config.frames, *size, trains=True)
+        return [learning, _guided(config.frames, *size, config.teacher_guidance_scale)]
     assert isinstance(config, SamplingConfig)
-    works = [_guided(config.frames, *size, config.guidance_scale)]
+    workloads = [_guided(config.frames, *size, config.guidance_scale)]
     if isinstance(config, CollaborativeConfig) and config.tau and config.alpha:
-        works.append(Work(config.frames, *size, trains=True, branches=2))
-    return works
+        workloads.append(Workload(config.frames, *size, trains=True, branches=2))
+    return workloads
 
 
-def _guided(frames: int, height: int, width: int, scale: float) -> Work:
+def _guided(frames: int, height: int, width: int, scale: float) -> Workload:
     """A denoising step: under guidance two videos at once."""
     videos = 1 if scale == 1 else 2
-    return Work(frames * videos, height, width, videos)
+    return Workload(frames * videos, height, width, videos)
 
 
-def memory_of(backbone: Backbone, works: Sequence[Work], mode: MemoryMode) -> int:
+def required_memory(backbone: Backbone, workloads: Sequence[Workload], mode: MemoryMode) -> int:
     """Bytes that the work takes on the device in a mode, weights and all: an estimate."""
-    activations = max((work.memory(backbone, mode) for work in works), default=0)
+    activations = max((work.memory(backbone, mode) for work in workloads), default=0)
     return int(_MARGIN * (backbone.weights_memory(mode) + activations))
 
 
-def choose_mode(name: str, backbone: Backbone, works: Sequence[Work], free: int | None) -> MemoryMode:
+def choose_mode(name: str, backbone: Backbone, workloads: Sequence[Workload], free: int | None) -> MemoryMode:
     """A mode by its name; "auto" is the first of high, medium and low that fits.
 
     Args:
@@ -108,7 +112,7 @@ def choose_mode(name: str, backbone: Backbone, works: Sequence[Work], free: int 
         return MODES[name]
     if free is None:
         return MEDIUM
-    fitting = (mode for mode in (HIGH, MEDIUM) if memory_of(backbone, works, mode) <= free)
+    fitting = (mode for mode in (HIGH, MEDIUM) if required_memory(backbone, workloads, mode) <= free)
     return next(fitting, LOW)
 
 

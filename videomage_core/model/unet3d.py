@@ -16,18 +16,18 @@ import torch
 from torch import nn
 
 from . import attention_maps
-from .attention_maps import ForwardEnded, Maps, Site
-from .backbone import Gradients, Level, MemoryMode, Prediction, Role, Target
+from .attention_maps import AttentionLayer, AttentionMaps, ForwardEnded
+from .backbone import Gradients, MemoryMode, NoiseLevel, Prediction, Role, Target
 from .base_folder import PREDICTIONS, require_multiples
 from .fast_attention import FastAttention
-from .layerwise import brought, bytes_of, recomputed, wrapped
+from .offloading import bytes_of, checkpointed, offloaded, patch_forward
 from .text import PromptEncoder, SpecialToken, TokenSpan
 
 # Values alive at once for each latent position of each frame in ZeroScope's U-Net, whose first blocks are
-# _WIDTH wide, with LoRAs of rank 4.  Each was counted where most are: "none" in a prediction, "recomputed" in SCS's
-# guidance, "kept" in a step of a motion's training.  They grow with the width alone.  (In fp16 a guidance keeps its
-# graph for a second try, 41 000, which the margin of ``memory_of`` on weights and activations covers.)
-_ALIVE: dict[Gradients, int] = {"none": 10_600, "recomputed": 31_000, "kept": 236_000}
+# _WIDTH wide, with LoRAs of rank 4.  Each was counted where most are: "none" in a prediction, "checkpointed" in SCS's
+# guidance, "stored" in a step of a motion's training.  They grow with the width alone.  (In fp16 a guidance keeps its
+# graph for a second try, 41 000, which the margin of ``required_memory`` on weights and activations covers.)
+_ALIVE: dict[Gradients, int] = {"none": 10_600, "checkpointed": 31_000, "stored": 236_000}
 _WIDTH = 320
 
 
@@ -35,7 +35,7 @@ class UNet3DBackbone:
     """A loaded base that keeps the contract of ``backbone.Backbone``; build it with ``load_unet3d``."""
 
     def __init__(self, name: str, unet: Any, vae: Any, text_encoder: Any, tokenizer: Any, scheduler: Any) -> None:
-        from .one_frame import skip_temporal_layers_at_one_frame  # imports diffusers, which is slow
+        from .single_frame import skip_temporal_layers_at_one_frame  # imports diffusers, which is slow
 
         self.name = name
         self.unet, self.vae = unet, vae
@@ -92,25 +92,25 @@ class UNet3DBackbone:
         device = device or self.device
         while self._undo:
             self._undo.pop()()  # the forwards are the layers' own again
-        self.memory, self._recomputing = mode, mode.recomputes
+        self.memory, self._recomputing = mode, mode.gradient_checkpointing
         staying, away = self.resident(mode), torch.device("cpu")
         for part in (self.vae, self.prompts.text_encoder, *self.unet.children()):
             where = device if any(part in set(stays.modules()) for stays in staying) else away
             if any(weight.device != where for weight in part.state_dict().values()):
                 part.to(where)
-        if mode.tiles:
+        if mode.vae_tiling:
             self.vae.enable_tiling()
         else:
             self.vae.disable_tiling()
-        if not mode.layers_stay:
+        if not mode.keep_weights:
             # The way back needs the weights once more: they come again with what is recomputed.
-            self._undo.append(wrapped(self._layers(), partial(brought, device)))
-        if mode.recomputes:
-            self._undo.append(wrapped(self._layers(), recomputed))
+            self._undo.append(patch_forward(self._layers(), partial(offloaded, device)))
+        if mode.gradient_checkpointing:
+            self._undo.append(patch_forward(self._layers(), checkpointed))
 
     def put_away(self) -> None:
         """Take off the device what the memory mode keeps in main memory, and gradients kept on it."""
-        if not self.memory.parts_stay:
+        if not self.memory.keep_encoders:
             for part in (self.vae, self.prompts.text_encoder):
                 part.to("cpu")
 
@@ -118,20 +118,20 @@ class UNet3DBackbone:
         """See ``Backbone``."""
         layers = set(self._layers())
         small = [child for child in self.unet.children() if not layers & set(child.modules())]
-        network = [self.unet] if mode.layers_stay else small
-        return [*network, self.vae, self.prompts.text_encoder] if mode.parts_stay else network
+        network = [self.unet] if mode.keep_weights else small
+        return [*network, self.vae, self.prompts.text_encoder] if mode.keep_encoders else network
 
     def weights_memory(self, mode: MemoryMode) -> int:
         """See ``Backbone``; with the largest of what comes and goes."""
-        coming = [] if mode.layers_stay else [max(map(bytes_of, self._layers()))]
-        others = [] if mode.parts_stay else [max(map(bytes_of, (self.vae, self.prompts.text_encoder)))]
+        coming = [] if mode.keep_weights else [max(map(bytes_of, self._layers()))]
+        others = [] if mode.keep_encoders else [max(map(bytes_of, (self.vae, self.prompts.text_encoder)))]
         return sum([*map(bytes_of, self.resident(mode)), *coming, *others])
 
     @contextmanager
     def _at_work(self, part: Any) -> Iterator[None]:
         """Inside, the text encoder or the autoencoder is on the device; where gradients flow through it, it stays there
         until ``put_away``."""
-        if self.memory.parts_stay or part.device == self.device:
+        if self.memory.keep_encoders or part.device == self.device:
             yield
             return
         try:
@@ -178,11 +178,11 @@ class UNet3DBackbone:
         """See ``Backbone``."""
         return self.prompts.word_spans(text, word, tokens)
 
-    def _level(self, t: torch.Tensor) -> Level:
+    def _level(self, t: torch.Tensor) -> NoiseLevel:
         alpha_bar = self.alphas_cumprod[t]
-        return Level(t, alpha_bar.sqrt(), (1 - alpha_bar).sqrt())
+        return NoiseLevel(t, alpha_bar.sqrt(), (1 - alpha_bar).sqrt())
 
-    def levels(self, steps: int) -> list[Level]:
+    def levels(self, steps: int) -> list[NoiseLevel]:
         """See ``Backbone``; evenly spaced as DDIM's "leading" spacing, the last at the schedule's clean end."""
         length = len(self.alphas_cumprod)
         if not 1 <= steps <= length:
@@ -191,16 +191,16 @@ class UNet3DBackbone:
         times = torch.arange(steps).flip(0) * (length // steps) + offset
         noisy = [self._level(t) for t in times.clamp(max=length - 1)]
         zero = torch.tensor(0)
-        clean = Level(zero, torch.tensor(1.0), torch.tensor(0.0)) if self.set_alpha_to_one else self._level(zero)
+        clean = NoiseLevel(zero, torch.tensor(1.0), torch.tensor(0.0)) if self.set_alpha_to_one else self._level(zero)
         return [*noisy, clean]
 
-    def random_level(self, batch: int, generator: torch.Generator) -> Level:
+    def random_level(self, batch: int, generator: torch.Generator) -> NoiseLevel:
         """See ``Backbone``; timesteps drawn evenly."""
         return self._level(torch.randint(len(self.alphas_cumprod), (batch,), generator=generator))
 
-    def predict(self, x: torch.Tensor, level: Level, text: torch.Tensor) -> torch.Tensor:
+    def predict(self, x: torch.Tensor, level: NoiseLevel, text: torch.Tensor) -> torch.Tensor:
         """See ``Backbone``."""
-        if not self.memory.one_by_one or torch.is_grad_enabled():
+        if not self.memory.sequential_batch or torch.is_grad_enabled():
             return self._forward(x, level.t.expand(len(x)), text)
         videos = zip(x.split(1), level.t.expand(len(x)).split(1), text.split(1), strict=True)
         return torch.cat([self._forward(*video) for video in videos])
@@ -213,7 +213,7 @@ class UNet3DBackbone:
         """See ``Backbone``."""
         return self.prompts.initial_vectors(words, count)
 
-    def targets(self, role: Role, attention_only: bool = False, input_transformer: bool = True) -> list[Target]:
+    def targets(self, role: Role, attention_only: bool = False, train_transformer_in: bool = True) -> list[Target]:
         """See ``Backbone``: all linear layers of the spatial, or of the temporal transformers."""
         names = [
             name.removesuffix(".base_layer")  # as peft calls a layer that carries a LoRA
@@ -222,7 +222,7 @@ class UNet3DBackbone:
         ]
         if attention_only:
             names = [name for name in names if {"attn1", "attn2"} & set(name.split("."))]
-        if not input_transformer:
+        if not train_transformer_in:
             names = [name for name in names if not name.startswith("transformer_in.")]
         return [Target(name) for name in names]
 
@@ -236,7 +236,7 @@ class UNet3DBackbone:
         if self._recomputing:
             yield
             return
-        undo, self._recomputing = wrapped(self._layers(), recomputed), True
+        undo, self._recomputing = patch_forward(self._layers(), checkpointed), True
         try:
             yield
         finally:
@@ -250,31 +250,31 @@ class UNet3DBackbone:
         lists = ("resnets", "temp_convs", "attentions", "temp_attentions", "downsamplers", "upsamplers")
         return [self.unet.transformer_in, *(m for b in blocks for name in lists for m in getattr(b, name, None) or ())]
 
-    def map_sites(self, kind: Literal["cross", "temporal"]) -> list[Site]:
+    def attention_layers(self, kind: Literal["cross", "temporal"]) -> list[AttentionLayer]:
         """See ``Backbone``.  Both attention layers of a temporal block are temporal self-attention."""
         role, layers = ("spatial", ("attn2",)) if kind == "cross" else ("temporal", ("attn1", "attn2"))
         names = [name for name, _ in self.unet.named_modules() if _role_of(name) == role]
-        return sorted((Site(n, kind) for n in names if n.split(".")[-1] in layers), key=_running_order)
+        return sorted((AttentionLayer(n, kind) for n in names if n.split(".")[-1] in layers), key=_running_order)
 
     def record(
         self,
-        sites: Sequence[Site],
+        sites: Sequence[AttentionLayer],
         spans: Sequence[TokenSpan] = (),
         rows: slice = slice(None),
         stop: bool = False,
-        constant: Sequence[Site] = (),
-    ) -> AbstractContextManager[Maps]:
+        constant: Sequence[AttentionLayer] = (),
+    ) -> AbstractContextManager[AttentionMaps]:
         """See ``Backbone``."""
         ordered = sorted(sites, key=_running_order)
         end = self._recomputed_layer(ordered[-1]) if stop and ordered else None
         return attention_maps.record(self.unet, ordered, spans, rows, stop, end, constant)
 
-    def attend(self, x: torch.Tensor, level: Level, text: torch.Tensor) -> None:
+    def record_forward(self, x: torch.Tensor, level: NoiseLevel, text: torch.Tensor) -> None:
         """See ``Backbone``."""
         with suppress(ForwardEnded):
             self._forward(x, level.t.expand(len(x)), text)
 
-    def _recomputed_layer(self, site: Site) -> nn.Module | None:
+    def _recomputed_layer(self, site: AttentionLayer) -> nn.Module | None:
         """The layer around a site, if it is recomputed on the way back."""
         if not self._recomputing:
             return None
@@ -294,7 +294,7 @@ def _role_of(name: str) -> Role | None:
     return "spatial" if "attentions" in parts else None
 
 
-def _running_order(site: Site) -> tuple[int, list[int], bool, str]:
+def _running_order(site: AttentionLayer) -> tuple[int, list[int], bool, str]:
     """The order of the forward pass; in a block, each spatial transformer runs before its temporal one."""
     stages = ("transformer_in", "down_blocks", "mid_block", "up_blocks")
     parts = site.name.split(".")

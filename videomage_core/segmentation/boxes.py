@@ -53,7 +53,7 @@ class Fitted:
         return like.new_tensor([x, y, x, y])
 
 
-def fit(frame: torch.Tensor, shorter: int, longer: int, queries: int) -> tuple[torch.Tensor, Fitted]:
+def resize_image(frame: torch.Tensor, shorter: int, longer: int, queries: int) -> tuple[torch.Tensor, Fitted]:
     """A frame [3, H, W] in -1..1 as GroundingDINO wants it: normalised, [3, h, w].
 
     It begins with its best ``queries`` places: a picture that has fewer is enlarged, and widened where it is a strip.

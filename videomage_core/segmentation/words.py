@@ -20,7 +20,7 @@ _BREAKS = str.maketrans({".": " ", "?": " ", "\n": " "})  # what ends a phrase i
 
 
 @dataclass(frozen=True)
-class Found:
+class Detection:
     """A word's boxes in one frame.
 
     Attributes:
@@ -83,7 +83,7 @@ def boxes_of_words(
     text_threshold: float,
     every: bool,
     held: Mapping[int, torch.Tensor] | None = None,
-) -> list[Found]:
+) -> list[Detection]:
     """Each word's boxes, none twice.
 
     Args:
@@ -121,5 +121,5 @@ def boxes_of_words(
             before.append(boxes[q])
             if count > 1 or not every:
                 break
-        found.append(Found(boxes[chosen].reshape(-1, 4), peaks[n][chosen], float(peaks[n].max())))
+        found.append(Detection(boxes[chosen].reshape(-1, 4), peaks[n][chosen], float(peaks[n].max())))
     return found

@@ -3,13 +3,14 @@
 Two branches of one base, with the subject LoRA theta_hat_s and with the motion LoRA theta_m, denoise
 one video x_t.  In each of the first tau steps x_t is copied into x_sub and x_mot, which guide each other:
 
-    L_s->m = || M_SCA,s - M_SCA,m ||^2     x_mot := x_mot - alpha_t * grad L_s->m     (Eq. 9)
-    L_m->s = || M_TSA,s - M_TSA,m ||^2     x_sub := x_sub - alpha_t * grad L_m->s     (Eq. 10)
+    L_s->m = || M_SCA,s - M_SCA,m ||^2     x_mot := x_mot - alpha_t * grad L_s->m     (Eq. 10, 11)
+    L_m->s = || M_TSA,s - M_TSA,m ||^2     x_sub := x_sub - alpha_t * grad L_m->s     (Eq. 10, 11)
 
 The subject branch says where each subject is (its spatial cross-attention maps M_SCA), the motion
 branch how things move (its temporal self-attention maps M_TSA); the one that is not moved is a constant.  Then
 
-    eps_t = beta_s * eps_theta_hat_s(x_sub, c_tgt) + beta_m * eps_theta_m(x_mot, c~_tgt)    (Eq. 11)
+    eps_t = beta_s * eps_theta_hat_s(x_sub, c_tgt) + beta_m * eps_theta_m(x_mot, c~_tgt)    (Eq. 9; Algorithm 1, line
+    13)
 
 and one step.  c_tgt names special tokens, c~_tgt their superclass words in the same places.
 
@@ -26,7 +27,8 @@ Where the paper is silent (ours):
 * Maps are of the conditional half alone, as in Attend-and-Excite; both branches are under guidance.
 * Where the step starts: Algorithm 1 moves the copies and says only "obtain x_t-1".  Ours: from the moved copies'
   mix, beta_s * x_sub + beta_m * x_mot, which is each branch's own step, mixed, as Attend-and-Excite's step starts from
-  what it moved.  The other choice (``step_from``) is the x_t that was not moved.  There the network takes much of
+  what it moved.  The other choice (``guided_step_from``) is the x_t that was not moved.  There the network takes much
+  of
   the move for noise that is missing, so less is taken out of x_t, and the step goes against the move: on the
   embedded base the losses hardly fall, and at alpha 1e6 they rise (docs/guidance.md).
 * For v and flow prediction each branch's output becomes eps at its own latents before the mix.
@@ -42,23 +44,23 @@ from dataclasses import dataclass, field
 
 import torch
 
+from ..callbacks import Callbacks
 from ..config import CollaborativeConfig
-from ..data.lora_file import Concept, require_fit
-from ..loss_scale import scaled_gradients
+from ..data.lora_file import LoraModel, require_base
 from ..model import lora
-from ..model.attention_maps import Maps, Site, chosen_sites, mean_map
-from ..model.backbone import Backbone, Level
+from ..model.attention_maps import AttentionLayer, AttentionMaps, mean_map, select_layers
+from ..model.backbone import Backbone, NoiseLevel
 from ..model.fingerprint import fingerprint
 from ..model.text import SpecialToken, TokenSpan
-from ..run import Run
-from ..sampling import predict_guided, preview, split_output, start_for, step
+from ..sampling import initial_noise, predict_with_guidance, preview, step, to_x0_eps
+from ..training.grad_scaling import scaled_gradients
 
 PAPER_VALUES = 4 * 24 * 40 * 72  # latent values of the paper's videos: 24 frames of 320x576 pixels
 SUBJECT, MOTION = "subject", "motion"  # names of the two adapters
 
 
 @dataclass(frozen=True)
-class Collaboration:
+class CollaborativeResult:
     """A sampled video.
 
     Attributes:
@@ -66,15 +68,15 @@ class Collaboration:
         words: the special tokens that the prompt names, by occurrence, K of them.
         maps: where the subject branch saw each of them, mean of the guided steps and layers,
             [K, F, H, W] in 0..1; None unless asked for, or without guidance.
-        moved_subject: RMS(update) / RMS(x) of x_sub in each guided step.
-        moved_motion: the same of x_mot.
+        subject_update_ratios: RMS(update) / RMS(x) of x_sub in each guided step.
+        motion_update_ratios: the same of x_mot.
     """
 
     video: torch.Tensor
     words: tuple[str, ...]
     maps: torch.Tensor | None = None
-    moved_subject: list[float] = field(default_factory=list)
-    moved_motion: list[float] = field(default_factory=list)
+    subject_update_ratios: list[float] = field(default_factory=list)
+    motion_update_ratios: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -90,15 +92,15 @@ class _Branch:
 
 def sample_collaboratively(
     backbone: Backbone,
-    subject: Concept,
-    motion: Concept,
+    subject: LoraModel,
+    motion: LoraModel,
     prompt: str,
     seed: int,
     config: CollaborativeConfig,
     inverted: torch.Tensor | None = None,
     with_maps: bool = False,
-    run: Run | None = None,
-) -> Collaboration:
+    callbacks: Callbacks | None = None,
+) -> CollaborativeResult:
     """A video of the subjects doing the motion.
 
     Args:
@@ -110,36 +112,38 @@ def sample_collaboratively(
         config: all settings.
         inverted: the motion clip's inverted noise [1, C, F, h, w] (``invert_clip``); None: plain noise.
         with_maps: return the maps too.
-        run: progress, previews and cancel.
+        callbacks: progress, previews and cancel.
 
     Raises:
         ValueError: LoRAs of the wrong kind or of another base, a prompt that lacks a token, unknown layers.
         Cancelled: stopped by the host.
     """
-    run = run or Run()
+    callbacks = callbacks or Callbacks()
     check_pair(subject, motion)
     tokens = list(subject.tokens)
     require_named(prompt, tokens)
     spans = backbone.token_spans(prompt, tokens)
-    cross = chosen_sites(backbone.map_sites("cross"), config.cross_layers)
-    temporal = chosen_sites(backbone.map_sites("temporal"), config.temporal_layers)
-    with lora.leaving_no_trace(backbone), torch.no_grad():
-        mark = fingerprint(backbone.network)
+    cross = select_layers(backbone.attention_layers("cross"), config.cross_attention_layers)
+    temporal = select_layers(backbone.attention_layers("temporal"), config.temporal_attention_layers)
+    with lora.restore_adapters(backbone), torch.no_grad():
+        base_fingerprint = fingerprint(backbone.network)
         for concept in (subject, motion):
-            require_fit(concept, backbone.name, mark)
+            require_base(concept, backbone.name, base_fingerprint)
         lora.load(backbone, SUBJECT, subject.weights)
         lora.load(backbone, MOTION, motion.weights)
         branches = _branches(backbone, prompt, tokens, spans, config)
-        x = start_for(backbone, seed, config, inverted).to(backbone.device)
+        x = initial_noise(backbone, seed, config, inverted).to(backbone.device)
         negative = backbone.encode_prompt([config.negative_prompt])
-        with lora.baked(backbone):
-            latents, looks, moved = _denoise(backbone, x, branches, negative, cross, temporal, config, with_maps, run)
+        with lora.merged(backbone):
+            latents, looks, moved = _denoise(
+                backbone, x, branches, negative, cross, temporal, config, with_maps, callbacks
+            )
         video = backbone.decode_video(latents)[0].cpu()
     words = tuple(span.word for span in spans)
-    return Collaboration(video, words, looks, *moved)
+    return CollaborativeResult(video, words, looks, *moved)
 
 
-def check_pair(subject: Concept, motion: Concept) -> None:
+def check_pair(subject: LoraModel, motion: LoraModel) -> None:
     """ValueError unless the two are a subject or a fusion, and a motion."""
     if subject.kind == "motion" or not subject.tokens:
         raise ValueError(f"subject: got a {subject.kind} LoRA, wanted is a subject's or a fused one, with its tokens")
@@ -178,11 +182,11 @@ def _denoise(
     x: torch.Tensor,
     branches: tuple[_Branch, _Branch],
     negative: torch.Tensor,
-    cross: list[Site],
-    temporal: list[Site],
+    cross: list[AttentionLayer],
+    temporal: list[AttentionLayer],
     config: CollaborativeConfig,
     with_maps: bool,
-    run: Run,
+    callbacks: Callbacks,
 ) -> tuple[torch.Tensor, torch.Tensor | None, tuple[list[float], list[float]]]:
     """Algorithm 1: clean latents, the subjects' maps, and how far guidance moved x_sub and x_mot."""
     levels = backbone.levels(config.steps)
@@ -190,7 +194,7 @@ def _denoise(
     moved: tuple[list[float], list[float]] = ([], [])
     size = (config.height, config.width)
     for index in range(config.steps):
-        run.check()
+        callbacks.check()
         level, following = levels[index], levels[index + 1]
         x_sub, x_mot = x, x
         guided = index < config.tau and config.alpha > 0
@@ -206,16 +210,16 @@ def _denoise(
         for branch, at in zip(branches, (x_sub, x_mot), strict=True):
             if branch.share == 0:
                 continue
-            with lora.active(backbone, {branch.adapter: branch.strength}):
-                output = predict_guided(backbone, at, level, branch.text, negative, config.guidance_scale)
-            eps = eps + branch.share * split_output(output, at, level, backbone.prediction)[1]  # Eq. 11
-        if guided and config.step_from == "moved":
+            with lora.use_adapters(backbone, {branch.adapter: branch.strength}):
+                output = predict_with_guidance(backbone, at, level, branch.text, negative, config.guidance_scale)
+            eps = eps + branch.share * to_x0_eps(output, at, level, backbone.prediction)[1]  # Algorithm 1, line 13
+        if guided and config.guided_step_from == "updated":
             x = config.beta_subject * x_sub + config.beta_motion * x_mot
-        preview(backbone, split_output(eps, x, level, "epsilon")[0], index, config.steps, run)
+        preview(backbone, to_x0_eps(eps, x, level, "epsilon")[0], index, config.steps, callbacks)
         x = step(eps, x, level, following, "epsilon")
-        run.progress(index + 1, config.steps, "collaborative sampling")
+        callbacks.progress(index + 1, config.steps, "collaborative sampling")
     if moved[0]:
-        run.log(
+        callbacks.log(
             f"guidance moved x_sub by {statistics.mean(moved[0]):.2%} and x_mot by {statistics.mean(moved[1]):.2%} "
             f"(mean RMS(update) / RMS(x) of {len(moved[0])} steps)"
         )
@@ -235,11 +239,11 @@ def alpha_at(index: int, config: CollaborativeConfig) -> float:
 def guidance(
     backbone: Backbone,
     x: torch.Tensor,
-    level: Level,
+    level: NoiseLevel,
     branches: tuple[_Branch, _Branch],
-    cross: Sequence[Site],
-    temporal: Sequence[Site],
-) -> tuple[Maps, tuple[torch.Tensor, torch.Tensor]]:
+    cross: Sequence[AttentionLayer],
+    temporal: Sequence[AttentionLayer],
+) -> tuple[AttentionMaps, tuple[torch.Tensor, torch.Tensor]]:
     """What each branch tells the other at x [1, C, F, h, w]: two forwards to the last site, two ways back.
 
     Where the base recomputes activations, only one branch's are there at a time: a fraction of the memory, for one more
@@ -254,8 +258,8 @@ def guidance(
         temporal: whose M_TSA are compared.
 
     Returns:
-        The subject branch's maps, and the gradients of L_m->s (Eq. 10) to x_sub and of L_s->m (Eq. 9)
-        to x_mot, both like x.
+        The subject branch's maps, and the gradients of L_m->s to x_sub and of L_s->m to x_mot
+        (Eq. 10), both like x.
     """
     subject, motion = branches
     # Half precision would round these gradients, of means over whole maps, to zero on their way back.
@@ -267,12 +271,12 @@ def guidance(
         return found
 
     def attended(
-        branch: _Branch, moving: Sequence[Site], constant: Sequence[Site] = ()
-    ) -> AbstractContextManager[tuple[torch.Tensor, Maps]]:
+        branch: _Branch, moving: Sequence[AttentionLayer], constant: Sequence[AttentionLayer] = ()
+    ) -> AbstractContextManager[tuple[torch.Tensor, AttentionMaps]]:
         return _attended(backbone, x, level, branch, moving, constant)
 
     with torch.enable_grad():
-        if not backbone.memory.recomputes:
+        if not backbone.memory.gradient_checkpointing:
             with attended(subject, temporal, constant=cross) as (x_sub, of_subject):
                 pass
             with attended(motion, cross, constant=temporal) as (x_mot, of_motion):
@@ -294,21 +298,21 @@ def guidance(
 def _attended(
     backbone: Backbone,
     x: torch.Tensor,
-    level: Level,
+    level: NoiseLevel,
     branch: _Branch,
-    moving: Sequence[Site],
-    constant: Sequence[Site],
-) -> Iterator[tuple[torch.Tensor, Maps]]:
+    moving: Sequence[AttentionLayer],
+    constant: Sequence[AttentionLayer],
+) -> Iterator[tuple[torch.Tensor, AttentionMaps]]:
     """One branch run as far as the last site; its LoRA acts inside.
 
     Yields a copy of x, and the maps: gradients flow from those of ``moving`` to it.
     """
     at = x.detach().requires_grad_(torch.is_grad_enabled())
     with (
-        lora.active(backbone, {branch.adapter: branch.strength}),
+        lora.use_adapters(backbone, {branch.adapter: branch.strength}),
         backbone.record([*moving, *constant], branch.spans, stop=True, constant=constant) as maps,
     ):
-        backbone.attend(at, level, branch.text)
+        backbone.record_forward(at, level, branch.text)
         yield at, maps
 
 

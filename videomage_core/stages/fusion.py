@@ -23,27 +23,27 @@ from pathlib import Path
 
 import torch
 
+from ..callbacks import Callbacks
 from ..config import FusionConfig, SamplingConfig
 from ..data.cutmix import CutMix
-from ..data.lora_file import Concept, require_fit, tokens_of
-from ..data.masks import Segmenter, resize_mask, segmenter_parts
+from ..data.lora_file import LoraModel, collect_tokens, require_base
+from ..data.masks import Segmenter, resize_mask, segmenter_key_parts
 from ..history import History
-from ..loss_scale import carrying, loss_scale_for, scaled_gradients
 from ..model import lora
-from ..model.attention_maps import Site, chosen_sites, mean_map, scaled
-from ..model.backbone import Backbone, Level
+from ..model.attention_maps import AttentionLayer, mean_map, normalize_maps, select_layers
+from ..model.backbone import Backbone, NoiseLevel
 from ..model.fingerprint import fingerprint
 from ..model.lora_weights import average, compress
 from ..model.text import SpecialToken
-from ..run import Run
 from ..sampling import add_noise
-from ..training import ParameterGroup, digest, fit
-from .teachers import FusionPrompts, Pieces, Teacher, draw_pair, prepare
-from .trained import details, look, thumbnail
+from ..training.grad_scaling import loss_scale_for, scaled_gradients, with_gradients
+from ..training.loop import ParameterGroup, cache_key, fit
+from .fusion_data import CutMixSources, FusionPrompts, Teacher, prepare_fusion_data, sample_cutmix_pair
+from .training_result import metadata, sample_video, thumbnail
 
 
 @dataclass(frozen=True)
-class Fused:
+class FusionResult:
     """A finished fusion.
 
     Attributes:
@@ -55,7 +55,7 @@ class Fused:
         sample: a video [3, F, H, W] in -1..1, or None.
     """
 
-    concept: Concept
+    concept: LoraModel
     history: History
     compression_error: float = 0.0
     pair: CutMix | None = None
@@ -65,14 +65,14 @@ class Fused:
 
 def fuse_subjects(
     backbone: Backbone,
-    subjects: Sequence[Concept],
+    subjects: Sequence[LoraModel],
     config: FusionConfig,
     folder: Path,
     prompts: FusionPrompts | None = None,
     segmenter: Segmenter | None = None,
     sampling: SamplingConfig | None = None,
-    run: Run | None = None,
-) -> Fused:
+    callbacks: Callbacks | None = None,
+) -> FusionResult:
     """Fuse, or go on fusing, N subject LoRAs.
 
     Args:
@@ -83,7 +83,7 @@ def fuse_subjects(
         prompts: what the teacher videos show; None: general ones.
         segmenter: cuts the subjects out; None: the background must be plain.
         sampling: size and steps of the samples; None makes none.
-        run: progress, previews and cancel.
+        callbacks: progress, previews and cancel.
 
     Raises:
         ValueError: no subject, a motion among them, LoRAs of two bases or with one token, unknown layers,
@@ -91,37 +91,42 @@ def fuse_subjects(
         Cancelled: stopped by the host; a checkpoint was written, and the same call goes on.
         TrainingDiverged: the loss is no number any more.
     """
-    run, prompts = run or Run(), prompts or FusionPrompts()
+    callbacks, prompts = callbacks or Callbacks(), prompts or FusionPrompts()
     tokens = check_subjects(subjects)
-    mark = fingerprint(backbone.network)
+    base_fingerprint = fingerprint(backbone.network)
     for concept in subjects:
-        require_fit(concept, backbone.name, mark)
-    sites = chosen_sites(backbone.map_sites("cross"), config.cross_layers)
+        require_base(concept, backbone.name, base_fingerprint)
+    sites = select_layers(backbone.attention_layers("cross"), config.cross_attention_layers)
     backbone.latent_shape(config.frames, config.height, config.width)
     if len(subjects) == 1:
-        run.log("one subject: its fusion is itself")
-        return Fused(subjects[0], History())
+        callbacks.log("one subject: its fusion is itself")
+        return FusionResult(subjects[0], History())
     start = average([concept.weights for concept in subjects])
     names = [concept.tokens[0].name for concept in subjects]
     error = 0.0
     if config.rank > start.rank:
-        run.log(f"rank: {config.rank} is more than the average has; it keeps its own, {start.rank}")
+        callbacks.log(f"rank: {config.rank} is more than the average has; it keeps its own, {start.rank}")
     elif config.rank and config.rank < start.rank:
         start, error = compress(start, config.rank)
-        run.log(f"the average, brought from rank {sum(c.weights.rank for c in subjects)} to {config.rank}, "
+        callbacks.log(f"the average, brought from rank {sum(c.weights.rank for c in subjects)} to {config.rank}, "
                 f"keeps all but {error:.1%} of its length")  # fmt: skip
-    with lora.leaving_no_trace(backbone):
-        teachers, pieces = prepare(backbone, subjects, config, prompts, segmenter, folder, mark, run)
-        identity = digest(
-            "fusion", prompts, *segmenter_parts(segmenter), *(part for concept in subjects for part in concept.parts())
+    with lora.restore_adapters(backbone):
+        teachers, pieces = prepare_fusion_data(
+            backbone, subjects, config, prompts, segmenter, folder, base_fingerprint, callbacks
         )
-        with lora.in_training(backbone, "fused", [], config, start) as parameters:
+        identity = cache_key(
+            "fusion",
+            prompts,
+            *segmenter_key_parts(segmenter),
+            *(part for concept in subjects for part in concept.key_parts()),
+        )
+        with lora.trainable_adapter(backbone, "fused", [], config, start) as parameters:
             scale = loss_scale_for(backbone.dtype)
 
-            def loss_at(generator: torch.Generator) -> dict[str, torch.Tensor]:
+            def loss_fn(generator: torch.Generator) -> dict[str, torch.Tensor]:
                 terms = {"L_fusion": fusion_loss(backbone, teachers, config.batch_size, generator)}
                 if pieces is not None:
-                    pair, chosen = draw_pair(pieces, config.cutmix_overlap, generator)
+                    pair, chosen = sample_cutmix_pair(pieces, config.cutmix_overlap, generator)
                     named = [pieces.names[i] for i in chosen]
                     loss = attention_loss(
                         backbone, pair, named, tokens, sites, generator, list(parameters.values()), scale
@@ -129,25 +134,25 @@ def fuse_subjects(
                     terms["L_attn"] = config.lambda2 * loss
                 return terms
 
-            def sample_at(step: int) -> torch.Tensor:
+            def sample_fn(step: int) -> torch.Tensor:
                 assert sampling is not None
                 with lora.dropout(backbone, "fused", on=False):
-                    return look(backbone, pair_prompt(names), config.seed, sampling, run, tokens)
+                    return sample_video(backbone, pair_prompt(names), config.seed, sampling, callbacks, tokens)
 
             groups = [ParameterGroup("lora", parameters, config.learning_rate)]
-            look_at = sample_at if sampling is not None else None
-            history = fit(groups, loss_at, config, folder, identity, run, look_at, scale, mark)
-            sample = sample_at(config.steps) if sampling is not None else None
+            look_at = sample_fn if sampling is not None else None
+            history = fit(groups, loss_fn, config, folder, identity, callbacks, look_at, scale, base_fingerprint)
+            sample = sample_fn(config.steps) if sampling is not None else None
             pair, maps = None, None
             if pieces is not None:
                 pair, maps = _shown_pair(backbone, pieces, tokens, sites, config)
             weights = lora.weights(backbone, "fused")
-    about = details(config, subjects=len(subjects), compression_error=round(error, 4))
-    concept = Concept("fusion", weights, tuple(tokens), backbone.name, mark, about, thumbnail(sample))
-    return Fused(concept, history, error, pair, maps, sample)
+    about = metadata(config, subjects=len(subjects), compression_error=round(error, 4))
+    concept = LoraModel("fusion", weights, tuple(tokens), backbone.name, base_fingerprint, about, thumbnail(sample))
+    return FusionResult(concept, history, error, pair, maps, sample)
 
 
-def check_subjects(subjects: Sequence[Concept]) -> list[SpecialToken]:
+def check_subjects(subjects: Sequence[LoraModel]) -> list[SpecialToken]:
     """The subjects' tokens; ValueError if these LoRAs cannot be fused."""
     if not subjects:
         raise ValueError("subjects: got none, give at least one subject LoRA")
@@ -173,7 +178,7 @@ def check_subjects(subjects: Sequence[Concept]) -> list[SpecialToken]:
                 f"subjects: the LoRA {index} of {len(subjects)} was trained on {concept.base!r}, the first on "
                 f"{first.base!r}; fuse LoRAs of one base"
             )
-    return tokens_of(subjects)
+    return collect_tokens(subjects)
 
 
 def fusion_loss(
@@ -198,8 +203,8 @@ def fusion_loss(
     with torch.no_grad():
         for n, teacher in enumerate(chosen):
             row = slice(n, n + 1)
-            with lora.active(backbone, {teacher.adapter: 1.0}):
-                its_level = Level(level.t[row], level.a[row], level.s[row])
+            with lora.use_adapters(backbone, {teacher.adapter: 1.0}):
+                its_level = NoiseLevel(level.t[row], level.a[row], level.s[row])
                 wanted.append(backbone.predict(x_t[row], its_level, text[row]))
     output = backbone.predict(x_t, level, text)
     return (output - torch.cat(wanted)).square().mean()
@@ -210,7 +215,7 @@ def attention_loss(
     pair: CutMix,
     names: Sequence[str],
     tokens: Sequence[SpecialToken],
-    sites: Sequence[Site],
+    sites: Sequence[AttentionLayer],
     generator: torch.Generator,
     parameters: Sequence[torch.Tensor],
     scale: float = 1.0,
@@ -237,12 +242,14 @@ def attention_loss(
     level = backbone.random_level(1, generator)
     x_t = add_noise(x0, torch.randn(x0.shape, generator=generator).to(x0.device), level)
     with backbone.record(sites, spans, stop=True) as maps:
-        backbone.attend(x_t, level, text)
+        backbone.record_forward(x_t, level, text)
         loss = map_error(list(maps.cross.values()), pair.masks)
         if not loss.requires_grad:
-            raise ValueError("cross_layers: the maps of these layers do not depend on the LoRA; record later ones too")
+            raise ValueError(
+                "cross_attention_layers: the maps of these layers do not depend on the LoRA; record later ones too"
+            )
         gradients = scaled_gradients(loss, parameters, scale)
-    return carrying(loss, parameters, gradients)
+    return with_gradients(loss, parameters, gradients)
 
 
 def map_error(maps: Sequence[torch.Tensor], masks: torch.Tensor) -> torch.Tensor:
@@ -255,7 +262,7 @@ def map_error(maps: Sequence[torch.Tensor], masks: torch.Tensor) -> torch.Tensor
     errors = []
     for recorded in maps:
         wanted = resize_mask(masks, *recorded.shape[-2:]).to(recorded)
-        errors.append((scaled(recorded[0]) - wanted).square().mean(dim=(1, 2, 3)).sum() / 2)
+        errors.append((normalize_maps(recorded[0]) - wanted).square().mean(dim=(1, 2, 3)).sum() / 2)
     return torch.stack(errors).mean()
 
 
@@ -266,16 +273,20 @@ def pair_prompt(names: Sequence[str]) -> str:
 
 @torch.no_grad()
 def _shown_pair(
-    backbone: Backbone, pieces: Pieces, tokens: Sequence[SpecialToken], sites: Sequence[Site], config: FusionConfig
+    backbone: Backbone,
+    pieces: CutMixSources,
+    tokens: Sequence[SpecialToken],
+    sites: Sequence[AttentionLayer],
+    config: FusionConfig,
 ) -> tuple[CutMix, torch.Tensor]:
     """A pair to look at, and where its tokens look, halfway between noise and video: [2, F, H, W]."""
     generator = torch.Generator().manual_seed(config.seed)
-    pair, chosen = draw_pair(pieces, config.cutmix_overlap, generator)
+    pair, chosen = sample_cutmix_pair(pieces, config.cutmix_overlap, generator)
     names = [pieces.names[i] for i in chosen]
     x0 = backbone.encode_video(pair.pixels[None])
     level = backbone.levels(2)[0]
     x_t = add_noise(x0, torch.randn(x0.shape, generator=generator).to(x0.device), level)
     text = backbone.encode_prompt([pair_prompt(names)], tokens)
     with backbone.record(sites, backbone.token_spans(pair_prompt(names), tokens), stop=True) as maps:
-        backbone.attend(x_t, level, text)
+        backbone.record_forward(x_t, level, text)
     return pair, mean_map(list(maps.cross.values()), *pair.pixels.shape[-2:])

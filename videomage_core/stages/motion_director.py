@@ -21,10 +21,10 @@ from contextlib import contextmanager
 import torch
 
 from ..config import MotionConfig
-from ..loss_scale import carrying, scaled_gradients
 from ..model import lora
 from ..model.backbone import Backbone
 from ..sampling import add_noise, training_target
+from ..training.grad_scaling import scaled_gradients, with_gradients
 
 MOTION, APPEARANCE = "motion", "appearance"
 SKIPPED = 0.2  # of the steps, in which the spatial LoRA is off
@@ -37,10 +37,10 @@ def appearance_lora(backbone: Backbone, config: MotionConfig) -> Iterator[dict[s
     Yields:
         Its parameters by names that are the same in every run.
     """
-    targets = backbone.targets("spatial", config.layers == "attention")
+    targets = backbone.targets("spatial", config.target_modules == "attention")
     with (
-        lora.in_training(backbone, APPEARANCE, targets, config) as parameters,
-        lora.active(backbone, {MOTION: 1.0}),
+        lora.trainable_adapter(backbone, APPEARANCE, targets, config) as parameters,
+        lora.use_adapters(backbone, {MOTION: 1.0}),
     ):
         yield parameters
 
@@ -89,9 +89,9 @@ def dual_path_loss(
 
     terms = {"L_spatial": torch.zeros((), device=x0.device)}
     if not skipped:
-        with lora.active(backbone, {APPEARANCE: 1.0}):
+        with lora.use_adapters(backbone, {APPEARANCE: 1.0}):
             terms.update(_own_gradient(spatial, appearance, scale))
-    with lora.active(backbone, {MOTION: 1.0} if skipped else {MOTION: 1.0, APPEARANCE: 1.0}):
+    with lora.use_adapters(backbone, {MOTION: 1.0} if skipped else {MOTION: 1.0, APPEARANCE: 1.0}):
         terms.update(_own_gradient(temporal, motion, scale))
     return terms
 
@@ -108,5 +108,5 @@ def _own_gradient(
     terms = path()
     gradients = scaled_gradients(torch.stack(list(terms.values())).sum(), parameters, scale)
     *others, last = terms
-    carried = carrying(terms[last], parameters, gradients)
+    carried = with_gradients(terms[last], parameters, gradients)
     return {**{name: terms[name].detach() for name in others}, last: carried}

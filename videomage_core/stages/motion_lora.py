@@ -23,23 +23,23 @@ from pathlib import Path
 
 import torch
 
+from ..callbacks import Callbacks
 from ..config import MotionConfig, SamplingConfig, TrainingConfig
+from ..data.augmentation import resize_clip, resize_to
 from ..data.examples import MotionClip
-from ..data.frames import eight_bits
-from ..data.lora_file import Concept
+from ..data.frames import quantize
+from ..data.lora_file import LoraModel
 from ..data.masks import GivenMasks, PlainBackground
-from ..data.views import fit_clip, fit_to
-from ..loss_scale import loss_scale_for
 from ..model import lora
 from ..model.backbone import Backbone
 from ..model.fingerprint import fingerprint
 from ..model.text import SpecialToken, require_plain_words
-from ..run import Run
 from ..sampling import add_noise, training_target
-from ..training import ParameterGroup, digest, fit
+from ..training.grad_scaling import loss_scale_for
+from ..training.loop import ParameterGroup, cache_key, fit
 from .motion_director import MOTION, appearance_lora, dual_path_loss
 from .subject_lora import prediction_error
-from .trained import Trained, details, look, thumbnail
+from .training_result import TrainingResult, metadata, sample_video, thumbnail
 
 _MARGIN = 0.1  # around a cut-out subject, as a share of its larger side
 
@@ -59,8 +59,8 @@ def train_motion(
     folder: Path,
     sampling: SamplingConfig | None = None,
     sample_prompt: str | None = None,
-    run: Run | None = None,
-) -> Trained:
+    callbacks: Callbacks | None = None,
+) -> TrainingResult:
     """Train, or resume, a motion LoRA.
 
     Args:
@@ -71,29 +71,31 @@ def train_motion(
         folder: keeps checkpoints, so that a stopped training goes on.
         sampling: size and steps of the samples; None makes none.
         sample_prompt: of the samples; None: ``prompt``.
-        run: progress, previews and cancel.
+        callbacks: progress, previews and cancel.
 
     Raises:
         ValueError: no clip, no subjects where Eq. 5 needs them, a subject that cannot be found, too few frames.
         Cancelled: stopped by the host; a checkpoint was written, and the same call goes on.
         TrainingDiverged: the loss is no number any more.
     """
-    run = run or Run()
+    callbacks = callbacks or Callbacks()
     _check(backbone, clips, prompt, config)
-    mark = fingerprint(backbone.network)
+    base_fingerprint = fingerprint(backbone.network)
     with torch.no_grad():
-        fitted = [fit_clip(clip.pixels, config.frames, config.height, config.width) for clip in clips]
+        fitted = [resize_clip(clip.pixels, config.frames, config.height, config.width) for clip in clips]
         latents = [backbone.encode_video(pixels[None]) for pixels in fitted]
         texts = [backbone.encode_prompt([clip.prompt or prompt]) for clip in clips]
     looks: list[torch.Tensor | None] = [None] * len(clips)
     if needs_teacher(config):
-        looks = [_appearance(backbone, clip, config, folder / f"inversion_{i}", run) for i, clip in enumerate(clips)]
+        looks = [
+            _appearance(backbone, clip, config, folder / f"inversion_{i}", callbacks) for i, clip in enumerate(clips)
+        ]
     examples = [_Example(x, text, c_ap) for x, text, c_ap in zip(latents, texts, looks, strict=True)]
-    kind = "motion of both paths" if config.objective == "debiased" else "motion"
-    identity = digest(kind, prompt, *(part for clip in clips for part in clip.parts()))
+    kind = "motion of both paths" if config.objective == "motion_director" else "motion"
+    identity = cache_key(kind, prompt, *(part for clip in clips for part in clip.key_parts()))
 
-    targets = backbone.targets("temporal", config.layers == "attention", config.input_transformer)
-    with lora.in_training(backbone, MOTION, targets, config) as parameters, ExitStack() as stack:
+    targets = backbone.targets("temporal", config.target_modules == "attention", config.train_transformer_in)
+    with lora.trainable_adapter(backbone, MOTION, targets, config) as parameters, ExitStack() as stack:
         groups = [ParameterGroup("lora", parameters, config.learning_rate)]
         scale = loss_scale_for(backbone.dtype)
         beside: list[torch.Tensor] = []  # MotionDirector's spatial LoRA
@@ -102,7 +104,7 @@ def train_motion(
             groups.append(ParameterGroup("appearance", appearance, config.learning_rate))
             beside = list(appearance.values())
 
-        def loss_at(generator: torch.Generator) -> dict[str, torch.Tensor]:
+        def loss_fn(generator: torch.Generator) -> dict[str, torch.Tensor]:
             drawn = torch.randint(len(examples), (config.batch_size,), generator=generator)
             chosen = [examples[i] for i in drawn.tolist()]
             if not beside:
@@ -110,18 +112,18 @@ def train_motion(
             x0, text = torch.cat([e.latents for e in chosen]), torch.cat([e.motion for e in chosen])
             return dual_path_loss(backbone, x0, text, beside, list(parameters.values()), generator, scale)
 
-        def sample_at(step: int) -> torch.Tensor:
+        def sample_fn(step: int) -> torch.Tensor:
             assert sampling is not None
             with lora.dropout(backbone, MOTION, on=False):
-                return look(backbone, sample_prompt or prompt, config.seed, sampling, run)
+                return sample_video(backbone, sample_prompt or prompt, config.seed, sampling, callbacks)
 
-        look_at = sample_at if sampling is not None else None
-        history = fit(groups, loss_at, config, folder, identity, run, look_at, scale, mark)
-        sample = sample_at(config.steps) if sampling is not None else None
+        look_at = sample_fn if sampling is not None else None
+        history = fit(groups, loss_fn, config, folder, identity, callbacks, look_at, scale, base_fingerprint)
+        sample = sample_fn(config.steps) if sampling is not None else None
         weights = lora.weights(backbone, MOTION)
-    about = details(config, clips=len(clips))
-    return Trained(
-        Concept("motion", weights, (), backbone.name, mark, about, thumbnail(sample)), history, sample
+    about = metadata(config, clips=len(clips))
+    return TrainingResult(
+        LoraModel("motion", weights, (), backbone.name, base_fingerprint, about, thumbnail(sample)), history, sample
     )  # fmt: skip
 
 
@@ -137,7 +139,7 @@ def motion_loss(
     target = training_target(x0, eps, level, backbone.prediction)
     appearance = [example.appearance for example in examples if example.appearance is not None]
     if appearance:
-        with torch.no_grad(), lora.active(backbone, {}):  # theta: the base without the LoRA
+        with torch.no_grad(), lora.use_adapters(backbone, {}):  # theta: the base without the LoRA
             static = backbone.predict(x_t, level, torch.cat(appearance))
         target = appearance_free(target, static, config.omega)
     output = backbone.predict(x_t, level, text)
@@ -173,7 +175,7 @@ def require_subjects(clips: Sequence[MotionClip], config: MotionConfig) -> None:
         if needs_teacher(config) and not clip.subjects:
             raise ValueError(
                 f"clip {index + 1}: its subjects are not named; say who is seen, e.g. 'person' and 'horse', so that "
-                "their looks can be taken out, or choose omega 0, or the objective 'debiased'"
+                "their looks can be taken out, or choose omega 0, or the objective 'motion_director'"
             )
 
 
@@ -182,13 +184,21 @@ def needs_teacher(config: MotionConfig) -> bool:
     return config.objective == "appearance-agnostic" and config.omega > 0
 
 
-def _appearance(backbone: Backbone, clip: MotionClip, config: MotionConfig, folder: Path, run: Run) -> torch.Tensor:
+def _appearance(
+    backbone: Backbone, clip: MotionClip, config: MotionConfig, folder: Path, callbacks: Callbacks
+) -> torch.Tensor:
     """c_ap, encoded [1, T, D]: the clip's subjects as learned tokens, standing still."""
-    cut = (config.frames, config.height, config.width, config.inversion_frame, config.inversion_background)
+    cut = (
+        config.frames,
+        config.height,
+        config.width,
+        config.textual_inversion_frame,
+        config.textual_inversion_background,
+    )
     tokens = [
         invert_subject(
-            backbone, picture, f"<sub{i + 1}>", clip.subjects[i], config, folder / f"subject_{i + 1}", run,
-            digest(i, *clip.parts(), *cut),
+            backbone, picture, f"<sub{i + 1}>", clip.subjects[i], config, folder / f"subject_{i + 1}", callbacks,
+            cache_key(i, *clip.key_parts(), *cut),
         )
         for i, picture in enumerate(cut_out(clip, config))
     ]  # fmt: skip
@@ -204,18 +214,20 @@ def cut_out(clip: MotionClip, config: MotionConfig) -> list[torch.Tensor]:
     Raises:
         ValueError: the segmenter cannot find a subject.
     """
-    index = round(config.inversion_frame * (clip.pixels.shape[1] - 1))
+    index = round(config.textual_inversion_frame * (clip.pixels.shape[1] - 1))
     frame = clip.pixels[:, index]
     segmenter = clip.segmenter or PlainBackground()
     if clip.masks is not None:
         segmenter = GivenMasks(clip.masks[:, index : index + 1])
     masks = segmenter.segment(frame[:, None], clip.subjects)[:, 0]  # [N,1,H,W] -> [N,H,W]
-    plain = 2 * config.inversion_background - 1
+    plain = 2 * config.textual_inversion_background - 1
     pictures = []
     for word, mask in zip(clip.subjects, masks, strict=True):
         rows, columns = (mask > 0.5).any(1).nonzero().flatten(), (mask > 0.5).any(0).nonzero().flatten()
         if len(rows) == 0:
-            raise ValueError(f"mask of {word!r}: it is faint in frame {index + 1}; choose another inversion_frame")
+            raise ValueError(
+                f"mask of {word!r}: it is faint in frame {index + 1}; choose another textual_inversion_frame"
+            )
         alone = frame * mask + plain * (1 - mask)
         top, bottom, left, right = (int(v) for v in (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1))
         cut = alone[:, top:bottom, left:right]
@@ -229,7 +241,7 @@ def _on_plain(cut: torch.Tensor, plain: float, config: MotionConfig) -> torch.Te
     edge = round(_MARGIN * max(height, width))
     canvas = torch.full((4, height + 2 * edge, width + 2 * edge), plain)
     canvas[:3, edge : edge + height, edge : edge + width] = cut
-    return fit_to(canvas, config.height, config.width, "pad")[:3]
+    return resize_to(canvas, config.height, config.width, "pad")[:3]
 
 
 def invert_subject(
@@ -239,33 +251,37 @@ def invert_subject(
     superclass: str,
     config: MotionConfig,
     folder: Path,
-    run: Run,
+    callbacks: Callbacks,
     source: str | None = None,
 ) -> SpecialToken:
     """Textual inversion (Sec. 7.1): a token for one picture [3, H, W]; the base is frozen, no LoRA.
 
     ``source`` marks what the picture was cut out of, and how; None: the picture itself is what was given.
     """
-    start = SpecialToken(name, backbone.initial_vectors(superclass, config.inversion_vectors), superclass)
+    start = SpecialToken(name, backbone.initial_vectors(superclass, config.textual_inversion_num_vectors), superclass)
     vectors = torch.nn.Parameter(start.vectors.to(backbone.device))
     learned = dataclasses.replace(start, vectors=vectors)
     with torch.no_grad():
         x0 = backbone.encode_video(picture[None, :, None])  # [3,H,W] -> [1,C,1,h,w]
 
-    def loss_at(generator: torch.Generator) -> dict[str, torch.Tensor]:
+    def loss_fn(generator: torch.Generator) -> dict[str, torch.Tensor]:
         text = backbone.encode_prompt([f"A {name}"], [learned]).expand(config.batch_size, -1, -1)
         error = prediction_error(backbone, x0.expand(config.batch_size, -1, -1, -1, -1), text, generator)
         return {"L_sub": error.mean()}
 
     loop = TrainingConfig(
-        steps=config.inversion_steps, save_every=config.save_every, seed=config.seed,
-        accumulation=config.accumulation, max_gradient_norm=config.max_gradient_norm,
+        steps=config.textual_inversion_steps, save_every_n_steps=config.save_every_n_steps, seed=config.seed,
+        gradient_accumulation_steps=config.gradient_accumulation_steps, max_grad_norm=config.max_grad_norm,
     )  # fmt: skip
-    groups = [ParameterGroup("token", {"vectors": vectors}, config.inversion_learning_rate)]
-    identity = digest(
-        "inversion", source or eight_bits(picture, -1), superclass, config.batch_size, config.inversion_learning_rate,
-        config.inversion_vectors,
-    )  # fmt: skip
-    mark, scale = fingerprint(backbone.network), loss_scale_for(backbone.dtype)
-    fit(groups, loss_at, loop, folder, identity, run, loss_scale=scale, base=mark)
+    groups = [ParameterGroup("token", {"vectors": vectors}, config.textual_inversion_learning_rate)]
+    identity = cache_key(
+        "inversion",
+        source or quantize(picture, -1),
+        superclass,
+        config.batch_size,
+        config.textual_inversion_learning_rate,
+        config.textual_inversion_num_vectors,
+    )
+    base_fingerprint, scale = fingerprint(backbone.network), loss_scale_for(backbone.dtype)
+    fit(groups, loss_fn, loop, folder, identity, callbacks, loss_scale=scale, base=base_fingerprint)
     return dataclasses.replace(start, vectors=vectors.detach())

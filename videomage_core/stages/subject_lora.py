@@ -16,21 +16,21 @@ from pathlib import Path
 
 import torch
 
+from ..callbacks import Callbacks
 from ..config import SamplingConfig, SubjectConfig
+from ..data.augmentation import augment
 from ..data.examples import CaptionedClip, SubjectImage
-from ..data.lora_file import Concept
+from ..data.lora_file import LoraModel
 from ..data.masks import require_useful, resize_mask
-from ..data.views import draw_views
-from ..loss_scale import loss_scale_for
 from ..model import lora
 from ..model.backbone import Backbone
 from ..model.fingerprint import Fingerprint, fingerprint
 from ..model.text import SpecialToken
-from ..run import Run
 from ..sampling import add_noise, training_target
-from ..training import ParameterGroup, digest, fit
-from .made_clips import made_clips
-from .trained import Trained, details, look, thumbnail
+from ..training.grad_scaling import loss_scale_for
+from ..training.loop import ParameterGroup, cache_key, fit
+from .generated_clips import generate_clips
+from .training_result import TrainingResult, metadata, sample_video, thumbnail
 
 # The paper takes Panda-70M's clips.  Ours, where none are given: clips the base makes of these.
 GENERAL_CAPTIONS = (
@@ -77,9 +77,9 @@ def train_subject(
     auxiliary: Sequence[CaptionedClip] = (),
     captions: Sequence[str] = GENERAL_CAPTIONS,
     sampling: SamplingConfig | None = None,
-    run: Run | None = None,
+    callbacks: Callbacks | None = None,
     cache: Path | None = None,
-) -> Trained:
+) -> TrainingResult:
     """Train, or resume, a subject LoRA and its token.
 
     Args:
@@ -93,7 +93,7 @@ def train_subject(
         auxiliary: clips for L_reg; without any, the base makes them of ``captions``.
         captions: what the base should show in them; those that name the class are passed over.
         sampling: size and steps of the samples; None makes none.
-        run: progress, previews and cancel.
+        callbacks: progress, previews and cancel.
         cache: keeps the auxiliary clips that the base made, for other subjects too; None: ``folder``.
 
     Raises:
@@ -101,50 +101,52 @@ def train_subject(
         Cancelled: stopped by the host; a checkpoint was written, and the same call goes on.
         TrainingDiverged: the loss is no number any more.
     """
-    run = run or Run()
+    callbacks = callbacks or Callbacks()
     prompt = prompt or f"A {token}"
-    start = SpecialToken(token, backbone.initial_vectors(superclass, config.token_vectors), superclass)
+    start = SpecialToken(token, backbone.initial_vectors(superclass, config.num_vectors_per_token), superclass)
     _check(backbone, images, start, prompt, config)
-    mark = fingerprint(backbone.network)
+    base_fingerprint = fingerprint(backbone.network)
     with torch.no_grad():
-        views = _views(backbone, images, prompt, config, run)
-        clips = _auxiliary(backbone, auxiliary, captions, superclass, config, cache or folder, mark, run)
-    identity = digest(
-        "subject", token.lower(), superclass, prompt, *(part for image in images for part in image.parts()),
+        views = _views(backbone, images, prompt, config, callbacks)
+        clips = _auxiliary(
+            backbone, auxiliary, captions, superclass, config, cache or folder, base_fingerprint, callbacks
+        )
+    identity = cache_key(
+        "subject", token.lower(), superclass, prompt, *(part for image in images for part in image.key_parts()),
         *_auxiliary_parts(auxiliary, captions, superclass, config),
     )  # fmt: skip
 
     vectors = torch.nn.Parameter(start.vectors.to(backbone.device))
     learned = SpecialToken(token, vectors, superclass)
-    targets = backbone.targets("spatial", attention_only=config.layers == "attention")
+    targets = backbone.targets("spatial", attention_only=config.target_modules == "attention")
 
-    def loss_at(generator: torch.Generator) -> dict[str, torch.Tensor]:
+    def loss_fn(generator: torch.Generator) -> dict[str, torch.Tensor]:
         terms = {"L_sub": _subject_loss(backbone, _pick(views, config.batch_size, generator), learned, generator)}
         if clips:
             clip = clips[int(torch.randint(len(clips), (), generator=generator))]
             terms["L_reg"] = config.lambda1 * _regularization(backbone, clip, generator)
         return terms
 
-    with lora.in_training(backbone, "subject", targets, config) as parameters:
+    with lora.trainable_adapter(backbone, "subject", targets, config) as parameters:
         groups = [
             ParameterGroup("lora", parameters, config.learning_rate),
             ParameterGroup("token", {"vectors": vectors}, config.token_learning_rate),
         ]
 
-        def sample_at(step: int) -> torch.Tensor:
+        def sample_fn(step: int) -> torch.Tensor:
             assert sampling is not None
             with lora.dropout(backbone, "subject", on=False):
-                return look(backbone, prompt, config.seed, sampling, run, [learned])
+                return sample_video(backbone, prompt, config.seed, sampling, callbacks, [learned])
 
-        look_at = sample_at if sampling is not None else None
+        look_at = sample_fn if sampling is not None else None
         scale = loss_scale_for(backbone.dtype)
-        history = fit(groups, loss_at, config, folder, identity, run, look_at, scale, mark)
-        sample = sample_at(config.steps) if sampling is not None else None
+        history = fit(groups, loss_fn, config, folder, identity, callbacks, look_at, scale, base_fingerprint)
+        sample = sample_fn(config.steps) if sampling is not None else None
         weights = lora.weights(backbone, "subject")
     kept = SpecialToken(token, vectors.detach().float().cpu(), superclass)
-    about = details(config, images=len(images))
-    concept = Concept("subject", weights, (kept,), backbone.name, mark, about, thumbnail(sample))
-    return Trained(concept, history, sample)
+    about = metadata(config, images=len(images))
+    concept = LoraModel("subject", weights, (kept,), backbone.name, base_fingerprint, about, thumbnail(sample))
+    return TrainingResult(concept, history, sample)
 
 
 def _subject_loss(
@@ -200,15 +202,15 @@ def require_token(prompt: str, token: str) -> None:
 
 
 def _views(
-    backbone: Backbone, images: Sequence[SubjectImage], prompt: str, config: SubjectConfig, run: Run
+    backbone: Backbone, images: Sequence[SubjectImage], prompt: str, config: SubjectConfig, callbacks: Callbacks
 ) -> list[_View]:
     """The pictures cut to size, their latents, and their masks at the latents' size."""
     generator = torch.Generator().manual_seed(config.seed)
     _, _, height, width = backbone.latent_shape(1, config.height, config.width)
     views = []
     for image in images:
-        for pixels, mask in draw_views(image.pixels, image.mask, config, generator):
-            run.check()
+        for pixels, mask in augment(image.pixels, image.mask, config, generator):
+            callbacks.check()
             latents = backbone.encode_video(pixels[None, :, None])  # [3,H,W] -> [1,3,1,H,W] -> [1,C,1,h,w]
             small = resize_mask(mask, height, width)[None, None, None].to(latents.device)
             if float(small.sum()) > 0:  # a cut may miss the subject
@@ -225,8 +227,8 @@ def _auxiliary(
     superclass: str,
     config: SubjectConfig,
     folder: Path,
-    mark: Fingerprint,
-    run: Run,
+    base_fingerprint: Fingerprint,
+    callbacks: Callbacks,
 ) -> list[_Auxiliary]:
     """The clips of L_reg, as latents with their encoded captions."""
     if config.lambda1 == 0:
@@ -235,7 +237,7 @@ def _auxiliary(
         texts = [clip.caption for clip in given]
         latents = []
         for clip in given:
-            run.check()
+            callbacks.check()
             latents.append(backbone.encode_video(clip.pixels[None]))
     else:
         texts = general_captions(captions, superclass, config.auxiliary_clips)
@@ -244,9 +246,13 @@ def _auxiliary(
             height=config.height,
             width=config.width,
             steps=config.auxiliary_steps,
-            guidance_scale=config.auxiliary_guidance,
+            guidance_scale=config.auxiliary_guidance_scale,
         )
-        latents = list(made_clips(backbone, texts, config.seed, sampling, folder, "auxiliary", mark, run).split(1))
+        latents = list(
+            generate_clips(
+                backbone, texts, config.seed, sampling, folder, "auxiliary", base_fingerprint, callbacks
+            ).split(1)
+        )
     return [_Auxiliary(x.to(backbone.device), backbone.encode_prompt([t])) for x, t in zip(latents, texts, strict=True)]
 
 
@@ -257,7 +263,7 @@ def _auxiliary_parts(
     if config.lambda1 == 0:
         return []
     if given:
-        return [part for clip in given for part in clip.parts()]
+        return [part for clip in given for part in clip.key_parts()]
     return list(general_captions(captions, superclass, config.auxiliary_clips))
 
 

@@ -40,7 +40,7 @@ class Share:
     high: float
 
 
-def totals(rows: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], dict[str, Share]]:
+def summarize(rows: Sequence[Mapping[str, str]]) -> dict[tuple[str, str], dict[str, Share]]:
     """By (method, comparison) and question; rows as of ``answers.read_answers``."""
     pairs = sorted({(row["method"], row["comparison"]) for row in rows})
     return {pair: {q: _share([r for r in rows if _pair(r) == pair], q) for q in QUESTIONS} for pair in pairs}
@@ -82,11 +82,11 @@ def wilson(share: float, count: float) -> tuple[float, float]:
 def report(rows: Sequence[Mapping[str, str]]) -> str:
     """The totals in lines for people."""
     lines = []
-    for (method, other), shares in totals(rows).items():
+    for (method, other), shares in summarize(rows).items():
         first = shares[QUESTIONS[0]]
         lines.append(
-            f"{method} preferred to {other} ({_counted(first.count, 'trial')}, "
-            f"{_counted(first.participants, 'participant')})"
+            f"{method} preferred to {other} ({_plural(first.count, 'trial')}, "
+            f"{_plural(first.participants, 'participant')})"
         )
         for question, share in shares.items():
             part, low, high = (f"{100 * value:.1f}" for value in (share.preferred / share.count, share.low, share.high))
@@ -98,5 +98,5 @@ def report(rows: Sequence[Mapping[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def _counted(count: int, what: str) -> str:
+def _plural(count: int, what: str) -> str:
     return f"{count} {what}{'s' * (count != 1)}"

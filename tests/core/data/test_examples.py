@@ -9,16 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
+from videomage_core.callbacks import Callbacks
 from videomage_core.data.examples import (
     SubjectImage,
+    add_masks,
     load_captioned_clips,
     load_motion_clip,
     load_subject_images,
-    masked,
 )
 from videomage_core.data.images import load_picture
 from videomage_core.data.media import save_video
-from videomage_core.run import Run
 
 
 def scenery(height: int = 6, width: int = 9, seed: int = 0) -> Image.Image:
@@ -263,9 +263,9 @@ def test_a_segmenter_masks_the_pictures_that_have_no_mask():
     wide, masked_one, high = (SubjectImage(torch.zeros(3, 4, 9)), SubjectImage(torch.zeros(3, 4, 9), own),
                               SubjectImage(torch.zeros(3, 9, 4)))  # fmt: skip
     said = []
-    found = masked([wide, masked_one, high], "cup", Finds(), Run(log=said.append))
+    found = add_masks([wide, masked_one, high], "cup", Finds(), Callbacks(log=said.append))
     assert float(found[0].mask.mean()) == 0.5 and found[1].mask is own and found[2].mask is None
     assert said == ["picture 3: all of it counts (words: 'cup' was not found)"]
-    assert masked([wide], "cup", None) == [wide]
+    assert add_masks([wide], "cup", None) == [wide]
     with pytest.raises(ValueError, match="the segmenter finds 'cup' in none of 2 pictures"):
-        masked([high, high], "cup", Finds())
+        add_masks([high, high], "cup", Finds())

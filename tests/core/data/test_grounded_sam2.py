@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from emoji_world import segmentation_card as world
-from emoji_world.both_ways import sam2_folder
+from emoji_world.fixtures.weight_conversion import sam2_folder
+from emoji_world.reports import segmentation_report as world
+from videomage_core.callbacks import Callbacks, Cancelled
 from videomage_core.config import SegmentationConfig
 from videomage_core.data import grounded_sam2 as g
 from videomage_core.data.grounded_sam2 import GroundedSam2, examined
 from videomage_core.data.images import list_images, load_picture
 from videomage_core.data.media import load_clip
-from videomage_core.run import Cancelled, Run
 from videomage_core.segmentation.tracker import load_tracker
 
 DATA = Path(__file__).parents[4] / "shared" / "data"
@@ -69,12 +69,12 @@ def staged(monkeypatch):
     monkeypatch.setattr(g, "check_detector", lambda *_: None)
     monkeypatch.setattr(g, "check_tracker", lambda *_: None)
 
-    def make(shown, words=("dog", "cat"), lost=99, run=None, **config):
+    def make(shown, words=("dog", "cat"), lost=99, callbacks=None, **config):
         tracker = Boxes(lost)
         monkeypatch.setattr(g, "load_detector", lambda *_: OnlyWords(shown, words))
         monkeypatch.setattr(g, "load_tracker", lambda *_: tracker)
-        settings = SegmentationConfig(**{"detector_side": 128, "detect_every": 4, **config})
-        return GroundedSam2(Path("d"), Path("s"), config=settings, run=run or Run()), tracker
+        settings = SegmentationConfig(**{"detector_image_size": 128, "detection_interval": 4, **config})
+        return GroundedSam2(Path("d"), Path("s"), config=settings, callbacks=callbacks or Callbacks()), tracker
 
     return make
 
@@ -145,7 +145,7 @@ def test_a_second_of_a_kind_that_comes_later_is_not_taken_for_the_first(staged, 
 def test_the_detector_looks_at_every_nth_frame_or_the_first_alone(staged):
     assert examined(10, 4) == [0, 4, 8, 9] and examined(9, 4) == [0, 4, 8]
     assert examined(1, 8) == [0] and examined(9, 0) == [0]
-    segmenter, _ = staged({4: {"dog": DOG}}, detect_every=0)
+    segmenter, _ = staged({4: {"dog": DOG}}, detection_interval=0)
     with pytest.raises(ValueError, match="'dog' was not found in the frame looked at"):
         segmenter.segment(numbered(6), ["dog"])
 
@@ -194,13 +194,15 @@ def test_masks_can_be_trained_with_also_from_within_inference(staged):
 
 def test_progress_is_told_and_cancel_is_heard(staged):
     told = []
-    run = Run(progress=lambda done, total, what: told.append((done, total, what)))
-    staged({0: {"dog": DOG}}, run=run)[0].segment(numbered(9), ["dog"])
+    callbacks = Callbacks(progress=lambda done, total, what: told.append((done, total, what)))
+    staged({0: {"dog": DOG}}, callbacks=callbacks)[0].segment(numbered(9), ["dog"])
     assert told[0] == (1, 3, "finding words") and told[-1] == (9, 9, "following subjects")
     for stop in (0, 1, 5):
         left = iter([False] * stop + [True] * 99)
         with pytest.raises(Cancelled):
-            staged({0: {"dog": DOG}}, run=Run(cancelled=lambda left=left: next(left)))[0].segment(numbered(9), ["dog"])
+            staged({0: {"dog": DOG}}, callbacks=Callbacks(cancelled=lambda left=left: next(left)))[0].segment(
+                numbered(9), ["dog"]
+            )
 
 
 def test_parts_tell_one_segmenter_from_another(tmp_path):
@@ -215,11 +217,11 @@ def test_parts_tell_one_segmenter_from_another(tmp_path):
     (video / "config.json").write_text('{"model_type": "sam2_video"}')
     (video / "model.safetensors").touch()
     one = GroundedSam2(tmp_path / "one", video)
-    assert one.parts() == GroundedSam2(tmp_path / "one", video).parts()
-    assert one.parts() != GroundedSam2(tmp_path / "two", video).parts()
-    assert one.parts() != one.with_settings(SegmentationConfig(box_threshold=0.5)).parts()
-    assert one.parts() == one.with_run(Run()).parts()
-    assert not any(str(tmp_path) in str(part) for part in one.parts())
+    assert one.key_parts() == GroundedSam2(tmp_path / "one", video).key_parts()
+    assert one.key_parts() != GroundedSam2(tmp_path / "two", video).key_parts()
+    assert one.key_parts() != one.with_settings(SegmentationConfig(box_threshold=0.5)).key_parts()
+    assert one.key_parts() == one.with_callbacks(Callbacks()).key_parts()
+    assert not any(str(tmp_path) in str(part) for part in one.key_parts())
 
 
 def test_parts_tell_checkpoints_of_one_name_and_size_apart(tmp_path):
@@ -279,7 +281,7 @@ def with_true_boxes(monkeypatch, file: Path, boxes: dict[int, dict[str, list[flo
             return super().find(picture, caption)
 
     monkeypatch.setattr(g, "load_detector", lambda *_: Knows(boxes, words))
-    return GroundedSam2(Path("none"), file, config=SegmentationConfig(detector_side=128, **config))
+    return GroundedSam2(Path("none"), file, config=SegmentationConfig(detector_image_size=128, **config))
 
 
 def scaled(drawing, f: int) -> dict[str, list[float]]:
@@ -289,7 +291,7 @@ def scaled(drawing, f: int) -> dict[str, list[float]]:
 
 
 def test_masks_follow_in_scenes_never_seen(tmp_path, monkeypatch):
-    """A short version of ``python -m emoji_world.segmentation_card``, through the whole segmenter."""
+    """A short version of ``python -m emoji_world.reports.segmentation_report``, through the whole segmenter."""
     for file in trackers(tmp_path):
         for new in (False, True):
             scores = []
@@ -327,7 +329,7 @@ def test_a_subject_that_comes_later_and_one_that_is_hidden_for_long(tmp_path, mo
         boxes = {f: {} if f in hidden else scaled(drawing, f) for f in (0, 4)}
         boxes[4] = scaled(drawing, 4)
         for file in trackers(tmp_path):
-            segmenter = with_true_boxes(monkeypatch, file, boxes, detect_every=4)
+            segmenter = with_true_boxes(monkeypatch, file, boxes, detection_interval=4)
             found = segmenter.segment(shown, ["dog"]) > 0.5
             scores = world.iou(found, wanted)[0]
             assert float(scores[4:].mean()) > 0.3, (hidden, scores)  # the model is tiny; 0 where it is not found
@@ -348,7 +350,7 @@ def test_half_precision_finds_the_same(tmp_path, monkeypatch):
     _, drawing = next(world.held_out_scenes(1, 1, True))
     for file in trackers(tmp_path):
         found = [
-            with_true_boxes(monkeypatch, file, {0: scaled(drawing, 0)}, precision=precision).segment(
+            with_true_boxes(monkeypatch, file, {0: scaled(drawing, 0)}, dtype=precision).segment(
                 world.pixels_of(drawing), ["dog"]
             )
             > 0.5
@@ -357,7 +359,7 @@ def test_half_precision_finds_the_same(tmp_path, monkeypatch):
         assert float(world.iou(*found).mean()) > 0.85
 
 
-LOW = SegmentationConfig(detector_side=128, box_threshold=0.0, text_threshold=0.0)
+LOW = SegmentationConfig(detector_image_size=128, box_threshold=0.0, text_threshold=0.0)
 
 
 def test_real_photos_and_a_real_clip_pass_through_both_ways_alike(tmp_path, detector_both_ways):

@@ -12,14 +12,14 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from videomage_core.data.lora_file import (
-    Concept,
-    applied,
+    LoraModel,
+    apply_loras,
+    collect_tokens,
     load_lora,
     lora_path,
     rename_token,
-    require_fit,
+    require_base,
     save_lora,
-    tokens_of,
 )
 from videomage_core.model import lora
 from videomage_core.model.fingerprint import Fingerprint, fingerprint
@@ -28,14 +28,14 @@ from videomage_core.model.text import SpecialToken
 
 
 @pytest.fixture
-def concept(emoji_base) -> Concept:
+def concept(emoji_base) -> LoraModel:
     generator = torch.Generator().manual_seed(0)
     layers = {}
     for target in emoji_base.targets("spatial"):
         layer = emoji_base.network.get_submodule(target.module)
         a = torch.randn(2, layer.in_features, generator=generator) * 0.1
         layers[target.module] = (a, torch.randn(layer.out_features, 2, generator=generator) * 0.1)
-    return Concept(
+    return LoraModel(
         "subject",
         LoraWeights(layers, scale=3.0),
         (SpecialToken("<toy_1>", torch.randn(2, 96, generator=generator), "stuffed animal"),),
@@ -78,7 +78,7 @@ def test_stock_diffusers_loads_it_and_predicts_the_same(concept, tmp_path, emoji
     text = emoji_base.encode_prompt(["a dog on grass"])
     lora.load(emoji_base, "toy", load_lora(tmp_path / "toy.safetensors").weights)
     try:
-        with torch.no_grad(), lora.active(emoji_base, {"toy": 1}):
+        with torch.no_grad(), lora.use_adapters(emoji_base, {"toy": 1}):
             ours = emoji_base.unet(latents, 500, text).sample
     finally:
         lora.remove(emoji_base, "toy")
@@ -97,19 +97,19 @@ def test_every_key_is_one_that_stock_loaders_accept(concept, tmp_path):
 
 
 def test_another_base_is_named(concept, emoji_base):
-    require_fit(concept, "emoji_base", fingerprint(emoji_base.network))
+    require_base(concept, "emoji_base", fingerprint(emoji_base.network))
     other = dataclasses.replace(
         concept, fingerprint=Fingerprint("0" * 16, concept.fingerprint.weights), base="zeroscope"
     )
     with pytest.raises(ValueError, match="trained on the base 'zeroscope' and does not fit 'emoji_base'"):
-        require_fit(other, "emoji_base", fingerprint(emoji_base.network))
+        require_base(other, "emoji_base", fingerprint(emoji_base.network))
 
 
 def test_clashing_tokens_say_how_to_rename(concept):
     with pytest.raises(ValueError, match=r"<toy_1> is in more than one .* rename FILE '<toy_1>' '<toy_1_2>'"):
-        tokens_of([concept, concept])
+        collect_tokens([concept, concept])
     renamed = rename_token(concept, "<TOY_1>", "<bear>")
-    assert [t.name for t in tokens_of([concept, renamed])] == ["<toy_1>", "<bear>"]
+    assert [t.name for t in collect_tokens([concept, renamed])] == ["<toy_1>", "<bear>"]
     assert torch.equal(renamed.tokens[0].vectors, concept.tokens[0].vectors)
     with pytest.raises(ValueError, match="got '<cat>', this LoRA has <toy_1>"):
         rename_token(concept, "<cat>", "<dog>")
@@ -189,30 +189,30 @@ def prediction(base, latents: torch.Tensor) -> torch.Tensor:
 def test_applied_loras_act_inside_alone_each_at_its_strength(concept, emoji_base, latents):
     plain, other = prediction(emoji_base, latents), rename_token(concept, "<toy_1>", "<bear>")
     with torch.no_grad():
-        with applied(emoji_base, [(concept, 1.0)]) as tokens:
+        with apply_loras(emoji_base, [(concept, 1.0)]) as tokens:
             assert [token.name for token in tokens] == ["<toy_1>"]
             alone = prediction(emoji_base, latents)
-        with applied(emoji_base, [(concept, 0.25), (other, 0.75)]) as tokens:
+        with apply_loras(emoji_base, [(concept, 0.25), (other, 0.75)]) as tokens:
             assert [token.name for token in tokens] == ["<toy_1>", "<bear>"]
             torch.testing.assert_close(prediction(emoji_base, latents), alone, atol=1e-3, rtol=1e-3)
         assert not torch.allclose(alone, plain, atol=1e-2)
         assert lora.names(emoji_base) == [] and torch.equal(prediction(emoji_base, latents), plain)
 
 
-def clashing(concept: Concept) -> list[Concept]:
+def clashing(concept: LoraModel) -> list[LoraModel]:
     """The second has the first one's token, in other letters."""
     token = dataclasses.replace(concept.tokens[0], name="<TOY_1>")
     return [concept, dataclasses.replace(concept, tokens=(token,))]
 
 
-def foreign(concept: Concept) -> list[Concept]:
+def foreign(concept: LoraModel) -> list[LoraModel]:
     """The second is of another base."""
     mark = Fingerprint("0" * 16, concept.fingerprint.weights)
     other = rename_token(concept, "<toy_1>", "<bear>")
     return [concept, dataclasses.replace(other, fingerprint=mark, base="zeroscope")]
 
 
-def misfit(concept: Concept) -> list[Concept]:
+def misfit(concept: LoraModel) -> list[LoraModel]:
     """The second says it is of this base, but one of its layers has another size."""
     name, (a, b) = next(iter(concept.weights.layers.items()))
     layers = {**concept.weights.layers, name: (a[:, 1:], b)}
@@ -230,7 +230,7 @@ def misfit(concept: Concept) -> list[Concept]:
 def test_what_cannot_be_applied_leaves_the_base_as_it_was(concept, emoji_base, latents, wrong, message):
     before = own_modules(emoji_base)
     plain, concepts = prediction(emoji_base, latents), wrong(concept)
-    with pytest.raises(ValueError, match=message), applied(emoji_base, [(one, 1.0) for one in concepts]):
+    with pytest.raises(ValueError, match=message), apply_loras(emoji_base, [(one, 1.0) for one in concepts]):
         raise AssertionError("it was applied")
     assert own_modules(emoji_base) == before and not hasattr(emoji_base.network, "peft_config")
     assert torch.equal(prediction(emoji_base, latents), plain)

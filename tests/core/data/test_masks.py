@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from emoji_world.cast import held_out_characters
-from emoji_world.scene import Scene, draw
+from emoji_world.world.characters import held_out_characters
+from emoji_world.world.scene import Scene, draw
 from videomage_core.data.masks import GivenMasks, PlainBackground, require_useful, resize_mask
 
 

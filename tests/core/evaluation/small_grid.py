@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from emoji_world.cast import Character
-from emoji_world.examples import motion_clip
-from emoji_world.scene import Scene, draw
-from emoji_world.write_grid import save, true_way
+from emoji_world.fixtures.write_grid import save, true_trajectory
+from emoji_world.world.characters import Character
+from emoji_world.world.examples import motion_clip
+from emoji_world.world.scene import Scene, draw
 from videomage_core.data.media import to_uint8
 
 TOML = """
-interaction = "a {first} is {motion} a {second} {place}"
-still = "a {first} is next to a {second} {place}"
+with_motion = "a {first} is {motion} a {second} {place}"
+no_motion = "a {first} is next to a {second} {place}"
 [subjects]
 rex = "dog"
 po = "panda"
@@ -25,13 +25,13 @@ prompt = "a pig is riding a cat on a plain background"
 [places]
 grass = "on grass"
 night = "at night"
-[sizes.quick]
+[subsets.quick]
 pairs = [["rex", "po"]]
 motions = ["riding"]
 places = ["grass"]
 seeds = [3]
 methods = ["VideoMage", "without SCS", "averaged outputs", "the base alone"]
-still_methods = ["VideoMage", "the base alone"]
+no_motion_methods = ["VideoMage", "the base alone"]
 sweeps = ["alpha"]
 """
 WHO = {"rex": Character("fluent-flat", "dog"), "po": Character("fluent-flat", "panda")}
@@ -56,7 +56,7 @@ def write_small_grid(folder: Path) -> Path:
         save(to_uint8(clip.pixels[:, frame : frame + 1])[0], home / "clip" / f"{frame + 1}.png")
         for name, mask in zip(("pig", "cat"), clip.masks, strict=True):
             save((mask[frame].numpy() * 255).astype(np.uint8), home / name / f"{frame + 1}.png")
-    ways = {motion: [true_way(motion, seed).tolist() for seed in range(3)] for motion in ("riding", "next to")}
-    (folder / "ways.json").write_text(json.dumps(ways))
+    ways = {motion: [true_trajectory(motion, seed).tolist() for seed in range(3)] for motion in ("riding", "next to")}
+    (folder / "trajectories.json").write_text(json.dumps(ways))
     (folder / "grid.toml").write_text(TOML)
     return folder

@@ -12,6 +12,7 @@ import torch
 
 from tests.core.evaluation.small_grid import write_small_grid
 from tests.core.test_demo import SHORT
+from videomage_core.callbacks import Callbacks, Cancelled
 from videomage_core.cli import main
 from videomage_core.data.media import load_clip
 from videomage_core.evaluation.benchmark import run_grid
@@ -21,9 +22,8 @@ from videomage_core.evaluation.methods import FULL, METHODS
 from videomage_core.evaluation.report import log_run, write_report
 from videomage_core.evaluation.runner import Runner
 from videomage_core.evaluation.study_folder import require_new, write_study
-from videomage_core.run import Cancelled, Run
 from videomage_core.study.trials import load_study
-from videomage_core.training import digest
+from videomage_core.training.loop import cache_key
 
 MORE_IS_BETTER = {"brightness": True}
 
@@ -47,24 +47,24 @@ def work(tmp_path_factory):
 
 
 def test_every_method_makes_every_cell_and_nothing_twice(emoji_base, grid, work, tmp_path):
-    results = run_grid(emoji_base, SHORT, grid, "quick", [Brightness()], work, Run())
-    assert [r.method for r in results.performed] == ["VideoMage", "without SCS", "averaged outputs", "the base alone"]
-    assert [r.method for r in results.still] == ["VideoMage", "the base alone"]
-    assert len(results.sweeps["alpha"]) == 3 and not results.crowds
+    results = run_grid(emoji_base, SHORT, grid, "quick", [Brightness()], work, Callbacks())
+    assert [r.method for r in results.with_motion] == ["VideoMage", "without SCS", "averaged outputs", "the base alone"]
+    assert [r.method for r in results.no_motion] == ["VideoMage", "the base alone"]
+    assert len(results.sweeps["alpha"]) == 3 and not results.three_subjects
     assert {kind: len(seconds) for kind, seconds in results.training.items()} == {
         "subject": 2,
         "fusion": 1,
         "motion": 1,
     }
-    assert len({r.scores["brightness"] for r in results.performed}) == 4, "each method makes another video"
+    assert len({r.scores["brightness"] for r in results.with_motion}) == 4, "each method makes another video"
     swept = [records[0].scores for records in results.sweeps["alpha"].values()]
-    assert swept[1] == results.performed[0].scores, "the preset's own alpha gives the full method's video"
+    assert swept[1] == results.with_motion[0].scores, "the preset's own alpha gives the full method's video"
 
     said: list[str] = []
-    again = run_grid(emoji_base, SHORT, grid, "quick", [Brightness()], work, Run(log=said.append))
+    again = run_grid(emoji_base, SHORT, grid, "quick", [Brightness()], work, Callbacks(log=said.append))
     assert not said, "nothing is trained or made again"
-    assert [r.scores for r in again.performed] == [r.scores for r in results.performed]
-    assert [r.seconds for r in again.performed] == [r.seconds for r in results.performed]
+    assert [r.scores for r in again.with_motion] == [r.scores for r in results.with_motion]
+    assert [r.seconds for r in again.with_motion] == [r.seconds for r in results.with_motion]
 
     about = {"date": "2026-01-01", "size": "quick", "reason": "a test"}
     results.sweeps["lambda1"] = {"lambda1 0.1": [], "lambda1 0.25": []}  # neither could be trained
@@ -75,7 +75,7 @@ def test_every_method_makes_every_cell_and_nothing_twice(emoji_base, grid, work,
         )
         text, figures = written.read_text(), json.loads((tmp_path / "benchmark.json").read_text())
         (run,) = figures["runs"]
-        assert bool(run["finished"]) == last and len(figures["performed"]) == 4
+        assert bool(run["finished"]) == last and len(figures["with_motion"]) == 4
     assert "lambda1: nothing was made." in text and "lambda2 0.1 | 0.641 | 0.659" in text
     assert "| VideoMage |" in text and "a <rex>" not in text and "how bright." in text
     assert "0.662 | 0.67 | 0.407 | 0.983" in text, "the paper's numbers stand beside"
@@ -85,7 +85,7 @@ def test_every_method_makes_every_cell_and_nothing_twice(emoji_base, grid, work,
 
 
 def test_a_study_of_what_was_made(emoji_base, grid, work, tmp_path):
-    results = run_grid(emoji_base, SHORT, grid, "quick", [Brightness()], work, Run())
+    results = run_grid(emoji_base, SHORT, grid, "quick", [Brightness()], work, Callbacks())
     assert write_study(results.shown, grid, 8, tmp_path) == 4
     study = load_study(tmp_path, FULL)
     (name,) = study.cells
@@ -99,29 +99,29 @@ def test_a_study_of_what_was_made(emoji_base, grid, work, tmp_path):
 
 
 def test_another_setting_makes_anew_only_what_depends_on_it(emoji_base, grid, work):
-    runner = Runner(emoji_base, SHORT, grid, work, Run())
-    cell = grid.performed(grid.size("quick"))[0]
+    runner = Runner(emoji_base, SHORT, grid, work, Callbacks())
+    cell = grid.with_motion(grid.subset("quick"))[0]
     runner.make(METHODS[FULL], cell)
     trained = set((work / "trainings").iterdir())
     other = dataclasses.replace(SHORT, fusion=dataclasses.replace(SHORT.fusion, lambda2=0.1))
-    Runner(emoji_base, other, grid, work, Run()).make(METHODS[FULL], cell)
+    Runner(emoji_base, other, grid, work, Callbacks()).make(METHODS[FULL], cell)
     new = set((work / "trainings").iterdir()) - trained
     assert [path.name.split("-")[0] for path in new] == ["fusion_rex_po"]
 
 
 def test_trainings_of_other_lengths_are_trained_each(emoji_base, grid, work):
     """Under a constant schedule they share a folder."""
-    runner = Runner(emoji_base, SHORT, grid, work, Run())
+    runner = Runner(emoji_base, SHORT, grid, work, Callbacks())
     longer = dataclasses.replace(SHORT, fusion=dataclasses.replace(SHORT.fusion, steps=SHORT.fusion.steps + 1))
-    assert SHORT.fusion.schedule == "constant"
+    assert SHORT.fusion.lr_scheduler == "constant"
     fused, more = (runner.fusion(("rex", "po"), preset) for preset in (SHORT, longer))
     assert runner.fusion(("rex", "po"), SHORT) is fused is not more
-    assert digest(*fused.parts()) != digest(*more.parts())
+    assert cache_key(*fused.key_parts()) != cache_key(*more.key_parts())
 
 
 def test_a_stopped_benchmark_stops(emoji_base, grid, tmp_path):
     with pytest.raises(Cancelled):
-        run_grid(emoji_base, SHORT, grid, "quick", [Brightness()], tmp_path, Run(cancelled=lambda: True))
+        run_grid(emoji_base, SHORT, grid, "quick", [Brightness()], tmp_path, Callbacks(cancelled=lambda: True))
 
 
 def test_runs_are_logged_when_they_begin_and_once_each(tmp_path):
@@ -141,8 +141,8 @@ def test_what_cannot_be_made_is_named_and_all_else_is_made(emoji_base, grid, wor
         raise ValueError("its loss is no number")
 
     monkeypatch.setattr(Runner, "motion", fails)
-    results = run_grid(emoji_base, SHORT, grid, "quick", [Brightness()], work, Run())
-    assert [r.method for r in results.performed] == ["the base alone"] and len(results.still) == 2
+    results = run_grid(emoji_base, SHORT, grid, "quick", [Brightness()], work, Callbacks())
+    assert [r.method for r in results.with_motion] == ["the base alone"] and len(results.no_motion) == 2
     assert len(results.failures) == 3 + 3 and "VideoMage, rex+po_riding_grass_3: its loss" in results.failures[0]
 
 
@@ -154,7 +154,7 @@ def test_a_failed_training_is_not_tried_again(emoji_base, grid, tmp_path, monkey
         raise ValueError("no")
 
     monkeypatch.setattr("videomage_core.evaluation.runner.train_subject", fails)
-    runner = Runner(emoji_base, SHORT, grid, tmp_path, Run())
+    runner = Runner(emoji_base, SHORT, grid, tmp_path, Callbacks())
     for _ in range(3):
         with pytest.raises(ValueError, match="no"):
             runner.subject("rex", SHORT)
@@ -162,8 +162,8 @@ def test_a_failed_training_is_not_tried_again(emoji_base, grid, tmp_path, monkey
 
 
 def test_a_damaged_video_is_made_again(emoji_base, grid, work):
-    runner = Runner(emoji_base, SHORT, grid, work, Run())
-    cell = grid.performed(grid.size("quick"))[0]
+    runner = Runner(emoji_base, SHORT, grid, work, Callbacks())
+    cell = grid.with_motion(grid.subset("quick"))[0]
     good = runner.make(METHODS["the base alone"], cell)
     for path in (work / "videos").glob(f"{cell.name}-*"):
         path.write_bytes(path.read_bytes()[:100])
@@ -185,5 +185,5 @@ def test_the_command_refuses_before_it_loads(tmp_path, capsys, grid):
     assert "--reason: got nothing" in capsys.readouterr().err
     assert main(["benchmark", str(tmp_path), "--reason", "a test"]) == 2
     assert "grid.toml is not there" in capsys.readouterr().err
-    assert main(["benchmark", str(grid.folder), "--size", "huge", "--reason", "a test"]) == 2
-    assert "size: got 'huge'" in capsys.readouterr().err
+    assert main(["benchmark", str(grid.folder), "--subset", "huge", "--reason", "a test"]) == 2
+    assert "subset: got 'huge'" in capsys.readouterr().err

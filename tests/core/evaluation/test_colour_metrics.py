@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emoji_world.cast import Character
-from emoji_world.scene import Scene, draw
+from emoji_world.world.characters import Character
+from emoji_world.world.scene import Scene, draw
 from videomage_core.evaluation.colour_metrics import ColourMetrics
 
 

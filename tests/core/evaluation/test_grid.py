@@ -20,19 +20,19 @@ def folder(tmp_path_factory):
 
 def test_cells_are_every_pair_motion_place_and_seed(folder):
     grid = load_grid(folder)
-    size = grid.size("quick")
-    assert grid.performed(size) == [Cell(("rex", "po"), "riding", "grass", 3)]
-    assert grid.still(size) == [Cell(("rex", "po"), None, "grass", 3)]
-    assert grid.crowds(size) == []
-    assert grid.prompt(grid.performed(size)[0]) == "a <rex> is riding a <po> on grass"
-    assert grid.prompt(grid.still(size)[0]) == "a <rex> is next to a <po> on grass"
+    subset = grid.subset("quick")
+    assert grid.with_motion(subset) == [Cell(("rex", "po"), "riding", "grass", 3)]
+    assert grid.no_motion(subset) == [Cell(("rex", "po"), None, "grass", 3)]
+    assert grid.three_subjects(subset) == []
+    assert grid.prompt(grid.with_motion(subset)[0]) == "a <rex> is riding a <po> on grass"
+    assert grid.prompt(grid.no_motion(subset)[0]) == "a <rex> is next to a <po> on grass"
     assert [word for word, masks in grid.motions["riding"].performers if masks] == ["pig", "cat"]
 
 
 def test_a_class_that_begins_with_a_vowel_has_its_article(tmp_path):
     (write_small_grid(tmp_path) / "grid.toml").write_text(TOML.replace('rex = "dog"', 'rex = "octopus"'))
     grid = load_grid(tmp_path)
-    (cell,) = grid.performed(grid.size("quick"))
+    (cell,) = grid.with_motion(grid.subset("quick"))
     assert grid.prompt(cell) == "an <rex> is riding a <po> on grass"
     assert grid.plain_prompt(cell) == "an octopus is riding a panda on grass"
 
@@ -46,7 +46,7 @@ def test_a_class_that_begins_with_a_vowel_has_its_article(tmp_path):
         ('motions = ["riding"]', 'motions = ["flying"]', "names the motion 'flying'"),
         ("seeds = [3]", "seedz = [3]", "unknown seedz and lacks seeds"),
         ('rex = "dog"', 'max = "dog"', "max is not there"),
-        ("still = ", "calm = ", "needs the template 'still'"),
+        ("no_motion = ", "calm = ", "needs the template 'no_motion'"),
         ('prompt = "a pig', 'words = "a pig', "lacks its prompt"),
         ("[places]", "[places", "is no TOML"),
     ],
@@ -63,8 +63,8 @@ def test_a_wrong_grid_is_refused(folder, old, new, said):
 
 
 def test_an_unknown_size_or_folder_is_refused(folder, tmp_path):
-    with pytest.raises(ValueError, match=r"size: got 'huge', .* has quick"):
-        load_grid(folder).size("huge")
+    with pytest.raises(ValueError, match=r"subset: got 'huge', .* has quick"):
+        load_grid(folder).subset("huge")
     with pytest.raises(FileNotFoundError, match=r"grid\.toml is not there"):
         load_grid(tmp_path)
 
@@ -74,7 +74,7 @@ def test_a_method_changes_its_own_settings_alone():
     assert changed.motion.omega == 0 and EMOJI.motion.omega == 0.5
     assert changed.fusion == EMOJI.fusion and changed.subject == EMOJI.subject
     assert METHODS["without L_attn"].settings(EMOJI).fusion.lambda2 == 0
-    assert METHODS["MotionDirector"].settings(EMOJI).motion.objective == "debiased"
+    assert METHODS["MotionDirector"].settings(EMOJI).motion.objective == "motion_director"
 
 
 def test_every_sweep_holds_the_presets_own_value():
@@ -93,5 +93,5 @@ def test_the_grid_of_the_docs_can_be_read(tmp_path):
     for name in ("subjects/rex", "subjects/tom", "motions/jumping over/horse", "motions/jumping over/fence"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "motions" / "jumping over" / "clip.mp4").touch()
-    size = load_grid(tmp_path).size("standard")
-    assert size.pairs == (("rex", "tom"),) and "MotionDirector" in size.methods
+    subset = load_grid(tmp_path).subset("standard")
+    assert subset.pairs == (("rex", "tom"),) and "MotionDirector" in subset.methods

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emoji_world.cast import Character
-from emoji_world.scene import Scene, draw
+from emoji_world.world.characters import Character
+from emoji_world.world.scene import Scene, draw
 from videomage_core.evaluation import mobilenet
-from videomage_core.evaluation.likeness import likeness, looks_of
+from videomage_core.evaluation.likeness import likeness, reference_features
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def picture(artist: str, concept: str, seed: int = 0) -> np.ndarray:
 def test_true_renders_are_nearest_to_their_own_pictures_in_either_order():
     own = {name: [picture("noto", name, seed) for seed in range(3)] for name in ("dog", "panda")}
     rivals = {name: [picture(artist, name) for artist in ("twemoji", "emojione")] for name in own}
-    looks = looks_of(own, rivals)
+    looks = reference_features(own, rivals)
     for first, second in (("dog", "panda"), ("panda", "dog")):
         drawing = draw(Scene((Character("noto", first), Character("noto", second)), "next to", "grass", 8))
         found, tracks = likeness(drawing.frames, looks)
@@ -43,4 +43,4 @@ def test_true_renders_are_nearest_to_their_own_pictures_in_either_order():
 
 def test_a_picture_without_a_character_is_refused():
     with pytest.raises(ValueError, match="no character stands out"):
-        looks_of({"dog": [np.full((48, 48, 3), 200, dtype=np.uint8)]}, {"dog": [picture("noto", "dog")]})
+        reference_features({"dog": [np.full((48, 48, 3), 200, dtype=np.uint8)]}, {"dog": [picture("noto", "dog")]})

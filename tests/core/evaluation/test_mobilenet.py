@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from emoji_world.cast import Character
+from emoji_world.world.characters import Character
 from videomage_core.evaluation import mobilenet
 
 

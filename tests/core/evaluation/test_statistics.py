@@ -11,10 +11,10 @@ from videomage_core.evaluation.statistics import estimate, paired, shared_member
 def test_the_interval_of_independent_values_is_the_textbooks():
     values = np.random.default_rng(1).normal(5, 2, 400)
     found = estimate(list(values), list(range(400)))
-    half = 1.966 * values.std(ddof=1) / 20
+    split = 1.966 * values.std(ddof=1) / 20
     assert found.mean == pytest.approx(values.mean())
-    assert found.high - found.mean == pytest.approx(half, rel=1e-3)
-    assert found.mean - found.low == pytest.approx(half, rel=1e-3)
+    assert found.high - found.mean == pytest.approx(split, rel=1e-3)
+    assert found.mean - found.low == pytest.approx(split, rel=1e-3)
     assert (found.count, found.clusters) == (400, 400)
 
 

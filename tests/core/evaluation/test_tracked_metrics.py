@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emoji_world.cast import Character
-from emoji_world.scene import Scene, draw
+from emoji_world.world.characters import Character
+from emoji_world.world.scene import Scene, draw
 from tests.core.evaluation.small_grid import WHO, write_small_grid
 from videomage_core.evaluation import mobilenet
 from videomage_core.evaluation.grid import Cell, load_grid

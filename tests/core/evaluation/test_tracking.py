@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from emoji_world.cast import Character
-from emoji_world.motions import TRAINED_PAIR, TRAINED_SINGLE
-from emoji_world.scene import Drawing, Scene, draw
-from emoji_world.scenery import BACKGROUNDS
+from emoji_world.world.backgrounds import BACKGROUNDS
+from emoji_world.world.characters import Character
+from emoji_world.world.scene import Drawing, Scene, draw
+from emoji_world.world.small_motions import TRAINED_PAIR, TRAINED_SINGLE
 from videomage_core.evaluation.tracking import crops, foreground, match, overlap, row_colours, track
 
 PANDA, ROBOT, FOX = Character("noto", "panda"), Character("twemoji", "robot"), Character("emojione", "fox")

@@ -12,12 +12,12 @@ import torch
 
 from tests.core.evaluation.small_grid import write_small_grid
 from tests.core.test_demo import SHORT
-from videomage_core.evaluation.benchmark import asked_for, run_grid
+from videomage_core.callbacks import Callbacks
+from videomage_core.evaluation.benchmark import grid_jobs, run_grid
 from videomage_core.evaluation.grid import Grid, load_grid
 from videomage_core.evaluation.runner import Runner
-from videomage_core.evaluation.workers import make_ahead, rounds_of
+from videomage_core.evaluation.workers import precompute, task_rounds
 from videomage_core.model.loading import load_unet3d
-from videomage_core.run import Run
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def grid(tmp_path_factory):
 
 
 def test_the_rounds_hold_each_thing_once_and_what_it_needs_before(grid):
-    inverted, trained, fused, videos = rounds_of(grid, "quick", SHORT)
+    inverted, trained, fused, videos = task_rounds(grid, "quick", SHORT)
     assert [task[3] for task in inverted] == ["riding"]
     assert sorted((task[0], task[3]) for task in trained) == [
         ("motion", "riding"),
@@ -34,7 +34,7 @@ def test_the_rounds_hold_each_thing_once_and_what_it_needs_before(grid):
         ("subject", "rex"),
     ]
     assert [task[3] for task in fused] == [("rex", "po")]
-    jobs = asked_for(grid, "quick", SHORT)
+    jobs = grid_jobs(grid, "quick", SHORT)
     assert {(task[1].combine, task[2]) for task in videos} == {(method.combine, cell) for _, method, cell in jobs}
     assert len(videos) < len(jobs), "a sweep's usual value is the method itself"
 
@@ -51,7 +51,7 @@ class Videos:
 
 
 def build(grid: Grid, work: Path) -> Runner:
-    return Runner(load_unet3d(dtype="fp32", device="cpu"), SHORT, grid, work, Run(log=lambda _: None))
+    return Runner(load_unet3d(dtype="fp32", device="cpu"), SHORT, grid, work, Callbacks(log=lambda _: None))
 
 
 def test_two_workers_make_the_same_videos(emoji_base, grid, tmp_path):
@@ -60,14 +60,14 @@ def test_two_workers_make_the_same_videos(emoji_base, grid, tmp_path):
     torch.set_num_threads(1)
     try:
         told: list[str] = []
-        run = Run(progress=lambda done, total, what: told.append(f"{what} {done}/{total}"), log=told.append)
+        callbacks = Callbacks(progress=lambda done, total, what: told.append(f"{what} {done}/{total}"), log=told.append)
         ahead, alone = Videos(), Videos()
-        make_ahead(2, partial(build, grid, tmp_path / "two"), grid, "quick", SHORT, tmp_path / "two", run)
+        precompute(2, partial(build, grid, tmp_path / "two"), grid, "quick", SHORT, tmp_path / "two", callbacks)
         assert told[-1].startswith("making ahead: video") and len(told) > 8
         trained: list[str] = []
-        run_grid(emoji_base, SHORT, grid, "quick", [ahead], tmp_path / "two", Run(log=trained.append))
+        run_grid(emoji_base, SHORT, grid, "quick", [ahead], tmp_path / "two", Callbacks(log=trained.append))
         assert not trained, "all was there"
-        run_grid(emoji_base, SHORT, grid, "quick", [alone], tmp_path / "one", Run(log=lambda _: None))
+        run_grid(emoji_base, SHORT, grid, "quick", [alone], tmp_path / "one", Callbacks(log=lambda _: None))
     finally:
         torch.set_num_threads(before)
     assert len(ahead.seen) == len(alone.seen) > 6
@@ -78,4 +78,4 @@ def test_two_workers_make_the_same_videos(emoji_base, grid, tmp_path):
 def test_without_ray_it_says_what_to_install(grid, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match="--workers: more than 1 needs Ray; pip install ray"):
-        make_ahead(2, partial(build, grid, tmp_path), grid, "quick", SHORT, tmp_path, Run())
+        precompute(2, partial(build, grid, tmp_path), grid, "quick", SHORT, tmp_path, Callbacks())

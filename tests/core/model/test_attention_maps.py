@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from videomage_core.model.attention_maps import Site, chosen_sites, mean_map, scaled
+from videomage_core.model.attention_maps import AttentionLayer, mean_map, normalize_maps, select_layers
 from videomage_core.model.text import TokenSpan
 
 SPANS = [TokenSpan("dog", (2,)), TokenSpan("a cat", (5, 6))]
@@ -25,7 +25,7 @@ def reference_weights(layer, hidden: torch.Tensor, context: torch.Tensor) -> tor
 
 @pytest.mark.parametrize("kind", ["cross", "temporal"])
 def test_maps_equal_a_float64_reference(emoji_base, latents, kind):
-    site = emoji_base.map_sites(kind)[-1]
+    site = emoji_base.attention_layers(kind)[-1]
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     layer = emoji_base.unet.get_submodule(site.name)
 
@@ -50,16 +50,18 @@ def test_maps_equal_a_float64_reference(emoji_base, latents, kind):
 def test_recording_changes_no_output(emoji_base, latents):
     level, text = emoji_base.levels(4)[0], text_of(emoji_base)
     plain = emoji_base.predict(latents, level, text)
-    with emoji_base.record(emoji_base.map_sites("cross") + emoji_base.map_sites("temporal"), SPANS) as maps:
+    with emoji_base.record(
+        emoji_base.attention_layers("cross") + emoji_base.attention_layers("temporal"), SPANS
+    ) as maps:
         recorded = emoji_base.predict(latents, level, text)
     assert torch.equal(plain, recorded)
     assert torch.equal(plain, emoji_base.predict(latents, level, text))
-    assert len(maps.cross) == len(emoji_base.map_sites("cross"))
-    assert len(maps.temporal) == len(emoji_base.map_sites("temporal"))
+    assert len(maps.cross) == len(emoji_base.attention_layers("cross"))
+    assert len(maps.temporal) == len(emoji_base.attention_layers("temporal"))
 
 
 def test_rows_choose_the_conditional_half(emoji_base, latents):
-    sites = emoji_base.map_sites("cross")[-1:] + emoji_base.map_sites("temporal")[-1:]
+    sites = emoji_base.attention_layers("cross")[-1:] + emoji_base.attention_layers("temporal")[-1:]
     level, text = emoji_base.levels(4)[0], text_of(emoji_base)
     empty = emoji_base.encode_prompt([""])
     with torch.no_grad():
@@ -73,11 +75,11 @@ def test_rows_choose_the_conditional_half(emoji_base, latents):
 
 
 def test_stop_ends_the_forward_with_the_same_maps(emoji_base, latents):
-    sites, level, text = emoji_base.map_sites("cross")[:2], emoji_base.levels(4)[0], text_of(emoji_base)
+    sites, level, text = emoji_base.attention_layers("cross")[:2], emoji_base.levels(4)[0], text_of(emoji_base)
     later: list[str] = []
     hook = emoji_base.unet.conv_out.register_forward_hook(lambda *_: later.append("ran"))
     with emoji_base.record(sites, SPANS, stop=True) as stopped:
-        emoji_base.attend(latents, level, text)
+        emoji_base.record_forward(latents, level, text)
     assert not later
     with emoji_base.record(sites, SPANS) as whole:
         emoji_base.predict(latents, level, text)
@@ -88,7 +90,7 @@ def test_stop_ends_the_forward_with_the_same_maps(emoji_base, latents):
 
 def test_gradients_flow_from_maps_to_latents(emoji_base, latents):
     x = latents.clone().requires_grad_()
-    sites = emoji_base.map_sites("cross")[1:2] + emoji_base.map_sites("temporal")[2:3]
+    sites = emoji_base.attention_layers("cross")[1:2] + emoji_base.attention_layers("temporal")[2:3]
     with emoji_base.record(sites, SPANS) as maps:
         emoji_base.predict(x, emoji_base.levels(4)[0], text_of(emoji_base))
     for value in (*maps.cross.values(), *maps.temporal.values()):
@@ -100,7 +102,7 @@ def test_temporal_rows_sum_to_one_and_sizes_follow_the_level(emoji_base):
     x = torch.randn(1, 6, 3, 10, 14)
     with (
         torch.no_grad(),
-        emoji_base.record(emoji_base.map_sites("cross") + emoji_base.map_sites("temporal"), SPANS) as m,
+        emoji_base.record(emoji_base.attention_layers("cross") + emoji_base.attention_layers("temporal"), SPANS) as m,
     ):
         emoji_base.predict(x, emoji_base.levels(4)[0], text_of(emoji_base))
     assert {tuple(v.shape) for v in m.cross.values()} == {(1, 2, 3, 10, 14), (1, 2, 3, 5, 7)}
@@ -108,22 +110,22 @@ def test_temporal_rows_sum_to_one_and_sizes_follow_the_level(emoji_base):
 
 
 def test_an_error_inside_restores_the_layers(emoji_base):
-    before = [emoji_base.unet.get_submodule(s.name).processor for s in emoji_base.map_sites("cross")]
-    with pytest.raises(RuntimeError, match="boom"), emoji_base.record(emoji_base.map_sites("cross"), SPANS):
+    before = [emoji_base.unet.get_submodule(s.name).processor for s in emoji_base.attention_layers("cross")]
+    with pytest.raises(RuntimeError, match="boom"), emoji_base.record(emoji_base.attention_layers("cross"), SPANS):
         raise RuntimeError("boom")
-    assert before == [emoji_base.unet.get_submodule(s.name).processor for s in emoji_base.map_sites("cross")]
+    assert before == [emoji_base.unet.get_submodule(s.name).processor for s in emoji_base.attention_layers("cross")]
 
 
 def test_cross_maps_without_tokens_are_refused(emoji_base):
     with (
         pytest.raises(ValueError, match="spans: got none"),
-        emoji_base.record(emoji_base.map_sites("cross")),
+        emoji_base.record(emoji_base.attention_layers("cross")),
     ):
         pass
 
 
 def test_temporal_maps_of_one_frame_are_refused(emoji_base, latents):
-    sites = emoji_base.map_sites("temporal")[:1]
+    sites = emoji_base.attention_layers("temporal")[:1]
     with pytest.raises(ValueError, match="frames: got 1, but temporal"), emoji_base.record(sites, SPANS):
         emoji_base.predict(latents[:, :, :1], emoji_base.levels(4)[0], text_of(emoji_base))
 
@@ -144,7 +146,7 @@ NAMES = ["down_blocks.1.attn2", "mid_block.attn2", "up_blocks.1.attn2", "up_bloc
     ],
 )
 def test_sites_are_chosen_by_whole_parts_of_their_names_in_running_order(layers, wanted):
-    assert [site.name for site in chosen_sites([Site(name, "cross") for name in NAMES], layers)] == wanted
+    assert [site.name for site in select_layers([AttentionLayer(name, "cross") for name in NAMES], layers)] == wanted
 
 
 @pytest.mark.parametrize(
@@ -154,7 +156,7 @@ def test_sites_are_chosen_by_whole_parts_of_their_names_in_running_order(layers,
 )  # fmt: skip
 def test_layers_that_are_not_there_are_named(layers, unknown):
     with pytest.raises(ValueError) as error:
-        chosen_sites([Site(name, "cross") for name in NAMES], layers)
+        select_layers([AttentionLayer(name, "cross") for name in NAMES], layers)
     assert str(error.value) == (
         f"layers: got {layers!r}, of which {unknown} names no layer; write 'all', or beginnings of these, separated "
         f"by commas: {', '.join(NAMES)}"
@@ -165,7 +167,7 @@ def test_a_scaled_map_reaches_one_in_each_frame_and_its_largest_value_is_a_const
     maps = torch.rand(2, 3, 5, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) * 0.01
     maps[1, 2] = 0  # looked at by no place at all
     maps.requires_grad_()
-    got, largest = scaled(maps), maps.detach().amax((-2, -1))
+    got, largest = normalize_maps(maps), maps.detach().amax((-2, -1))
     assert torch.equal(got.detach().amax((-2, -1)), (largest > 0).double())
     visible = largest > 0
     torch.testing.assert_close((got * largest[..., None, None])[visible], maps[visible])
@@ -179,6 +181,6 @@ def test_the_mean_map_is_of_scaled_layers():
     coarse = torch.full((1, 2, 3, 4, 4), 1e-4)
     got = mean_map([fine, coarse], 8, 8)
     assert got.shape == (2, 3, 8, 8)
-    torch.testing.assert_close(got, (scaled(fine[0]) + 1) / 2)
+    torch.testing.assert_close(got, (normalize_maps(fine[0]) + 1) / 2)
     larger = mean_map([fine, coarse], 32, 48)
     assert larger.shape == (2, 3, 32, 48) and 0 <= float(larger.min()) <= float(larger.max()) <= 1

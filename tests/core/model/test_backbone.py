@@ -7,7 +7,7 @@ import inspect
 import pytest
 import torch
 
-from videomage_core.model.backbone import Backbone, Level
+from videomage_core.model.backbone import Backbone, NoiseLevel
 from videomage_core.model.unet3d import UNet3DBackbone
 
 
@@ -24,8 +24,8 @@ def test_every_method_of_the_contract_is_kept(name):
 
 
 def test_a_level_scales_each_item_of_a_batch():
-    level = Level(torch.tensor([1, 2]), torch.tensor([0.5, 0.25]), torch.tensor([0.1, 0.2]))
-    a, s = level.shares(torch.zeros(2, 4, 3, 8, 8))
+    level = NoiseLevel(torch.tensor([1, 2]), torch.tensor([0.5, 0.25]), torch.tensor([0.1, 0.2]))
+    a, s = level.coefficients(torch.zeros(2, 4, 3, 8, 8))
     assert a.shape == s.shape == (2, 1, 1, 1, 1)
-    a, _ = Level(torch.tensor(1), torch.tensor(0.5), torch.tensor(0.1)).shares(torch.zeros(2, 4, 3, 8, 8))
+    a, _ = NoiseLevel(torch.tensor(1), torch.tensor(0.5), torch.tensor(0.1)).coefficients(torch.zeros(2, 4, 3, 8, 8))
     assert (a * torch.ones(2, 4, 3, 8, 8)).eq(0.5).all()

@@ -28,14 +28,14 @@ def random_lora(base, role: str, seed: int, rank: int = 3, scale: float = 2.0) -
 @pytest.fixture(autouse=True)
 def clean(emoji_base):
     """Each test ends with the base as it found it; the base's own fixture compares the bits."""
-    with lora.leaving_no_trace(emoji_base):
+    with lora.restore_adapters(emoji_base):
         yield
 
 
 def test_a_new_lora_is_the_base(emoji_base, latents):
     plain = predict(emoji_base, latents)
     lora.add(emoji_base, "new", emoji_base.targets("spatial"), rank=4)
-    with lora.active(emoji_base, {"new": 1.0}):
+    with lora.use_adapters(emoji_base, {"new": 1.0}):
         assert torch.equal(predict(emoji_base, latents), plain)
 
 
@@ -44,7 +44,7 @@ def test_an_active_lora_is_the_base_with_merged_weights(emoji_base, latents, rol
     plain, weights = predict(emoji_base, latents), random_lora(emoji_base, role, 0)
     lora.load(emoji_base, "x", weights)
     assert torch.equal(predict(emoji_base, latents), plain)
-    with torch.no_grad(), lora.active(emoji_base, {"x": 0.5}):
+    with torch.no_grad(), lora.use_adapters(emoji_base, {"x": 0.5}):
         switched = predict(emoji_base, latents)
     lora.remove(emoji_base, "x")
     layers = {module: emoji_base.network.get_submodule(module).weight for module in weights.layers}
@@ -69,9 +69,9 @@ def test_several_loras_add_up_on_one_base(emoji_base, latents):
     }
     lora.load(emoji_base, "both", LoraWeights(both, scale=2.0))
     with torch.no_grad():
-        with lora.active(emoji_base, {"one": 1, "two": 1}):
+        with lora.use_adapters(emoji_base, {"one": 1, "two": 1}):
             added = predict(emoji_base, latents)
-        with lora.active(emoji_base, {"both": 1}):
+        with lora.use_adapters(emoji_base, {"both": 1}):
             assert torch.allclose(predict(emoji_base, latents), added, atol=1e-3)
 
 
@@ -85,9 +85,9 @@ def test_weights_come_back_as_they_were_loaded(emoji_base):
 
 def test_gradients_survive_a_switch_to_the_bare_base_before_backward(emoji_base, latents):
     parameters = lora.add(emoji_base, "x", emoji_base.targets("temporal"), rank=2)
-    with lora.active(emoji_base, {"x": 1}):
+    with lora.use_adapters(emoji_base, {"x": 1}):
         output = predict(emoji_base, latents)
-        with lora.active(emoji_base, {}), torch.no_grad():
+        with lora.use_adapters(emoji_base, {}), torch.no_grad():
             teacher = predict(emoji_base, latents)
         loss = (output - teacher - 1).square().mean()
     loss.backward()
@@ -100,7 +100,7 @@ def test_gradients_survive_a_switch_to_the_bare_base_before_backward(emoji_base,
 def test_only_the_rows_of_a_target_are_trained(emoji_base, latents):
     module = emoji_base.targets("spatial")[0].module
     parameters = lora.add(emoji_base, "x", [Target(module, rows=(1, 3))], rank=2)
-    with lora.active(emoji_base, {"x": 1}):
+    with lora.use_adapters(emoji_base, {"x": 1}):
         predict(emoji_base, latents).square().mean().backward()
     gradient = parameters[1].grad
     assert gradient[[1, 3]].abs().min() > 0
@@ -109,9 +109,9 @@ def test_only_the_rows_of_a_target_are_trained(emoji_base, latents):
 
 def test_nothing_is_left_after_an_error(emoji_base, latents):
     plain = predict(emoji_base, latents)
-    with pytest.raises(RuntimeError, match="boom"), lora.leaving_no_trace(emoji_base):
+    with pytest.raises(RuntimeError, match="boom"), lora.restore_adapters(emoji_base):
         lora.load(emoji_base, "x", random_lora(emoji_base, "spatial", 4))
-        with lora.active(emoji_base, {"x": 1}):
+        with lora.use_adapters(emoji_base, {"x": 1}):
             raise RuntimeError("boom")
     assert lora.names(emoji_base) == []
     assert torch.equal(predict(emoji_base, latents), plain)
@@ -130,23 +130,23 @@ def test_nothing_is_left_where_memory_runs_out_halfway(emoji_base, latents, monk
         return made[-1]
 
     monkeypatch.setattr(LoraModel, "_create_new_module", staticmethod(full))
-    with pytest.raises(torch.OutOfMemoryError), lora.leaving_no_trace(emoji_base):
+    with pytest.raises(torch.OutOfMemoryError), lora.restore_adapters(emoji_base):
         lora.add(emoji_base, "x", emoji_base.targets("spatial"), rank=2)
     assert list(emoji_base.network.named_modules()) == before
     assert not hasattr(emoji_base.network, "peft_config")
     monkeypatch.undo()
-    with lora.leaving_no_trace(emoji_base):
+    with lora.restore_adapters(emoji_base):
         assert lora.add(emoji_base, "x", emoji_base.targets("spatial"), rank=2)
 
 
 def test_the_same_adapters_in_another_order_are_put_in_that_order(emoji_base):
     """Their outputs are added in that order, and sums round."""
-    with lora.leaving_no_trace(emoji_base):
+    with lora.restore_adapters(emoji_base):
         for name in "ab":
             lora.add(emoji_base, name, emoji_base.targets("spatial"), rank=1)
         layer = next(iter(lora.adapted_layers(emoji_base).values()))
         for order in ("ab", "ba", "ab"):
-            with lora.active(emoji_base, dict.fromkeys(order, 1.0)):
+            with lora.use_adapters(emoji_base, dict.fromkeys(order, 1.0)):
                 assert layer.active_adapters == list(order)
 
 
@@ -166,7 +166,7 @@ def test_bad_names_and_misfits_are_refused(emoji_base):
         lora.add(emoji_base, "x", emoji_base.targets("spatial")[:1], rank=2)
     with (
         pytest.raises(ValueError, match="strengths: got y, on this base are x"),
-        lora.active(emoji_base, {"y": 1}),
+        lora.use_adapters(emoji_base, {"y": 1}),
     ):
         pass
     with pytest.raises(ValueError, match="got 'y', on this base are x"):
@@ -188,9 +188,9 @@ def test_layers_may_differ_in_rank(emoji_base, latents):
     lora.load(emoji_base, "even", weights)
     lora.load(emoji_base, "mixed", LoraWeights({**weights.layers, first: padded}, weights.scale))
     with torch.no_grad():
-        with lora.active(emoji_base, {"even": 1}):
+        with lora.use_adapters(emoji_base, {"even": 1}):
             even = predict(emoji_base, latents)
-        with lora.active(emoji_base, {"mixed": 1}):
+        with lora.use_adapters(emoji_base, {"mixed": 1}):
             assert torch.allclose(predict(emoji_base, latents), even, atol=1e-3)
 
 
@@ -199,7 +199,7 @@ def test_dropout_is_off_until_a_trainer_turns_it_on(emoji_base, latents):
     with torch.no_grad():
         for parameter in parameters:
             parameter.fill_(0.05)
-        with lora.active(emoji_base, {"x": 1}):
+        with lora.use_adapters(emoji_base, {"x": 1}):
             assert torch.equal(predict(emoji_base, latents), predict(emoji_base, latents))
 
 
@@ -218,7 +218,7 @@ def test_factors_of_two_ranks_are_refused(emoji_base):
 
 def test_dropout_is_as_it_was_after_its_context(emoji_base, latents):
     parameters = lora.add(emoji_base, "x", emoji_base.targets("spatial"), rank=2, dropout=0.5)
-    with torch.no_grad(), lora.active(emoji_base, {"x": 1}):
+    with torch.no_grad(), lora.use_adapters(emoji_base, {"x": 1}):
         for parameter in parameters:
             parameter.fill_(0.05)
         still = predict(emoji_base, latents)
@@ -261,7 +261,7 @@ def test_a_layer_with_the_average_puts_out_the_average_of_the_outputs(emoji_base
     x = torch.randn(5, layer.in_features, generator=torch.Generator().manual_seed(0))
 
     def output(name: str) -> torch.Tensor:
-        with torch.no_grad(), lora.active(emoji_base, {name: 1.0}):
+        with torch.no_grad(), lora.use_adapters(emoji_base, {name: 1.0}):
             return layer(x)
 
     wanted = torch.stack([output(name) for name in loras]).mean(0)
@@ -322,7 +322,11 @@ def test_loaded_weights_are_trained_only_if_asked(emoji_base, latents, trainable
     weights = random_lora(emoji_base, "spatial", 3)
     parameters = lora.load(emoji_base, "x", weights, trainable=trainable)
     assert list(parameters) == [f"{module}.{factor}" for module in weights.layers for factor in "AB"]
-    with lora.active(emoji_base, {"x": 1}), lora.active(emoji_base, {}), lora.active(emoji_base, {"x": 1}):
+    with (
+        lora.use_adapters(emoji_base, {"x": 1}),
+        lora.use_adapters(emoji_base, {}),
+        lora.use_adapters(emoji_base, {"x": 1}),
+    ):
         assert all(p.requires_grad is trainable for p in parameters.values())
         output = predict(emoji_base, latents)
     assert output.requires_grad is trainable
@@ -334,9 +338,9 @@ def test_loaded_weights_are_trained_only_if_asked(emoji_base, latents, trainable
 def test_a_training_begins_from_given_weights(emoji_base, latents):
     weights, plain = random_lora(emoji_base, "spatial", 3), predict(emoji_base, latents)
     lora.load(emoji_base, "same", weights)
-    with lora.active(emoji_base, {"same": 1}):
+    with lora.use_adapters(emoji_base, {"same": 1}):
         wanted = predict(emoji_base, latents)
-    with lora.in_training(emoji_base, "new", [], LoraTrainingConfig(), weights) as got:
+    with lora.trainable_adapter(emoji_base, "new", [], LoraTrainingConfig(), weights) as got:
         torch.testing.assert_close(predict(emoji_base, latents).detach(), wanted, atol=1e-4, rtol=0)
         assert all(p.requires_grad and p.dtype == torch.float32 for p in got.values())
     assert not torch.allclose(plain, wanted, atol=1e-2)
@@ -352,17 +356,17 @@ def test_baked_loras_act_as_the_layers_do_and_leave_nothing(emoji_base, latents)
     def outputs() -> list[torch.Tensor]:
         made = []
         for strengths in sets:
-            with lora.active(emoji_base, strengths):
+            with lora.use_adapters(emoji_base, strengths):
                 x = latents.clone().requires_grad_()
                 output = emoji_base.predict(x, level, text)
             made += [output.detach(), torch.autograd.grad(output.square().mean(), x)[0]]
         return made
 
-    with lora.leaving_no_trace(emoji_base):
+    with lora.restore_adapters(emoji_base):
         lora.load(emoji_base, "one", one)
         lora.load(emoji_base, "two", two)
         plain = outputs()
-        with lora.baked(emoji_base):
+        with lora.merged(emoji_base):
             fast = outputs()
         again = outputs()
     for wanted, got, after in zip(plain, fast, again, strict=True):

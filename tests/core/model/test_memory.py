@@ -9,7 +9,16 @@ import torch
 
 from videomage_core.config import CollaborativeConfig, FusionConfig, MotionConfig, SamplingConfig, SubjectConfig
 from videomage_core.model import lora, unet3d
-from videomage_core.model.memory import HIGH, LOW, MEDIUM, MODES, choose_mode, free_memory, memory_of, works_of
+from videomage_core.model.memory import (
+    HIGH,
+    LOW,
+    MEDIUM,
+    MODES,
+    choose_mode,
+    free_memory,
+    required_memory,
+    workloads_for,
+)
 
 ELSEWHERE = torch.device("cpu", 0)  # the same memory under another name, so that weights have a way to go
 
@@ -23,7 +32,7 @@ def base(emoji_base):
 def outputs(base) -> list[torch.Tensor]:
     """Everything that a stage asks of a base: text, video, prediction under a LoRA, gradients to it and to latents."""
     generator = torch.Generator().manual_seed(0)
-    with lora.leaving_no_trace(base):
+    with lora.restore_adapters(base):
         parameters = lora.add(base, "x", base.targets("spatial"), rank=2)
         for parameter in parameters:
             torch.nn.init.normal_(parameter, std=0.1, generator=generator)
@@ -31,18 +40,18 @@ def outputs(base) -> list[torch.Tensor]:
         level = base.levels(10)[4]
         with torch.no_grad():
             text = base.encode_prompt(["a dog", "a cat on grass"])
-            with lora.active(base, {"x": 0.7}):
+            with lora.use_adapters(base, {"x": 0.7}):
                 plain = base.predict(x, level, text)
             seen = base.decode_video(plain)
             again = base.encode_video(seen)
-        with lora.active(base, {"x": 1.0}):
+        with lora.use_adapters(base, {"x": 1.0}):
             moving = x.clone().requires_grad_()
             loss = base.predict(moving, base.random_level(2, generator), text).square().mean()
             gradients = torch.autograd.grad(loss, [moving, *parameters])
     return [text, plain, seen, again, loss.detach(), *gradients]
 
 
-@pytest.mark.parametrize("mode", [MEDIUM, LOW, dataclasses.replace(LOW, parts_stay=True)], ids=lambda m: m.name)
+@pytest.mark.parametrize("mode", [MEDIUM, LOW, dataclasses.replace(LOW, keep_encoders=True)], ids=lambda m: m.name)
 def test_a_mode_changes_memory_and_nothing_else(base, mode):
     before = {name: weight.clone() for name, weight in base.unet.state_dict().items()}
     wanted = outputs(base)
@@ -58,7 +67,7 @@ def test_a_mode_changes_memory_and_nothing_else(base, mode):
 
 def test_in_low_one_layer_is_on_the_device_at_a_time(base, monkeypatch):
     here: list[torch.nn.Module] = []
-    most, visits, brought = [0], [0], unet3d.brought
+    most, visits, brought = [0], [0], unet3d.offloaded
 
     def watched(device, layer, forward, *arguments, **named):
         def inside(*arguments, **named):
@@ -72,7 +81,7 @@ def test_in_low_one_layer_is_on_the_device_at_a_time(base, monkeypatch):
 
         return brought(device, layer, inside, *arguments, **named)
 
-    monkeypatch.setattr(unet3d, "brought", watched)
+    monkeypatch.setattr(unet3d, "offloaded", watched)
     base.use_memory(LOW, ELSEWHERE)
     home = {id(w): w.data_ptr() for layer in base._layers() for w in layer.parameters()}
     to = torch.Tensor.to
@@ -174,16 +183,16 @@ PAPER = [SubjectConfig(), MotionConfig(), FusionConfig(), CollaborativeConfig(),
 
 @pytest.mark.parametrize("config", PAPER, ids=lambda c: type(c).__name__)
 def test_each_mode_takes_less_and_auto_is_the_first_that_fits(emoji_base, config):
-    works = works_of(config)
-    needs = [memory_of(emoji_base, works, mode) for mode in (HIGH, MEDIUM, LOW)]
+    workloads = workloads_for(config)
+    needs = [required_memory(emoji_base, workloads, mode) for mode in (HIGH, MEDIUM, LOW)]
     assert needs[0] > needs[1] > needs[2] > 0
     for mode, need in zip((HIGH, MEDIUM, LOW), needs, strict=True):
-        assert choose_mode("auto", emoji_base, works, need) is mode
-    assert choose_mode("auto", emoji_base, works, 0) is LOW
-    assert choose_mode("auto", emoji_base, works, None) is MEDIUM
-    assert all(choose_mode(name, emoji_base, works, 0) is mode for name, mode in MODES.items())
+        assert choose_mode("auto", emoji_base, workloads, need) is mode
+    assert choose_mode("auto", emoji_base, workloads, 0) is LOW
+    assert choose_mode("auto", emoji_base, workloads, None) is MEDIUM
+    assert all(choose_mode(name, emoji_base, workloads, 0) is mode for name, mode in MODES.items())
     with pytest.raises(ValueError, match="memory: got 'tiny', allowed: 'auto', 'high', 'medium', 'low'"):
-        choose_mode("tiny", emoji_base, works, 0)
+        choose_mode("tiny", emoji_base, workloads, 0)
 
 
 def test_free_memory_is_told_where_it_is_known():

@@ -94,7 +94,7 @@ def test_targets_split_the_network_without_overlap(emoji_base):
 
 def test_sites_are_in_running_order(emoji_base, latents):
     ran: list[str] = []
-    sites = [s.name for s in emoji_base.map_sites("cross") + emoji_base.map_sites("temporal")]
+    sites = [s.name for s in emoji_base.attention_layers("cross") + emoji_base.attention_layers("temporal")]
     hooks = [
         emoji_base.unet.get_submodule(name).register_forward_hook(lambda *_, name=name: ran.append(name))
         for name in sites
@@ -103,7 +103,7 @@ def test_sites_are_in_running_order(emoji_base, latents):
     for hook in hooks:
         hook.remove()
     for kind in ("cross", "temporal"):
-        expected = [s.name for s in emoji_base.map_sites(kind)]
+        expected = [s.name for s in emoji_base.attention_layers(kind)]
         assert [name for name in ran if name in expected] == expected
 
 
@@ -190,7 +190,7 @@ def test_zeroscope_size_in_bf16_predicts_records_and_gives_gradients(zeroscope_s
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(1, 4, 3, 8, 8, generator=generator).requires_grad_()
     text = torch.randn(1, 77, 1024, generator=generator)
-    sites = zeroscope_size.map_sites("cross")[-1:] + zeroscope_size.map_sites("temporal")[-2:-1]
+    sites = zeroscope_size.attention_layers("cross")[-1:] + zeroscope_size.attention_layers("temporal")[-2:-1]
     with zeroscope_size.record(sites, [TokenSpan("a", (2,))]) as maps:
         output = zeroscope_size.predict(x, zeroscope_size.levels(50)[10], text)
     assert output.isfinite().all() and output.abs().max() > 0
@@ -217,7 +217,7 @@ def test_written_out_attention_is_the_fused_one(emoji_base, latents):
 def test_targets_can_be_narrowed(emoji_base):
     every = {t.module for t in emoji_base.targets("temporal")}
     attention = {t.module for t in emoji_base.targets("temporal", attention_only=True)}
-    inner = {t.module for t in emoji_base.targets("temporal", input_transformer=False)}
+    inner = {t.module for t in emoji_base.targets("temporal", train_transformer_in=False)}
     assert attention < every and all({"attn1", "attn2"} & set(name.split(".")) for name in attention)
     assert every - inner and all(name.startswith("transformer_in.") for name in every - inner)
 
@@ -251,7 +251,7 @@ def test_checkpointing_computes_twice_and_gives_the_same_gradients(emoji_base, l
     """With dropout too: what is computed again is dropped again."""
     x = latents[:, :, :frames].clone().requires_grad_()
     level, text = emoji_base.levels(10)[3], emoji_base.encode_prompt(["a dog"])
-    with lora.leaving_no_trace(emoji_base):
+    with lora.restore_adapters(emoji_base):
         parameters = lora.add(emoji_base, "x", emoji_base.targets(role), rank=2, dropout=0.5)
         for index, parameter in enumerate(parameters):
             torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(index))
@@ -267,7 +267,7 @@ def test_checkpointing_computes_twice_and_gives_the_same_gradients(emoji_base, l
             finally:
                 hook.remove()
 
-        with lora.active(emoji_base, {"x": 1}), lora.dropout(emoji_base, "x", on=True):
+        with lora.use_adapters(emoji_base, {"x": 1}), lora.dropout(emoji_base, "x", on=True):
             plain, once = gradients()
             with emoji_base.checkpointing():
                 checkpointed, twice = gradients()
@@ -290,7 +290,7 @@ def test_maps_for_their_own_sake_are_the_same_with_checkpointing(emoji_base, lat
     """Values, and gradients to latents and to a LoRA; and the network stops behind the last site's layer."""
     x = latents[:, :, :3].clone().requires_grad_()
     level, text = emoji_base.levels(10)[3], emoji_base.encode_prompt(["a dog"])
-    sites, spans = emoji_base.map_sites(kind)[chosen], [TokenSpan("dog", (2,)), TokenSpan("a", (1,))]
+    sites, spans = emoji_base.attention_layers(kind)[chosen], [TokenSpan("dog", (2,)), TokenSpan("a", (1,))]
     ran: list[str] = []
     hooks = [
         emoji_base.unet.get_submodule(name).register_forward_hook(lambda *_, name=name: ran.append(name))
@@ -299,17 +299,17 @@ def test_maps_for_their_own_sake_are_the_same_with_checkpointing(emoji_base, lat
 
     def gradients(parameters: list, stop: bool) -> tuple[dict[str, torch.Tensor], list[torch.Tensor | None]]:
         with emoji_base.record(sites[::-1], spans, stop=stop) as maps:
-            (emoji_base.attend if stop else emoji_base.predict)(x, level, text)
+            (emoji_base.record_forward if stop else emoji_base.predict)(x, level, text)
             found = dict(getattr(maps, kind))
             loss = sum((index + 1) * value.square().sum() for index, value in enumerate(found.values()))
             got = torch.autograd.grad(loss, [x, *parameters], allow_unused=True)
         return {name: value.detach() for name, value in found.items()}, list(got)
 
-    with lora.leaving_no_trace(emoji_base):
+    with lora.restore_adapters(emoji_base):
         parameters = lora.add(emoji_base, "x", emoji_base.targets("spatial" if kind == "cross" else "temporal"), rank=2)
         for index, parameter in enumerate(parameters):
             torch.nn.init.normal_(parameter, std=0.1, generator=torch.Generator().manual_seed(index))
-        with lora.active(emoji_base, {"x": 1}):
+        with lora.use_adapters(emoji_base, {"x": 1}):
             wanted, by_hand = gradients(parameters, stop=False)
             assert set(ran) == set(later)
             ran.clear()

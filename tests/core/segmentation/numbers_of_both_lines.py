@@ -38,8 +38,8 @@ def of_tracker(tracker: Any) -> list[list[float]]:
 def main() -> None:
     import transformers
 
-    from emoji_world.both_ways import random_sam2, sam2_folder
-    from emoji_world.tiny_detector import random_detector
+    from emoji_world.fixtures.tiny_detector import random_detector
+    from emoji_world.fixtures.weight_conversion import random_sam2, sam2_folder
     from videomage_core.segmentation.detector import load_detector
     from videomage_core.segmentation.tracker import load_tracker
 

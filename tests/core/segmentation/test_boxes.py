@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from videomage_core.segmentation.boxes import DEVIATION, MEAN, Fitted, fit, normalised, overlap, places, resize
+from videomage_core.segmentation.boxes import (
+    DEVIATION,
+    MEAN,
+    Fitted,
+    normalised,
+    overlap,
+    places,
+    resize,
+    resize_image,
+)
 
 
 @pytest.mark.parametrize("size", [(48, 48), (320, 576), (640, 30), (7, 5), (208, 320), (1, 1)])
@@ -14,7 +23,7 @@ def test_boxes_come_back_from_the_detectors_picture(size, shorter, longer):
     height, width = size
     share = torch.rand(20, 2, 2, generator=torch.Generator().manual_seed(0)).sort(dim=1).values  # corners in 0..1
     boxes = (share * torch.tensor([width, height])).flatten(1)  # left,top,right,bottom
-    _, fitted = fit(torch.zeros(3, height, width), shorter, longer, 900)
+    _, fitted = resize_image(torch.zeros(3, height, width), shorter, longer, 900)
     given = fitted.from_frame(boxes)
     assert float(given.min()) >= 0 and float((given[:, :2] + given[:, 2:] / 2).max()) <= 1 + 1e-6
     torch.testing.assert_close(fitted.to_frame(given), boxes, atol=1e-3, rtol=1e-4)
@@ -43,7 +52,7 @@ def test_what_is_seen_in_the_picture_is_where_the_box_says(size):
     """A white block on black: the block found in the detector's picture is the block in the frame."""
     height, width = size
     box = (width // 5, height // 4, width // 2, height // 2)
-    picture, fitted = fit(block(height, width, box), 400, 667, 900)
+    picture, fitted = resize_image(block(height, width, box), 400, 667, 900)
     pixel = max(height / fitted.resized[0], width / fitted.resized[1])
     found = fitted.to_frame(seen_in(picture, fitted))
     torch.testing.assert_close(found, torch.tensor(box).float(), atol=1.01 * max(1, pixel), rtol=0)
@@ -56,7 +65,7 @@ def test_in_a_cropped_clip_boxes_are_moved_by_the_crop_and_cut_off_at_its_edge(c
     clip = block(48, 60, (15, 12, 40, 30))[:, None].expand(-1, 3, -1, -1)[:, :, top:bottom, left:right]
     wanted = [max(15 - left, 0), max(12 - top, 0), min(40, right) - left, min(30, bottom) - top]
     for f in range(3):
-        picture, fitted = fit(clip[:, f], shorter, round(shorter * 5 / 3), 900)
+        picture, fitted = resize_image(clip[:, f], shorter, round(shorter * 5 / 3), 900)
         found = fitted.to_frame(seen_in(picture, fitted))
         torch.testing.assert_close(found, torch.tensor(wanted).float(), atol=1.01, rtol=0)
         beyond = torch.tensor([0.5, 0.5, 9.0, 9.0])
@@ -64,12 +73,12 @@ def test_in_a_cropped_clip_boxes_are_moved_by_the_crop_and_cut_off_at_its_edge(c
 
 
 def test_the_picture_has_the_wanted_size_where_that_has_room_for_all_queries():
-    picture, fitted = fit(torch.zeros(3, 208, 320), 800, 1333, 900)
+    picture, fitted = resize_image(torch.zeros(3, 208, 320), 800, 1333, 900)
     assert picture.shape == (3, 800, 1231) and fitted.picture == (800, 1231)
-    assert fit(torch.zeros(3, 30, 640), 800, 1333, 900)[0].shape == (3, 62, 1333)
-    assert fit(torch.zeros(3, 64, 64), 128, 213, 50)[0].shape == (3, 128, 128)
-    assert fit(torch.zeros(3, 64, 64), 128, 213, 900)[0].shape == (3, 208, 208)  # 128: 340 places
-    assert fit(torch.zeros(3, 1, 1000), 800, 1333, 900)[0].shape == (3, 208, 1333)  # widened at the bottom
+    assert resize_image(torch.zeros(3, 30, 640), 800, 1333, 900)[0].shape == (3, 62, 1333)
+    assert resize_image(torch.zeros(3, 64, 64), 128, 213, 50)[0].shape == (3, 128, 128)
+    assert resize_image(torch.zeros(3, 64, 64), 128, 213, 900)[0].shape == (3, 208, 208)  # 128: 340 places
+    assert resize_image(torch.zeros(3, 1, 1000), 800, 1333, 900)[0].shape == (3, 208, 1333)  # widened at the bottom
 
 
 @pytest.mark.parametrize("size", [(48, 48), (320, 576), (90, 40), (640, 30), (1, 900), (2000, 3000)])
@@ -77,13 +86,13 @@ def test_the_picture_has_the_wanted_size_where_that_has_room_for_all_queries():
 @pytest.mark.parametrize("queries", [50, 900, 1500])
 def test_there_is_always_room_for_all_queries_and_no_picture_grows_without_need(size, shorter, queries):
     longer = round(shorter * 5 / 3)
-    _, fitted = fit(torch.zeros(3, *size), shorter, longer, queries)
+    _, fitted = resize_image(torch.zeros(3, *size), shorter, longer, queries)
     assert places(*fitted.picture) >= queries
     assert max(fitted.picture) <= longer or places(*fitted.picture) < 2.5 * queries
 
 
 def test_boxes_end_at_the_frames_border():
-    _, fitted = fit(torch.zeros(3, 50, 100), 800, 1333, 900)
+    _, fitted = resize_image(torch.zeros(3, 50, 100), 800, 1333, 900)
     assert fitted.to_frame(torch.tensor([0.5, 0.5, 2.0, 2.0])).tolist() == [0, 0, 100, 50]
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from videomage_core.segmentation import detector as d
-from videomage_core.segmentation.boxes import fit, places
+from videomage_core.segmentation.boxes import places, resize_image
 from videomage_core.segmentation.weights import DINO, asset
 
 CPU = torch.device("cpu")
@@ -61,8 +61,8 @@ def test_half_precision_finds_nearly_the_same(detector_both_ways, way, monkeypat
 @pytest.fixture(scope="module")
 def with_900_queries(tmp_path_factory):
     """As published ones have: the package's where it is there, and transformers'."""
-    from emoji_world.both_ways import detector_file
-    from emoji_world.tiny_detector import random_detector
+    from emoji_world.fixtures.tiny_detector import random_detector
+    from emoji_world.fixtures.weight_conversion import detector_file
 
     at = tmp_path_factory.mktemp("queries")
     folder = random_detector(at / "folder", queries=900)
@@ -76,7 +76,7 @@ def with_900_queries(tmp_path_factory):
 @pytest.mark.parametrize("side", [64, 128])
 def test_small_pictures_have_room_for_as_many_boxes_as_published_ones_give(with_900_queries, size, side):
     for detector in with_900_queries:
-        given, fitted = fit(picture(*size).clamp(-1, 1), side, round(side * 5 / 3), detector.queries)
+        given, fitted = resize_image(picture(*size).clamp(-1, 1), side, round(side * 5 / 3), detector.queries)
         with torch.no_grad():
             scores, boxes = detector.find(given, "dog .")
         assert scores.shape == (900, 4) and fitted.to_frame(boxes).shape == (900, 4)

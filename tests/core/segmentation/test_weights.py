@@ -115,7 +115,7 @@ def words_folder(folder, vocabulary=None):
     """BERT's folder as small as it may be: its kind and a vocabulary."""
     from transformers import BertTokenizerFast
 
-    from emoji_world.tiny_detector import write_vocabulary
+    from emoji_world.fixtures.tiny_detector import write_vocabulary
 
     write_vocabulary(folder)
     BertTokenizerFast(str(folder / "vocab.txt"), do_lower_case=True).save_pretrained(folder)

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import pytest
 import torch
 
+from videomage_core.callbacks import Callbacks, Cancelled
 from videomage_core.config import CollaborativeConfig
-from videomage_core.data.lora_file import applied
+from videomage_core.data.lora_file import apply_loras
 from videomage_core.model import lora
 from videomage_core.model.loading import load_unet3d
 from videomage_core.model.lora_weights import average
-from videomage_core.run import Cancelled, Run
-from videomage_core.sampling import generate_videos, guide, start_for, step
+from videomage_core.sampling import classifier_free_guidance, generate_videos, initial_noise, step
 from videomage_core.stages import collaborative_sampling as scs
 from videomage_core.stages.collaborative_sampling import (
     MOTION,
@@ -72,7 +72,7 @@ def refuse(*_):
 def test_without_guidance_none_is_computed(emoji_base, both, motion, monkeypatch, change):
     monkeypatch.setattr(scs, "guidance", refuse)
     made = sample(emoji_base, both, motion, dataclasses.replace(CONFIG, **change), with_maps=True)
-    assert made.maps is None and made.moved_subject == made.moved_motion == []
+    assert made.maps is None and made.subject_update_ratios == made.motion_update_ratios == []
     assert made.video.shape == (3, 2, 24, 24) and made.words == ("<toy>", "<pet>")
     with pytest.raises(AssertionError, match="guidance was asked for"):
         sample(emoji_base, both, motion)
@@ -82,7 +82,7 @@ def test_without_guidance_none_is_computed(emoji_base, both, motion, monkeypatch
 def test_the_subject_branch_alone_is_plain_sampling_with_its_lora(emoji_base, both, motion):
     config = dataclasses.replace(CONFIG, tau=0, beta_subject=1.0, beta_motion=0.0, subject_strength=0.8)
     got = sample(emoji_base, both, motion, config, inverted=INVERTED)
-    with applied(emoji_base, [(both, 0.8)]) as tokens:
+    with apply_loras(emoji_base, [(both, 0.8)]) as tokens:
         wanted = generate_videos(emoji_base, [PROMPT], [5], config, tokens=tokens, inverted=INVERTED)[0]
     assert close(got.video, wanted, 1e-5)
     assert not close(got.video, sample(emoji_base, both, motion, dataclasses.replace(config, tau=3)).video)
@@ -91,7 +91,7 @@ def test_the_subject_branch_alone_is_plain_sampling_with_its_lora(emoji_base, bo
 def test_the_motion_branch_alone_is_plain_sampling_of_the_superclass_words(emoji_base, both, motion):
     config = dataclasses.replace(CONFIG, alpha=0.0, beta_subject=0.0, beta_motion=1.0, motion_strength=0.8)
     got = sample(emoji_base, both, motion, config)
-    with applied(emoji_base, [(motion, 0.8)]):
+    with apply_loras(emoji_base, [(motion, 0.8)]):
         assert close(got.video, generate_videos(emoji_base, [PLAIN], [5], config)[0], 1e-5)
 
 
@@ -103,11 +103,11 @@ def branches_of(base, prompt: str, tokens, config: CollaborativeConfig = CONFIG)
 
 
 def plain_guidance(base, x, level, branches, cross, temporal) -> tuple[torch.Tensor, torch.Tensor]:
-    """Eq. 9 and 10 from two whole forwards: to x_sub the temporal maps' gradient, to x_mot the cross maps'."""
+    """Eq. 10 from two whole forwards: to x_sub the temporal maps' gradient, to x_mot the cross maps'."""
     places, seen = [], []
     for branch in branches:
         at = x.clone().requires_grad_()
-        acting = lora.active(base, {branch.adapter: branch.strength})
+        acting = lora.use_adapters(base, {branch.adapter: branch.strength})
         with acting, base.record([*cross, *temporal], branch.spans) as maps:
             base.predict(at, level, branch.text)
         places.append(at)
@@ -121,7 +121,7 @@ def plain_guidance(base, x, level, branches, cross, temporal) -> tuple[torch.Ten
 @pytest.fixture
 def branches(emoji_base, both, motion):
     """Both LoRAs on the base, and the two branches."""
-    with lora.leaving_no_trace(emoji_base):
+    with lora.restore_adapters(emoji_base):
         lora.load(emoji_base, SUBJECT, both.weights)
         lora.load(emoji_base, MOTION, motion.weights)
         yield branches_of(emoji_base, PROMPT, list(both.tokens))
@@ -129,7 +129,7 @@ def branches(emoji_base, both, motion):
 
 @pytest.fixture
 def sites(emoji_base):
-    return emoji_base.map_sites("cross"), emoji_base.map_sites("temporal")
+    return emoji_base.attention_layers("cross"), emoji_base.attention_layers("temporal")
 
 
 @pytest.mark.parametrize("mode", ["high", "medium", "low"])
@@ -150,7 +150,7 @@ def test_guidance_is_eq_9_and_10(emoji_base, branches, sites, part, mode, in_mod
 def test_half_precision_rounds_no_guidance_away(emoji_base, both, motion, sites, dtype):
     found = []
     for base in (emoji_base, load_unet3d(dtype=dtype, device="cpu")):
-        with lora.leaving_no_trace(base):
+        with lora.restore_adapters(base):
             lora.load(base, SUBJECT, both.weights)
             lora.load(base, MOTION, motion.weights)
             pair = branches_of(base, PROMPT, list(both.tokens))
@@ -187,19 +187,20 @@ def test_memory_modes_change_nothing_but_memory(emoji_base, both, motion, mode, 
     with in_mode(mode):
         two = sample(emoji_base, both, motion, with_maps=True)
     assert close(one.video, two.video, 1e-4) and close(one.maps, two.maps, 1e-4)
-    assert one.moved_subject == pytest.approx(two.moved_subject, rel=1e-3)
-    assert one.moved_motion == pytest.approx(two.moved_motion, rel=1e-3)
+    assert one.subject_update_ratios == pytest.approx(two.subject_update_ratios, rel=1e-3)
+    assert one.motion_update_ratios == pytest.approx(two.motion_update_ratios, rel=1e-3)
 
 
-def guided_step(base, x, level, following, branches, moves, step_from, shares=(0.5, 0.5)) -> torch.Tensor:
-    """Eq. 11 and a step, at guidance scale 3: from x less a share of each move, or from x itself."""
+def guided_step(base, x, level, following, branches, moves, guided_step_from, coefficients=(0.5, 0.5)) -> torch.Tensor:
+    """The mix (Algorithm 1, line 13) and a step, at guidance scale 3: from x less a share of each move, or from x
+    itself."""
     eps, start, empty = torch.zeros_like(x), x, base.encode_prompt([""])
-    for branch, move, share in zip(branches, moves, shares, strict=True):
+    for branch, move, share in zip(branches, moves, coefficients, strict=True):
         at = x - move
-        with torch.no_grad(), lora.active(base, {branch.adapter: 1.0}):
+        with torch.no_grad(), lora.use_adapters(base, {branch.adapter: 1.0}):
             unconditional, conditional = (base.predict(at, level, text) for text in (empty, branch.text))
-        eps = eps + share * guide(unconditional, conditional, 3.0)
-        if step_from == "moved":
+        eps = eps + share * classifier_free_guidance(unconditional, conditional, 3.0)
+        if guided_step_from == "updated":
             start = start - share * move
     return step(eps, start, level, following, "epsilon")
 
@@ -208,34 +209,36 @@ def guided_step(base, x, level, following, branches, moves, step_from, shares=(0
 def test_guidance_lowers_its_loss_where_the_step_starts_from_moved_latents(emoji_base, branches, sites, seed):
     """From latents that were not moved it rises: the network takes the move for noise, and less is taken out."""
     level, following = emoji_base.levels(12)[2:4]
-    x = start_for(emoji_base, seed, CONFIG, INVERTED)
+    x = initial_noise(emoji_base, seed, CONFIG, INVERTED)
     gradients = plain_guidance(emoji_base, x, level, branches, *sites)
 
-    def loss_after(alpha: float, step_from: str) -> float:
+    def loss_after(alpha: float, guided_step_from: str) -> float:
         moves = [alpha * x.numel() / PAPER_VALUES * g for g in gradients]
-        at, seen = guided_step(emoji_base, x, level, following, branches, moves, step_from), []
+        at, seen = guided_step(emoji_base, x, level, following, branches, moves, guided_step_from), []
         for branch in branches:
-            acting = lora.active(emoji_base, {branch.adapter: 1.0})
+            acting = lora.use_adapters(emoji_base, {branch.adapter: 1.0})
             with torch.no_grad(), acting, emoji_base.record(sites[0], branch.spans) as maps:
                 emoji_base.predict(at, following, branch.text)
             seen.append(maps.cross)
         return float(map_distance(*seen))
 
-    without = loss_after(0, "moved")
+    without = loss_after(0, "updated")
     for alpha in (1e5, 1e6):
-        assert loss_after(alpha, CollaborativeConfig().step_from) < without < loss_after(alpha, "unmoved")
+        assert loss_after(alpha, CollaborativeConfig().guided_step_from) < without < loss_after(alpha, "original")
 
 
-@pytest.mark.parametrize("step_from", ["moved", "unmoved"])
-def test_one_step_by_hand(emoji_base, both, motion, branches, sites, step_from):
+@pytest.mark.parametrize("guided_step_from", ["updated", "original"])
+def test_one_step_by_hand(emoji_base, both, motion, branches, sites, guided_step_from):
     """Both copies are moved; the mix of their noise acts on the mix of them, or on the x_t that was not moved."""
-    config = dataclasses.replace(CONFIG, steps=1, tau=1, beta_subject=0.6, beta_motion=0.4, step_from=step_from)
+    config = dataclasses.replace(
+        CONFIG, steps=1, tau=1, beta_subject=0.6, beta_motion=0.4, guided_step_from=guided_step_from
+    )
     level, following = emoji_base.levels(1)
-    x = start_for(emoji_base, 5, config, INVERTED)
+    x = initial_noise(emoji_base, 5, config, INVERTED)
     gradients = plain_guidance(emoji_base, x, level, branches, *sites)
     alpha = 1e6 * x.numel() / (4 * 24 * 40 * 72)
     after = guided_step(
-        emoji_base, x, level, following, branches, [alpha * g for g in gradients], step_from, (0.6, 0.4)
+        emoji_base, x, level, following, branches, [alpha * g for g in gradients], guided_step_from, (0.6, 0.4)
     )
     wanted = emoji_base.decode_video(after)[0]
     moved = [alpha * float((g.square().mean() / x.square().mean()).sqrt()) for g in gradients]
@@ -243,7 +246,9 @@ def test_one_step_by_hand(emoji_base, both, motion, branches, sites, step_from):
     lora.remove(emoji_base, MOTION)
     got = sample(emoji_base, both, motion, config, inverted=INVERTED)
     assert close(got.video, wanted)
-    assert [got.moved_subject[0], got.moved_motion[0]] == pytest.approx(moved, rel=1e-3) and min(moved) > 1e-4
+    assert [got.subject_update_ratios[0], got.motion_update_ratios[0]] == pytest.approx(moved, rel=1e-3) and min(
+        moved
+    ) > 1e-4
     assert not close(got.video, sample(emoji_base, both, motion, dataclasses.replace(config, tau=0)).video)
 
 
@@ -265,7 +270,7 @@ def test_guidance_lasts_tau_steps_and_a_tau_above_them_is_all(emoji_base, both, 
     monkeypatch.setattr(scs, "alpha_at", lambda *arguments: asked.append(1) or alpha_at(*arguments))
     made = {tau: sample(emoji_base, both, motion, dataclasses.replace(CONFIG, tau=tau)) for tau in (1, 3, 7)}
     assert len(asked) == 1 + 3 + 3
-    assert [len(made[tau].moved_subject) for tau in (1, 3, 7)] == [1, 3, 3]
+    assert [len(made[tau].subject_update_ratios) for tau in (1, 3, 7)] == [1, 3, 3]
     assert close(made[3].video, made[7].video, 1e-5) and not close(made[1].video, made[3].video)
 
 
@@ -275,7 +280,7 @@ def test_alpha_moves_latents_of_each_size_as_far(emoji_base, both, motion):
     def moved(side: int) -> torch.Tensor:
         config = CollaborativeConfig(frames=4, height=side, width=side, steps=1, guidance_scale=1.0)
         made = sample(emoji_base, both, motion, config)
-        return torch.tensor([made.moved_subject[0], made.moved_motion[0]], dtype=torch.float64)
+        return torch.tensor([made.subject_update_ratios[0], made.motion_update_ratios[0]], dtype=torch.float64)
 
     smaller, larger = moved(48), moved(96)
     ratio = larger / smaller
@@ -315,13 +320,13 @@ def test_three_subjects_and_superclasses_of_two_words(emoji_base, make_concept, 
     assert counts[0] > 1 and counts[1] == 1 and counts[2] > 1
     made = sample(emoji_base, fused, motion, dataclasses.replace(CONFIG, steps=2), prompt, with_maps=True)
     assert made.maps.shape == (3, 2, 24, 24) and made.words == ("<toy>", "<pet>", "<cat>")
-    assert bool(made.video.isfinite().all()) and min(*made.moved_subject, *made.moved_motion) > 0
+    assert bool(made.video.isfinite().all()) and min(*made.subject_update_ratios, *made.motion_update_ratios) > 0
 
 
 def test_other_loras_on_the_base_do_not_count(emoji_base, both, motion, make_concept):
     config = dataclasses.replace(CONFIG, steps=1)
     wanted = sample(emoji_base, both, motion, config).video
-    with applied(emoji_base, [(make_concept(emoji_base, 9, "<cat>", "cat"), 1.0)]):
+    with apply_loras(emoji_base, [(make_concept(emoji_base, 9, "<cat>", "cat"), 1.0)]):
         assert close(sample(emoji_base, both, motion, config).video, wanted, 1e-4)
         assert lora.names(emoji_base) == ["subject_0"]
 
@@ -345,15 +350,15 @@ def test_the_seed_the_clip_and_both_loras_matter(emoji_base, both, motion):
 def test_a_stop_or_an_error_leaves_the_base_alone(emoji_base, both, motion):
     told: list[tuple[int, int, str]] = []
     with pytest.raises(Cancelled):
-        run = Run(progress=lambda *step: told.append(step), cancelled=lambda: len(told) == 1)
-        sample(emoji_base, both, motion, run=run)
+        callbacks = Callbacks(progress=lambda *step: told.append(step), cancelled=lambda: len(told) == 1)
+        sample(emoji_base, both, motion, callbacks=callbacks)
     assert told == [(1, 3, "collaborative sampling")] and not lora.names(emoji_base)
 
     def explode(*_):
         raise RuntimeError("host")
 
     with pytest.raises(RuntimeError, match="host"):
-        sample(emoji_base, both, motion, run=Run(progress=explode))
+        sample(emoji_base, both, motion, callbacks=Callbacks(progress=explode))
     assert not lora.names(emoji_base)
 
 
@@ -395,8 +400,8 @@ def test_bad_input_is_refused_before_anything_is_sampled(emoji_base, both, motio
             message(dataclasses.replace(both, fingerprint=mark, base="zeroscope"), motion),
             "this fusion was trained on the base 'zeroscope' and does not fit 'emoji_base'",
         ),
-        (message(both, motion, cross_layers="nowhere"), "of which nowhere names no layer; write 'all'"),
-        (message(both, motion, temporal_layers="mid_block, up"), "of which up names no layer; write 'all'"),
+        (message(both, motion, cross_attention_layers="nowhere"), "of which nowhere names no layer; write 'all'"),
+        (message(both, motion, temporal_attention_layers="mid_block, up"), "of which up names no layer; write 'all'"),
         (message(both, motion, height=26), "got 26x24 pixels (height x width), both must be multiples of 4"),
         (
             message(both, motion, inverted=INVERTED[:, :, :1]),

@@ -10,25 +10,25 @@ import numpy as np
 import pytest
 import torch
 
-from emoji_world.cast import training_characters
-from emoji_world.examples import to_pixels
-from emoji_world.scene import Scene, draw
+from emoji_world.world.characters import training_characters
+from emoji_world.world.examples import to_pixels
+from emoji_world.world.scene import Scene, draw
+from videomage_core.callbacks import Callbacks, Cancelled
 from videomage_core.config import FusionConfig, SamplingConfig
 from videomage_core.data.cutmix import CutMix
-from videomage_core.data.lora_file import applied, load_lora, save_lora
+from videomage_core.data.lora_file import apply_loras, load_lora, save_lora
 from videomage_core.data.masks import GivenMasks
-from videomage_core.loss_scale import loss_scale_for
 from videomage_core.model import lora
 from videomage_core.model.loading import load_unet3d
 from videomage_core.model.lora_weights import LoraWeights, average, compress
-from videomage_core.run import Cancelled, Run
-from videomage_core.stages import fusion, teachers
+from videomage_core.stages import fusion, fusion_data
 from videomage_core.stages.fusion import attention_loss, check_subjects, fuse_subjects, fusion_loss, map_error
-from videomage_core.stages.teachers import Teacher
+from videomage_core.stages.fusion_data import Teacher
+from videomage_core.training.grad_scaling import loss_scale_for
 
 CONFIG = FusionConfig(
-    steps=3, frames=2, height=24, width=24, learning_rate=1e-3, save_every=2,
-    teacher_videos=1, teacher_steps=1, teacher_guidance=1.0, cutmix_videos=1,
+    steps=3, frames=2, height=24, width=24, learning_rate=1e-3, save_every_n_steps=2,
+    teacher_videos=1, teacher_steps=1, teacher_guidance_scale=1.0, cutmix_videos=1,
 )  # fmt: skip
 PAIR = "A <toy> and a <pet>"
 
@@ -105,7 +105,7 @@ def test_a_lower_rank_begins_as_the_nearest_to_the_average(emoji_base, subjects,
     assert fused.concept.details["compression_error"] == round(error, 4)
     said: list[str] = []
     higher = dataclasses.replace(config, rank=8)
-    whole = fuse(emoji_base, subjects, tmp_path / "all", higher, run=Run(log=said.append))
+    whole = fuse(emoji_base, subjects, tmp_path / "all", higher, callbacks=Callbacks(log=said.append))
     assert whole.concept.weights.rank == 3 and whole.compression_error == 0
     assert "rank: 8 is more than the average has; it keeps its own, 3" in said
 
@@ -132,8 +132,8 @@ def test_three_subjects_with_samples(emoji_base, subjects, make_concept, tmp_pat
     three = [*subjects, make_concept(emoji_base, 3, "<cat>", "black cat")]
     seen: list[torch.Tensor] = []
     sampling = SamplingConfig(frames=2, height=16, width=16, steps=1)
-    config = dataclasses.replace(CONFIG, steps=2, sample_every=1, batch_size=2)
-    fused = fuse(emoji_base, three, tmp_path, config, sampling=sampling, run=Run(preview=seen.append))
+    config = dataclasses.replace(CONFIG, steps=2, sample_every_n_steps=1, batch_size=2)
+    fused = fuse(emoji_base, three, tmp_path, config, sampling=sampling, callbacks=Callbacks(preview=seen.append))
     assert [token.name for token in fused.concept.tokens] == ["<toy>", "<pet>", "<cat>"]
     assert fused.concept.weights.rank == 5 and len(seen) == 2
     assert fused.sample.shape == (3, 2, 16, 16) and fused.concept.thumbnail is not None
@@ -144,13 +144,13 @@ def test_three_subjects_with_samples(emoji_base, subjects, make_concept, tmp_pat
 
 
 def test_a_student_that_is_its_teacher_has_nothing_to_learn(emoji_base, subjects):
-    with lora.leaving_no_trace(emoji_base):
+    with lora.restore_adapters(emoji_base):
         one = teacher(emoji_base, subjects[0], "subject_0")
         lora.load(emoji_base, "same", subjects[0].weights)
         lora.load(emoji_base, "other", subjects[1].weights)
-        with lora.active(emoji_base, {"same": 1.0}):
+        with lora.use_adapters(emoji_base, {"same": 1.0}):
             assert float(fusion_loss(emoji_base, [one], 0, seeded())) < 1e-10
-        with lora.active(emoji_base, {"other": 1.0}):
+        with lora.use_adapters(emoji_base, {"other": 1.0}):
             assert float(fusion_loss(emoji_base, [one], 0, seeded())) > 1e-4
 
 
@@ -159,10 +159,10 @@ def test_eq_6_by_hand(emoji_base, subjects, make_concept, count):
     """The mean over the subjects, each at a level of its own; a count takes some of them."""
     concepts = [*subjects, make_concept(emoji_base, 3, "<cat>", "cat")]
     student = average([concept.weights for concept in concepts])
-    with lora.leaving_no_trace(emoji_base), torch.no_grad():
+    with lora.restore_adapters(emoji_base), torch.no_grad():
         have = [teacher(emoji_base, concept, f"subject_{'x' * n}") for n, concept in enumerate(concepts)]
         lora.load(emoji_base, "fused", student)
-        with lora.active(emoji_base, {"fused": 1.0}):
+        with lora.use_adapters(emoji_base, {"fused": 1.0}):
             got = fusion_loss(emoji_base, have, count, seeded())
         generator = seeded()
         chosen = [have[i] for i in torch.randperm(3, generator=generator).tolist()][: count or 3]
@@ -175,7 +175,7 @@ def test_eq_6_by_hand(emoji_base, subjects, make_concept, count):
             x = level.a * one.latents[video] + level.s * noise[n]
             outputs = []
             for adapter in (one.adapter, "fused"):
-                with lora.active(emoji_base, {adapter: 1.0}):
+                with lora.use_adapters(emoji_base, {adapter: 1.0}):
                     outputs.append(emoji_base.predict(x[None], level, one.texts[video][None]))
             errors.append(float((outputs[0] - outputs[1]).square().mean()))
     assert float(got) == pytest.approx(sum(errors) / len(errors), rel=1e-4)
@@ -183,10 +183,10 @@ def test_eq_6_by_hand(emoji_base, subjects, make_concept, count):
 
 
 def test_only_the_student_learns(emoji_base, subjects):
-    with lora.leaving_no_trace(emoji_base):
+    with lora.restore_adapters(emoji_base):
         have = [teacher(emoji_base, concept, f"subject_{n}") for n, concept in enumerate(subjects)]
         start = average([concept.weights for concept in subjects])
-        with lora.in_training(emoji_base, "fused", [], CONFIG, start) as parameters:
+        with lora.trainable_adapter(emoji_base, "fused", [], CONFIG, start) as parameters:
             fusion_loss(emoji_base, have, 0, seeded()).backward()
             asked = {id(p) for p in parameters.values()}
             assert all(p.grad is not None and float(p.grad.abs().max()) > 0 for p in parameters.values())
@@ -227,10 +227,10 @@ def test_map_error_is_eq_7():
 @pytest.mark.parametrize("mode", ["high", "medium", "low"])
 @pytest.mark.parametrize("chosen", [slice(None), slice(1, 2)])
 def test_attention_loss_has_the_value_and_the_gradient_of_eq_7(emoji_base, subjects, chosen, mode, in_mode):
-    sites, pair = emoji_base.map_sites("cross")[chosen], pasted()
+    sites, pair = emoji_base.attention_layers("cross")[chosen], pasted()
     tokens = [*subjects[0].tokens, *subjects[1].tokens]
     start = average([concept.weights for concept in subjects])
-    with lora.in_training(emoji_base, "fused", [], CONFIG, start) as parameters:
+    with lora.trainable_adapter(emoji_base, "fused", [], CONFIG, start) as parameters:
         generator = seeded()
         with torch.no_grad():
             x0 = emoji_base.encode_video(pair.pixels[None])
@@ -259,9 +259,9 @@ def test_half_precision_rounds_no_gradient_of_l_attn_away(emoji_base, subjects, 
     tokens = [*subjects[0].tokens, *subjects[1].tokens]
     start, found = average([concept.weights for concept in subjects]), []
     for base in (emoji_base, load_unet3d(dtype=dtype, device="cpu")):
-        with lora.in_training(base, "fused", [], CONFIG, start) as parameters:
+        with lora.trainable_adapter(base, "fused", [], CONFIG, start) as parameters:
             trained, scale = list(parameters.values()), loss_scale_for(base.dtype)
-            sites, names = base.map_sites("cross"), ["<toy>", "<pet>"]
+            sites, names = base.attention_layers("cross"), ["<toy>", "<pet>"]
             loss = attention_loss(base, pasted(), names, tokens, sites, seeded(), trained, scale)
             gradients = torch.autograd.grad(loss, trained, allow_unused=True)
             found.append(torch.cat([gradient.flatten() for gradient in gradients if gradient is not None]))
@@ -274,10 +274,10 @@ def test_half_precision_rounds_no_gradient_of_l_attn_away(emoji_base, subjects, 
 def test_maps_that_no_part_of_the_lora_reaches_are_an_error(emoji_base, subjects, mode, in_mode):
     weights = subjects[0].weights
     late = LoraWeights({m: f for m, f in weights.layers.items() if m.startswith("up_blocks")})
-    early, tokens = emoji_base.map_sites("cross")[:1], [*subjects[0].tokens, *subjects[1].tokens]
+    early, tokens = emoji_base.attention_layers("cross")[:1], [*subjects[0].tokens, *subjects[1].tokens]
     with (
-        pytest.raises(ValueError, match="cross_layers: the maps of these layers do not depend on the LoRA"),
-        lora.in_training(emoji_base, "fused", [], CONFIG, late) as parameters,
+        pytest.raises(ValueError, match="cross_attention_layers: the maps of these layers do not depend on the LoRA"),
+        lora.trainable_adapter(emoji_base, "fused", [], CONFIG, late) as parameters,
         in_mode(mode),
     ):
         attention_loss(
@@ -297,11 +297,11 @@ def test_following_both_losses_makes_both_smaller(emoji_base, make_concept):
     wanders, a step along the gradient may raise the loss."""
     subjects = [make_concept(emoji_base, 1, "<toy>", "dog"), make_concept(emoji_base, 2, "<pet>", "panda")]
     tokens = [*subjects[0].tokens, *subjects[1].tokens]
-    sites, names = emoji_base.map_sites("cross"), [token.name for token in tokens]
-    with lora.leaving_no_trace(emoji_base):
+    sites, names = emoji_base.attention_layers("cross"), [token.name for token in tokens]
+    with lora.restore_adapters(emoji_base):
         have = [teacher(emoji_base, concept, f"subject_{n}") for n, concept in enumerate(subjects)]
         start = average([concept.weights for concept in subjects])
-        with lora.in_training(emoji_base, "fused", [], CONFIG, start) as parameters:
+        with lora.trainable_adapter(emoji_base, "fused", [], CONFIG, start) as parameters:
             trained = list(parameters.values())
             for loss in (
                 lambda: attention_loss(emoji_base, drawn_pair(), names, tokens, sites, seeded(), trained),
@@ -333,13 +333,13 @@ def test_lambda2_zero_is_without_l_attn(emoji_base, subjects, tmp_path, monkeypa
     def refuse(*_):
         raise AssertionError("asked for L_attn")
 
-    for module, name in ((fusion, "attention_loss"), (fusion, "draw_pair"), (teachers, "cut_out")):
+    for module, name in ((fusion, "attention_loss"), (fusion, "draw_pair"), (fusion_data, "cut_out")):
         monkeypatch.setattr(module, name, refuse)
     segmenter = type("Refusing", (), {"segment": refuse})()
     config = dataclasses.replace(CONFIG, lambda2=0.0, steps=1)
     fused = fuse(emoji_base, subjects, tmp_path, config, segmenter=segmenter)
     assert set(fused.history.losses) == {"L_fusion", "loss"} and fused.pair is fused.maps is None
-    assert sorted(path.name.split("-")[0] for path in (tmp_path / "made").iterdir()) == ["teacher", "teacher"]
+    assert sorted(path.name.split("-")[0] for path in (tmp_path / "generated").iterdir()) == ["teacher", "teacher"]
     with pytest.raises(AssertionError, match="asked for L_attn"):
         fuse(emoji_base, subjects, tmp_path / "on", dataclasses.replace(config, lambda2=0.1))
 
@@ -350,10 +350,10 @@ def test_lambda2_zero_is_without_l_attn(emoji_base, subjects, tmp_path, monkeypa
 def test_a_stop_and_a_second_call_give_what_one_call_gives(emoji_base, subjects, tmp_path):
     wanted = fuse(emoji_base, subjects, tmp_path / "whole")
     trained: list[int] = []
-    run = Run(progress=lambda done, _, what: trained.append(done) if what == "training" else None,
+    callbacks = Callbacks(progress=lambda done, _, what: trained.append(done) if what == "training" else None,
               cancelled=lambda: len(trained) == 1)  # fmt: skip
     with pytest.raises(Cancelled):
-        fuse(emoji_base, subjects, tmp_path / "two", run=run)
+        fuse(emoji_base, subjects, tmp_path / "two", callbacks=callbacks)
     assert not lora.names(emoji_base)
     resumed = fuse(emoji_base, subjects, tmp_path / "two")
     assert resumed.history.resumed_at == 1 and resumed.history.losses == wanted.history.losses
@@ -365,14 +365,14 @@ def test_a_stop_while_teachers_are_made_and_a_damaged_file_change_nothing(emoji_
     wanted = fuse(emoji_base, subjects, tmp_path / "whole")
     told: list[tuple[int, int, str]] = []
     first = CONFIG.teacher_steps * (CONFIG.teacher_videos + CONFIG.cutmix_videos)  # steps of the first subject's clips
-    run = Run(progress=lambda *step: told.append(step), cancelled=lambda: len(told) > first)
+    callbacks = Callbacks(progress=lambda *step: told.append(step), cancelled=lambda: len(told) > first)
     with pytest.raises(Cancelled):
-        fuse(emoji_base, subjects, tmp_path / "two", run=run)
+        fuse(emoji_base, subjects, tmp_path / "two", callbacks=callbacks)
     assert told[-1] == (1, first, "making teacher clips") and not lora.names(emoji_base)
-    (kept,) = (tmp_path / "two" / "made").iterdir()
+    (kept,) = (tmp_path / "two" / "generated").iterdir()
     kept.write_bytes(kept.read_bytes()[:100])
     said: list[str] = []
-    again = fuse(emoji_base, subjects, tmp_path / "two", run=Run(log=said.append))
+    again = fuse(emoji_base, subjects, tmp_path / "two", callbacks=Callbacks(log=said.append))
     assert f"{kept.name} is damaged; making it again" in said
     assert torch.equal(factors(again.concept.weights), factors(wanted.concept.weights))
 
@@ -393,7 +393,7 @@ def test_an_error_in_the_middle_leaves_the_base_alone(emoji_base, subjects, tmp_
             raise RuntimeError("host")
 
     with pytest.raises(RuntimeError, match="host"):
-        fuse(emoji_base, subjects, tmp_path, run=Run(progress=explode))
+        fuse(emoji_base, subjects, tmp_path, callbacks=Callbacks(progress=explode))
     assert not lora.names(emoji_base)
 
 
@@ -409,7 +409,7 @@ def test_what_is_fused_of_something_else_does_not_go_on_with_this_ones_checkpoin
         (others, {}),
         (subjects[::-1], {}),
         (subjects, {"segmenter": whole}),
-        (subjects, {"prompts": teachers.FusionPrompts(teacher=("The {subject}",))}),
+        (subjects, {"prompts": fusion_data.FusionPrompts(teacher=("The {subject}",))}),
         (subjects, {"config": dataclasses.replace(CONFIG, lambda2=0.5)}),
     ):
         with pytest.raises(ValueError, match="holds the checkpoint of another training"):
@@ -429,7 +429,7 @@ def test_a_checkpoint_is_known_by_what_was_given_not_by_what_networks_made_of_it
 def test_other_loras_on_the_base_do_not_count(emoji_base, subjects, make_concept, tmp_path):
     config = dataclasses.replace(CONFIG, steps=1)
     wanted = fuse(emoji_base, subjects, tmp_path / "a", config)
-    with applied(emoji_base, [(make_concept(emoji_base, 9, "<cat>", "cat"), 1.0)]):
+    with apply_loras(emoji_base, [(make_concept(emoji_base, 9, "<cat>", "cat"), 1.0)]):
         got = fuse(emoji_base, subjects, tmp_path / "b", config)
         assert lora.names(emoji_base) == ["subject_0"]
     assert got.history.losses["L_fusion"] == pytest.approx(wanted.history.losses["L_fusion"], rel=1e-3)
@@ -471,7 +471,10 @@ def test_what_cannot_be_fused_is_refused(emoji_base, subjects, make_concept, tmp
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"cross_layers": "mid_block, nowhere"}, "of which nowhere names no layer; write 'all', or beginnings"),
+        (
+            {"cross_attention_layers": "mid_block, nowhere"},
+            "of which nowhere names no layer; write 'all', or beginnings",
+        ),
         ({"height": 26}, r"got 26x24 pixels .* multiples of 4"),
     ],
 )

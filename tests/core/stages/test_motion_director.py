@@ -7,16 +7,23 @@ import dataclasses
 import pytest
 import torch
 
+from videomage_core.callbacks import Callbacks, Cancelled
 from videomage_core.config import MotionConfig
 from videomage_core.model import lora
-from videomage_core.run import Cancelled, Run
 from videomage_core.stages import motion_director
 from videomage_core.stages.motion_director import APPEARANCE, MOTION, appearance_lora, debiased, dual_path_loss
 from videomage_core.stages.motion_lora import MotionClip, train_motion
 
 CONFIG = MotionConfig(
-    steps=4, frames=4, height=24, width=24, learning_rate=1e-2, save_every=2, objective="debiased", dropout=0.1,
-)  # fmt: skip
+    steps=4,
+    frames=4,
+    height=24,
+    width=24,
+    learning_rate=1e-2,
+    save_every_n_steps=2,
+    objective="motion_director",
+    dropout=0.1,
+)
 
 
 @pytest.fixture
@@ -35,7 +42,7 @@ def gradients(base, config: MotionConfig, seed: int, scale: float = 1.0):
     text = base.encode_prompt(["a dog is running"])
     still = dataclasses.replace(config, dropout=0.0)
     with (
-        lora.in_training(base, MOTION, base.targets("temporal"), still) as motion,
+        lora.trainable_adapter(base, MOTION, base.targets("temporal"), still) as motion,
         appearance_lora(base, still) as appearance,
     ):
         moved(motion, appearance)
@@ -71,7 +78,7 @@ def test_both_paths_by_hand(emoji_base, always):
     def phi(video: torch.Tensor) -> torch.Tensor:
         return 2**0.5 * video - video[:, :, [anchor]]
 
-    with lora.leaving_no_trace(base):
+    with lora.restore_adapters(base):
         groups = {}
         for name, role in ((MOTION, "temporal"), (APPEARANCE, "spatial")):
             targets = base.targets(role)
@@ -80,13 +87,13 @@ def test_both_paths_by_hand(emoji_base, always):
         moved(groups[MOTION], groups[APPEARANCE])
         for factor in groups[MOTION].values():
             factor.requires_grad_(False)
-        with lora.active(base, {APPEARANCE: 1.0}):
+        with lora.use_adapters(base, {APPEARANCE: 1.0}):
             spatial = (base.predict(x_t[:, :, [frame]], level, text) - eps[:, :, [frame]]).square().mean()
             spatial.backward()
         for name, learns in ((MOTION, True), (APPEARANCE, False)):
             for factor in groups[name].values():
                 factor.requires_grad_(learns)
-        with lora.active(base, {MOTION: 1.0, APPEARANCE: 1.0}):
+        with lora.use_adapters(base, {MOTION: 1.0, APPEARANCE: 1.0}):
             output = base.predict(x_t, level, text)
             plain, apart = (output - eps).square().mean(), (phi(output) - phi(eps)).square().mean()
             (plain + apart).backward()
@@ -102,7 +109,7 @@ def test_both_paths_by_hand(emoji_base, always):
 def test_each_term_reaches_its_own_lora_alone(emoji_base, always):
     x0, text = emoji_base.encode_video(clip().pixels[None]), emoji_base.encode_prompt(["a dog"])
     with (
-        lora.in_training(emoji_base, MOTION, emoji_base.targets("temporal"), CONFIG) as motion,
+        lora.trainable_adapter(emoji_base, MOTION, emoji_base.targets("temporal"), CONFIG) as motion,
         appearance_lora(emoji_base, CONFIG) as appearance,
     ):
         moved(motion, appearance)
@@ -146,8 +153,8 @@ def test_a_fifth_of_the_steps_leave_the_spatial_lora_out(emoji_base, monkeypatch
     x0, text = torch.randn(1, 4, 4, 6, 6), torch.zeros(1, 77, 96)
     skipped, steps = 0, 100
     with (
-        lora.in_training(emoji_base, MOTION, emoji_base.targets("temporal")[:1], CONFIG) as motion,
-        lora.in_training(emoji_base, APPEARANCE, emoji_base.targets("spatial")[:1], CONFIG) as appearance,
+        lora.trainable_adapter(emoji_base, MOTION, emoji_base.targets("temporal")[:1], CONFIG) as motion,
+        lora.trainable_adapter(emoji_base, APPEARANCE, emoji_base.targets("spatial")[:1], CONFIG) as appearance,
     ):
         parts = list(appearance.values()), list(motion.values())
         for step in range(steps):
@@ -210,7 +217,7 @@ def test_resumed_is_the_same_as_straight(emoji_base, tmp_path):
         return len(calls) > 3
 
     with pytest.raises(Cancelled):
-        train(emoji_base, tmp_path / "two", run=Run(cancelled=stop))
+        train(emoji_base, tmp_path / "two", callbacks=Callbacks(cancelled=stop))
     assert lora.names(emoji_base) == []
     resumed = train(emoji_base, tmp_path / "two")
     assert resumed.history.resumed_at == 3
@@ -237,8 +244,8 @@ def test_samples_are_made_with_the_motion_alone(emoji_base, tmp_path, monkeypatc
         active.append(lora._state(emoji_base)[0])
         return torch.zeros(3, 4, 24, 24)
 
-    monkeypatch.setattr(motion_lora, "look", look)
-    config = dataclasses.replace(CONFIG, steps=2, sample_every=1)
+    monkeypatch.setattr(motion_lora, "sample_video", look)
+    config = dataclasses.replace(CONFIG, steps=2, sample_every_n_steps=1)
     train(emoji_base, tmp_path, config, sampling=SamplingConfig(frames=4, height=24, width=24))
     assert active and all(strengths == {MOTION: 1.0} for strengths in active)
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from videomage_core.callbacks import Callbacks, Cancelled
 from videomage_core.config import MotionConfig
 from videomage_core.model import lora
-from videomage_core.run import Cancelled, Run
 from videomage_core.stages import motion_lora
 from videomage_core.stages.motion_lora import MotionClip, appearance_free, cut_out, motion_loss, train_motion
 from videomage_core.stages.subject_lora import prediction_error
 
 CONFIG = MotionConfig(
-    steps=3, frames=8, height=48, width=48, learning_rate=1e-2, save_every=2, inversion_steps=2,
+    steps=3, frames=8, height=48, width=48, learning_rate=1e-2, save_every_n_steps=2, textual_inversion_steps=2,
 )  # fmt: skip
 
 
@@ -66,7 +66,7 @@ def test_omega_zero_is_the_plain_loss(emoji_base):
 def test_eq_5_by_hand(emoji_base):
     """The teacher is the base without the LoRA; the coefficients are 1 + omega and -omega."""
     one = example(emoji_base)
-    with lora.in_training(emoji_base, "motion", emoji_base.targets("temporal"), CONFIG) as parameters:
+    with lora.trainable_adapter(emoji_base, "motion", emoji_base.targets("temporal"), CONFIG) as parameters:
         for name, factor in parameters.items():
             if name.endswith("B"):
                 torch.nn.init.normal_(factor, std=0.05, generator=torch.Generator().manual_seed(0))
@@ -83,7 +83,7 @@ def test_eq_5_by_hand(emoji_base):
 
 
 def test_gradients_reach_the_lora_although_the_teacher_ran(emoji_base):
-    with lora.in_training(emoji_base, "motion", emoji_base.targets("temporal"), CONFIG) as parameters:
+    with lora.trainable_adapter(emoji_base, "motion", emoji_base.targets("temporal"), CONFIG) as parameters:
         motion_loss(emoji_base, [example(emoji_base)], CONFIG, torch.Generator().manual_seed(2))["L_mot"].backward()
         for name, factor in parameters.items():
             assert factor.grad is not None
@@ -99,7 +99,7 @@ def test_appearance_free_is_affine_in_the_output():
 
 
 def test_the_debiased_objective_needs_no_subjects(emoji_base, tmp_path):
-    config = dataclasses.replace(CONFIG, objective="debiased", steps=2)
+    config = dataclasses.replace(CONFIG, objective="motion_director", steps=2)
     trained = train(emoji_base, tmp_path, config, clips=[MotionClip(clip().pixels)])
     assert set(trained.history.losses) == {"L_spatial", "L_mot", "L_debiased", "loss"}
     assert not list(tmp_path.glob("inversion*"))
@@ -107,7 +107,7 @@ def test_the_debiased_objective_needs_no_subjects(emoji_base, tmp_path):
 
 def test_cut_out_shows_one_subject_on_a_plain_ground():
     first, second = cut_out(clip(), CONFIG)
-    ground = 2 * CONFIG.inversion_background - 1
+    ground = 2 * CONFIG.textual_inversion_background - 1
     for picture, colour in ((first, (1.0, 0.0, 0.0)), (second, (0.0, 0.0, -1.0))):
         assert picture.shape == (3, 48, 48)
         assert picture[:, 24, 24].tolist() == pytest.approx(colour, abs=1e-4)
@@ -121,10 +121,12 @@ def test_several_clips_and_a_stop(emoji_base, tmp_path):
 
     def stop() -> bool:
         calls.append(1)
-        return len(calls) > 2 * 2 * CONFIG.inversion_steps + 1  # two clips, two subjects, and one step of the LoRA
+        return (
+            len(calls) > 2 * 2 * CONFIG.textual_inversion_steps + 1
+        )  # two clips, two subjects, and one step of the LoRA
 
     with pytest.raises(Cancelled):
-        train(emoji_base, tmp_path / "two", clips=clips, run=Run(cancelled=stop))
+        train(emoji_base, tmp_path / "two", clips=clips, callbacks=Callbacks(cancelled=stop))
     resumed = train(emoji_base, tmp_path / "two", clips=clips)
     assert resumed.history.resumed_at == 1
     assert torch.equal(flat(resumed), wanted)
@@ -159,11 +161,13 @@ def test_a_prompt_that_lacks_a_place_for_the_subjects_is_refused():
         MotionConfig(appearance_prompt="A static video")
 
 
-@pytest.mark.parametrize("change", [{"inversion_learning_rate": 0.5}, {"inversion_vectors": 2}, {"batch_size": 2}])
+@pytest.mark.parametrize(
+    "change", [{"textual_inversion_learning_rate": 0.5}, {"textual_inversion_num_vectors": 2}, {"batch_size": 2}]
+)
 def test_a_subject_inverted_with_other_settings_is_not_taken_for_this_one(emoji_base, tmp_path, change):
     def inverted(config: MotionConfig) -> torch.Tensor:
         picture = cut_out(clip(), config)[0]
-        return motion_lora.invert_subject(emoji_base, picture, "<sub1>", "dog", config, tmp_path, Run()).vectors
+        return motion_lora.invert_subject(emoji_base, picture, "<sub1>", "dog", config, tmp_path, Callbacks()).vectors
 
     assert torch.equal(inverted(CONFIG), inverted(CONFIG))
     with pytest.raises(ValueError, match="holds the checkpoint of another training"):

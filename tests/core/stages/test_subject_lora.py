@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from videomage_core.callbacks import Callbacks, Cancelled
 from videomage_core.config import SubjectConfig
 from videomage_core.model import lora
 from videomage_core.model.loading import load_unet3d
 from videomage_core.model.text import SpecialToken
-from videomage_core.run import Cancelled, Run
 from videomage_core.sampling import add_noise
 from videomage_core.stages import subject_lora
 from videomage_core.stages.subject_lora import (
@@ -24,7 +24,7 @@ from videomage_core.stages.subject_lora import (
 )
 
 CONFIG = SubjectConfig(
-    steps=3, height=48, width=48, batch_size=2, learning_rate=1e-2, token_learning_rate=1e-2, save_every=2,
+    steps=3, height=48, width=48, batch_size=2, learning_rate=1e-2, token_learning_rate=1e-2, save_every_n_steps=2,
     auxiliary_clips=1, auxiliary_steps=2,
 )  # fmt: skip
 
@@ -73,7 +73,7 @@ def test_lambda1_weighs_l_reg_and_zero_leaves_it_out(emoji_base, tmp_path):
     assert quarter == pytest.approx(full / 4, rel=1e-5)
     off = train(emoji_base, tmp_path / "c", dataclasses.replace(one, lambda1=0.0), auxiliary=())
     assert set(off.history.losses) == {"L_sub", "loss"}
-    assert not (tmp_path / "c" / "made").exists()
+    assert not (tmp_path / "c" / "generated").exists()
 
 
 def test_the_error_is_of_noise_prediction(emoji_base, latents):
@@ -100,9 +100,9 @@ def test_the_loss_is_the_mean_error_under_the_mask(emoji_base, latents):
 def test_a_stop_and_a_second_call_give_what_one_call_gives(emoji_base, tmp_path):
     wanted = flat(train(emoji_base, tmp_path / "whole"))
     trained: list[int] = []
-    run = Run(progress=lambda done, *_: trained.append(done), cancelled=lambda: bool(trained))
+    callbacks = Callbacks(progress=lambda done, *_: trained.append(done), cancelled=lambda: bool(trained))
     with pytest.raises(Cancelled):
-        train(emoji_base, tmp_path / "two", run=run)
+        train(emoji_base, tmp_path / "two", callbacks=callbacks)
     assert not lora.names(emoji_base)
     resumed = train(emoji_base, tmp_path / "two")
     assert resumed.history.resumed_at == 1
@@ -122,7 +122,7 @@ def test_an_error_in_the_middle_leaves_the_base_alone(emoji_base, tmp_path):
         raise RuntimeError("host")
 
     with pytest.raises(RuntimeError, match="host"):
-        train(emoji_base, tmp_path, run=Run(progress=explode))
+        train(emoji_base, tmp_path, callbacks=Callbacks(progress=explode))
     assert not lora.names(emoji_base)
 
 
@@ -132,10 +132,10 @@ def test_the_base_makes_auxiliary_clips_once(emoji_base, tmp_path):
     for name in ("a", "b"):
         train(
             emoji_base, tmp_path / name, auxiliary=(), captions=captions, cache=tmp_path / "cache",
-            run=Run(log=said.append),
+            callbacks=Callbacks(log=said.append),
         )  # fmt: skip
     assert len([line for line in said if "auxiliary clips" in line]) == 1
-    assert len(list((tmp_path / "cache" / "made").glob("auxiliary-*.safetensors"))) == 1
+    assert len(list((tmp_path / "cache" / "generated").glob("auxiliary-*.safetensors"))) == 1
 
 
 def test_general_captions_do_not_name_the_class():
@@ -184,7 +184,7 @@ def test_a_stop_while_pictures_are_encoded_comes_before_the_next_one(emoji_base,
         type(emoji_base), "encode_video", lambda self, pixels: (encoded.append(1), stock(self, pixels))[1]
     )
     with pytest.raises(Cancelled):
-        train(emoji_base, tmp_path, run=Run(cancelled=lambda: len(encoded) >= allowed))
+        train(emoji_base, tmp_path, callbacks=Callbacks(cancelled=lambda: len(encoded) >= allowed))
     assert len(encoded) == allowed
 
 

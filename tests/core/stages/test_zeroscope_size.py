@@ -106,7 +106,7 @@ def test_a_subject_step_reaches_the_spatial_layers_and_the_token(zeroscope_size,
 
 
 def test_a_motion_step_reaches_the_temporal_layers(zeroscope_size, steps, tmp_path):
-    config = MotionConfig(steps=1, inversion_steps=1, frames=2, height=HEIGHT, width=WIDTH)
+    config = MotionConfig(steps=1, textual_inversion_steps=1, frames=2, height=HEIGHT, width=WIDTH)
     masks = torch.zeros(1, 2, HEIGHT, WIDTH)
     masks[..., 8:40, 16:60] = 1
     clip = MotionClip(pixels(3, 2), ("robot",), masks)
@@ -129,7 +129,7 @@ def test_a_fusion_step_reaches_the_fused_lora_alone(zeroscope_size, steps, make_
     """L_fusion and L_attn together, both recomputed on the way back."""
     concepts = [make_concept(zeroscope_size, 1), make_concept(zeroscope_size, 2, "<pet>", "dog")]
     config = FusionConfig(
-        steps=1, frames=2, height=HEIGHT, width=WIDTH, teacher_videos=1, teacher_steps=1, teacher_guidance=1.0,
+        steps=1, frames=2, height=HEIGHT, width=WIDTH, teacher_videos=1, teacher_steps=1, teacher_guidance_scale=1.0,
         cutmix_videos=1,
     )  # fmt: skip
     masks = torch.zeros(1, 2, HEIGHT, WIDTH)
@@ -149,7 +149,7 @@ def test_a_guided_step_moves_both_branches(zeroscope_size, make_concept):
     subject, motion = make_concept(zeroscope_size, 1), make_concept(zeroscope_size, 2, None)
     config = CollaborativeConfig(frames=2, height=HEIGHT, width=WIDTH, steps=1, tau=1)
     made = sample_collaboratively(zeroscope_size, subject, motion, "a <toy> is walking", 0, config, with_maps=True)
-    assert 0 < made.moved_subject[0] < float("inf") and 0 < made.moved_motion[0] < float("inf")
+    assert 0 < made.subject_update_ratios[0] < float("inf") and 0 < made.motion_update_ratios[0] < float("inf")
     assert made.maps.shape == (1, 2, HEIGHT, WIDTH) and float(made.maps.max()) > 0
     assert bool(made.video.isfinite().all()) and bool(made.maps.isfinite().all())
     assert checksums(zeroscope_size) == before

@@ -40,11 +40,11 @@ def test_it_serves_until_it_is_stopped(folder):
 
 
 def test_totals(folder, capsys):
-    assert main(["study", str(folder), "--totals"]) == BAD_INPUT
+    assert main(["study", str(folder), "--summary"]) == BAD_INPUT
     assert "it is written as soon as somebody has answered" in capsys.readouterr().err
     study = load_study(folder, "VideoMage")
     Answers(folder / "answers.csv").add(study, "ann", study.order_for("ann")[0], dict.fromkeys(QUESTIONS, "left"))
-    assert main(["study", str(folder), "--totals"]) == 0
+    assert main(["study", str(folder), "--summary"]) == 0
     out = capsys.readouterr().out
     assert "(1 trial, 1 participant)" in out and "Wilson" in out
 

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from videomage_core.study.answers import QUESTIONS
-from videomage_core.study.totals import effective_count, report, totals, wilson
+from videomage_core.study.totals import effective_count, report, summarize, wilson
 
 
 def row(participant: str, cell: str, wins: bool, other: str = "Merged") -> dict[str, str]:
@@ -55,7 +55,7 @@ def test_intervals_hold_for_new_participants():
 def test_totals_by_question_and_comparison():
     rows = [row("ann", "a", True), row("ann", "b", True), row("bob", "a", False), row("bob", "b", True)]
     rows.append({**row("bob", "a", True, "Averaged"), "video_quality": "Averaged"})
-    found = totals(rows)
+    found = summarize(rows)
     assert list(found) == [("VideoMage", "Averaged"), ("VideoMage", "Merged")]
     share = found["VideoMage", "Merged"]["motion_fidelity"]
     assert (share.preferred, share.count, share.participants) == (3, 4, 2)

@@ -1,0 +1,1 @@
+"""The judge: who, what and where a generated clip shows."""

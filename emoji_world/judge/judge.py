@@ -1,0 +1,276 @@
+"""Who, what and where a clip shows: an independent judge of generated videos.
+
+It took no part in any training.  A character is named by its nearest drawings: features of an
+ImageNet network (``mobilenet``), of crops on grey (``tracking``), against true renders of all
+training artists' drawings.  Settings were chosen on true renders alone, among them drawings by an
+artist left out of the bank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import ceil
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from videomage_core.evaluation.mobilenet import features
+from videomage_core.evaluation.tracking import Track, crops, row_colours, track
+
+from ..world.backgrounds import BACKGROUNDS
+from ..world.characters import (
+    CONCEPTS,
+    HELD_OUT_ARTIST,
+    Character,
+    held_out_characters,
+    training_characters,
+)
+from ..world.scene import Scene, caption, draw
+from .motion_judge import DIRECTED, MotionJudge
+
+CROP = 48  # pixels, before the network's own resizing
+NEIGHBOURS = 3  # pictures of a concept whose mean similarity counts
+LOOKED_AT = 0.5  # share of a clip's frames that is looked at: those that show the character largest
+BANDS = 8  # rows of a background are averaged to so many
+PLACE_RENDERS = 24
+BANK_SEED = 5_000_000  # far from the seeds of the training data
+# Each drawing is in the bank on every background, at 10 to 30 pixels, both ways round.
+BANK_MOTIONS = ("growing", "standing still", "walking to the left", "walking to the right", "shrinking", "jumping")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a caption asked for."""
+
+    subjects: tuple[str, ...]
+    motion: str
+    background: str
+
+    @classmethod
+    def of(cls, scene: Scene) -> Expected:
+        return cls(tuple(c.concept for c in scene.characters), scene.motion, scene.background)
+
+    @property
+    def caption(self) -> str:
+        return caption(self.subjects, self.motion, self.background)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one video shows, against what was asked.
+
+    Attributes:
+        asked: the caption's content.
+        names: the characters seen, in the order of their roles in the asked motion.
+        motion: the motion seen.
+        background: the background seen.
+    """
+
+    asked: Expected
+    names: tuple[str, ...]
+    motion: str
+    background: str
+
+    @property
+    def subjects_right(self) -> bool:
+        """All asked characters are there, whoever does what."""
+        return sorted(self.names) == sorted(self.asked.subjects)
+
+    @property
+    def roles_right(self) -> bool:
+        """All are there, and in a directed interaction each has its own role."""
+        return self.subjects_right and (self.names == self.asked.subjects or not self.directed)
+
+    @property
+    def directed(self) -> bool:
+        return self.asked.motion in DIRECTED
+
+    @property
+    def motion_right(self) -> bool:
+        return self.motion == self.asked.motion
+
+    @property
+    def background_right(self) -> bool:
+        return self.background == self.asked.background
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share of successes with its Wilson 95 % interval (Wilson 1927)."""
+
+    right: int
+    of: int
+
+    @property
+    def share(self) -> float:
+        return self.right / self.of if self.of else float("nan")
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        if not self.of:
+            return 0.0, 1.0
+        z, n, p = 1.96, self.of, self.share
+        middle, split = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+        return max(0.0, (middle - split) / (1 + z * z / n)), min(1.0, (middle + split) / (1 + z * z / n))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Verdicts on many videos, in the given order."""
+
+    verdicts: list[Verdict]
+
+    def rate(self, aspect: str, count: int | None = None) -> Rate:
+        """How many are right.
+
+        Args:
+            aspect: ``"subjects"``, ``"roles"``, ``"motion"`` or ``"background"``.
+            count: only videos asked to show so many characters.
+        """
+        if aspect not in ("subjects", "roles", "motion", "background"):
+            raise ValueError(f"aspect: got {aspect!r}, allowed: 'subjects', 'roles', 'motion', 'background'")
+        meant = [v for v in self.verdicts if count is None or len(v.asked.subjects) == count]
+        return Rate(sum(getattr(v, f"{aspect}_right") for v in meant), len(meant))
+
+
+@dataclass(frozen=True)
+class Identity:
+    """How much crops look like one character.
+
+    Attributes:
+        similarity: mean cosine with its nearest pictures, -1..1, features centred on the bank's mean.
+        rank: 1 if no other artist's drawing of the same concept is more similar.
+        of: how many drawings of the concept there are.
+    """
+
+    similarity: float
+    rank: int
+    of: int
+
+
+class Judge:
+    """Names characters, motions and backgrounds.
+
+    Args:
+        clips: on how many backgrounds each drawing is in the bank; fewer is faster.
+        motion_renders: true renders of each motion.
+    """
+
+    def __init__(self, clips: int = len(BACKGROUNDS), motion_renders: int = 16) -> None:
+        self.motions = MotionJudge(motion_renders)
+        cast = training_characters() + held_out_characters("development") + held_out_characters("test")
+        pictures = [_bank_pictures(character, index, clips) for index, character in enumerate(cast)]
+        raw = features(torch.cat(pictures)).split([len(p) for p in pictures])
+        trained = [f for f, c in zip(raw, cast, strict=True) if c.artist != HELD_OUT_ARTIST]
+        self.mean = torch.cat(trained).mean(0)  # [1280]
+        self.bank = {c: self._centred(f) for c, f in zip(cast, raw, strict=True)}
+        self._by_concept = {concept: torch.cat([self.bank[c] for c in _drawings(concept)]) for concept in CONCEPTS}
+        self._places = _bank_places()
+
+    def _centred(self, raw: torch.Tensor) -> torch.Tensor:
+        return functional.normalize(raw - self.mean, dim=-1)
+
+    def look(self, pictures: torch.Tensor) -> torch.Tensor:
+        """One feature [1280] of unit length for all crops [n, 3, H, W] of one character, 0..1."""
+        return functional.normalize(self._centred(features(pictures)).mean(0), dim=0)
+
+    def similarities(self, pictures: torch.Tensor) -> dict[str, float]:
+        """Each concept's similarity to the crops [n, 3, H, W] of one character, n >= 1."""
+        seen = self.look(pictures)
+        return {concept: _nearest(bank, seen) for concept, bank in self._by_concept.items()}
+
+    def name(self, pictures: torch.Tensor) -> str:
+        """The concept that crops [n, 3, H, W] of one character show; ``"nothing"`` if there are none."""
+        if not len(pictures):
+            return "nothing"
+        similarities = self.similarities(pictures)
+        return max(similarities, key=similarities.__getitem__)
+
+    def identity(self, pictures: torch.Tensor, character: Character) -> Identity:
+        """How much crops [n, 3, H, W] look like ``character``, against other artists' drawings of its concept."""
+        if not len(pictures):
+            raise ValueError("pictures: got none, give at least one crop of the character")
+        seen = self.look(pictures)
+        rivals = {c: _nearest(bank, seen) for c, bank in self.bank.items() if c.concept == character.concept}
+        own = rivals[character]
+        return Identity(own, 1 + sum(value > own for value in rivals.values()), len(rivals))
+
+    def names_unseen_artists(self) -> Rate:
+        """How often single pictures are named right without their own artist's drawings in the bank."""
+        right = of = 0
+        for character in training_characters():
+            others = {
+                concept: torch.cat([self.bank[c] for c in _drawings(concept) if c.artist != character.artist])
+                for concept in CONCEPTS
+            }
+            for seen in self.bank[character]:
+                nearness = {concept: _nearest(bank, seen) for concept, bank in others.items()}
+                right += max(nearness, key=nearness.__getitem__) == character.concept
+                of += 1
+        return Rate(right, of)
+
+    def background(self, video: np.ndarray) -> str:
+        """The background that uint8 [F, H, W, 3] shows."""
+        shown = _bands(video)
+        return min(self._places, key=lambda name: float(np.sort(_distances(self._places[name], shown))[:3].mean()))
+
+    def judge(self, video: np.ndarray, asked: Expected) -> Verdict:
+        """Look at one video, uint8 [F, H, W, 3]."""
+        tracks = track(video, len(asked.subjects))
+        names = tuple(self.name(character_crops(video, t)) for t in self.motions.in_order(tracks, asked.motion))
+        return Verdict(asked, names, self.motions.name(tracks), self.background(video))
+
+    def score(self, videos: np.ndarray, asked: Sequence[Expected]) -> Scores:
+        """Look at videos uint8 [N, F, H, W, 3], one for each of ``asked``."""
+        if len(videos) != len(asked):
+            raise ValueError(f"asked: got {len(asked)} for {len(videos)} videos, give one for each")
+        return Scores([self.judge(video, wish) for video, wish in zip(videos, asked, strict=True)])
+
+
+@lru_cache(maxsize=1)
+def standard_judge() -> Judge:
+    """The judge that all reported figures come from; building it takes some seconds."""
+    return Judge()
+
+
+def character_crops(video: np.ndarray, tracked: Track) -> torch.Tensor:
+    """The crops of one character that the judge looks at, [n, 3, CROP, CROP] in 0..1."""
+    seen = np.flatnonzero(tracked.found)
+    largest = seen[np.argsort(-tracked.sizes[seen], kind="stable")[: ceil(LOOKED_AT * len(seen))]]
+    return crops(video, tracked, CROP, frames=np.sort(largest))
+
+
+def _drawings(concept: str) -> list[Character]:
+    return [character for character in training_characters() if character.concept == concept]
+
+
+def _nearest(bank: torch.Tensor, seen: torch.Tensor) -> float:
+    return float((bank @ seen).topk(min(NEIGHBOURS, len(bank))).values.mean())
+
+
+def _bank_pictures(character: Character, index: int, clips: int) -> torch.Tensor:
+    pictures = []
+    for turn, background in enumerate(list(BACKGROUNDS)[:clips]):
+        motion = BANK_MOTIONS[(turn + index) % len(BANK_MOTIONS)]
+        video = draw(Scene((character,), motion, background, BANK_SEED + 10 * index + turn), frames=4).frames
+        pictures.append(crops(video, track(video, 1)[0], CROP)[1:3])
+    return torch.cat(pictures)
+
+
+def _bands(video: np.ndarray) -> np.ndarray:
+    """Mean colours 0..255 of BANDS bands of rows, [3 * BANDS]."""
+    return np.concatenate([band.mean(0) for band in np.array_split(row_colours(video), BANDS)])
+
+
+def _distances(bank: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(bank - shown, axis=1)
+
+
+def _bank_places() -> dict[str, np.ndarray]:
+    def shown(name: str, seed: int) -> np.ndarray:
+        return _bands(draw(Scene((), "", name, BANK_SEED + seed), frames=1).frames)
+
+    return {name: np.stack([shown(name, seed) for seed in range(PLACE_RENDERS)]) for name in BACKGROUNDS}

@@ -1,0 +1,1 @@
+"""Measurements on the embedded base, and the reports on them."""

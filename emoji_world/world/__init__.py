@@ -1,0 +1,1 @@
+"""The emoji world: who is in it, what they do, where, and the drawing of it."""

@@ -1,0 +1,100 @@
+"""Who lives in the emoji world: concepts, the artists who drew them, and who is held out.
+
+Every character is one drawing of one concept by one artist, stored as
+``art/<artist>/<concept>.png`` (96x96 RGBA).  The artists' licences are in NOTICE.
+
+Held out of training are all drawings of one artist (``HELD_OUT_ARTIST``): they are the
+subjects a user would customise.  They are split by concept into a development half, on
+which settings may be chosen, and a test half, on which results are reported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+ART = Path(__file__).parents[1] / "art"
+
+CONCEPTS = (
+    "dog", "cat", "fox", "panda", "frog", "pig",
+    "rabbit", "monkey", "robot", "penguin", "octopus", "chick",
+)  # fmt: skip
+
+TRAINING_ARTISTS = ("noto", "noto-v1", "twemoji", "emojione", "streamline", "fxemoji")
+HELD_OUT_ARTIST = "fluent-flat"
+
+DEVELOPMENT_CONCEPTS = ("dog", "panda", "frog", "monkey", "penguin", "chick")
+TEST_CONCEPTS = ("cat", "fox", "pig", "rabbit", "robot", "octopus")
+
+# Most drawings look at the viewer; these look to one side, and turn when they walk.
+FACING = {
+    ("noto", "penguin"): "left",
+    ("noto-v1", "penguin"): "left",
+    ("twemoji", "penguin"): "right",
+    ("streamline", "penguin"): "left",
+    ("streamline", "fox"): "left",
+    ("noto", "chick"): "left",
+    ("noto-v1", "chick"): "left",
+    ("twemoji", "chick"): "left",
+    ("emojione", "chick"): "left",
+    ("fluent-flat", "chick"): "left",
+}
+
+
+@dataclass(frozen=True, order=True)
+class Character:
+    """One drawing of one concept by one artist."""
+
+    artist: str
+    concept: str
+
+    @property
+    def path(self) -> Path:
+        return ART / self.artist / f"{self.concept}.png"
+
+    @property
+    def facing(self) -> str | None:
+        """``"left"``, ``"right"``, or None for a drawing that looks at the viewer."""
+        return FACING.get((self.artist, self.concept))
+
+    def sprite(self) -> np.ndarray:
+        """The drawing as float32 RGBA in 0..1, shape (96, 96, 4), colour not premultiplied."""
+        return _read(self.path)
+
+
+@cache
+def _read(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGBA"), dtype=np.float32) / 255.0
+
+
+def characters(artists: tuple[str, ...], concepts: tuple[str, ...] = CONCEPTS) -> list[Character]:
+    """All drawings of ``concepts`` by ``artists`` that exist, in a fixed order."""
+    found = [Character(a, c) for c in concepts for a in artists]
+    return [character for character in found if character.path.is_file()]
+
+
+def training_characters() -> list[Character]:
+    """The drawings the embedded base is trained on."""
+    return characters(TRAINING_ARTISTS)
+
+
+def held_out_characters(split: str) -> list[Character]:
+    """The held-out drawings of one half.
+
+    Args:
+        half: ``"development"`` or ``"test"``.
+    """
+    if split not in ("development", "test"):
+        raise ValueError(f"half: got {split!r}, allowed: 'development', 'test'")
+    concepts = DEVELOPMENT_CONCEPTS if split == "development" else TEST_CONCEPTS
+    return characters((HELD_OUT_ARTIST,), concepts)
+
+
+def with_article(noun: str) -> str:
+    """``"dog"`` -> ``"a dog"``, ``"octopus"`` -> ``"an octopus"``."""
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"

@@ -1,0 +1,68 @@
+"""ComfyUI's IMAGE, MASK and VIDEO, to and from the engine's pixels."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from ..videomage_core.data.frames import frames_to_pixels, pixels_to_frames
+
+CLIP_TYPES = [io.Image, io.Video]
+
+
+def clip_pixels(clip: Any) -> torch.Tensor:
+    """IMAGE or VIDEO -> [3, F, H, W] in -1..1."""
+    images = clip.get_components().images if hasattr(clip, "get_components") else clip
+    return frames_to_pixels(images)
+
+
+def image(pixels: torch.Tensor) -> torch.Tensor:
+    """[3, F, H, W] in -1..1 -> IMAGE."""
+    return pixels_to_frames(pixels)
+
+
+def video(pixels: torch.Tensor, fps: float) -> Any:
+    """[3, F, H, W] in -1..1 -> VIDEO."""
+    from comfy_api.latest import InputImpl, Types
+
+    rate = Fraction(fps).limit_denominator(1001)
+    return InputImpl.VideoFromComponents(Types.VideoComponents(images=pixels_to_frames(pixels), frame_rate=rate))
+
+
+def masks(given: list[torch.Tensor]) -> torch.Tensor | None:
+    """MASKs, one for each subject -> [N, F, H, W]; None for none.
+
+    Raises:
+        ValueError: they are of several sizes or lengths.
+    """
+    if not given:
+        return None
+    batches = [mask.clone().float() if mask.ndim == 3 else mask[None].clone().float() for mask in given]
+    shapes = {tuple(batch.shape) for batch in batches}
+    if len(shapes) > 1:
+        raise ValueError(f"masks: got shapes {sorted(shapes)}, all must be of one length and size, that of the clip")
+    return torch.stack(batches)
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text that are not empty."""
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def typed_path(text: str | None) -> Path | None:
+    """A path as users type or paste it, with blanks and quotes around it; None for nothing."""
+    bare = (text or "").strip().strip('"')
+    return Path(os.path.expanduser(bare)) if bare else None  # Path's own raises for a user that there is not
+
+
+def folder(text: str | None, what: str) -> Path | None:
+    """A folder that the user typed, or None for nothing; FileNotFoundError if it is not there."""
+    path = typed_path(text)
+    if path is not None and not os.path.isdir(path):  # Path's own raises for a name that is too long
+        raise FileNotFoundError(f"{what}: {path} is not a folder on this machine")
+    return path

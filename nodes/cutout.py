@@ -1,0 +1,50 @@
+"""Cut Out for Fusion: a subject cut out by the user's own masks, for L_attn (Eq. 7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from comfy_api.latest import io
+
+from ..videomage_core.data.lora_file import LoraModel
+from ..videomage_core.stages.fusion_data import add_cutout
+from .conversions import CLIP_TYPES, clip_pixels, masks
+from .schema import Lora, Node, schema
+
+
+class SubjectClip(Node):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            node_id="VideoMage_SubjectClip",
+            display_name="Cut Out for Fusion",
+            description="Gives a subject's LoRA a clip or photo of the subject with your own mask, between its loader "
+            "and Fuse Subject LoRAs: the fusion then pastes that, instead of videos that the LoRA makes.",
+            search_aliases=["mask", "cutmix", "fuse"],
+            inputs=[
+                Lora.Input("lora", tooltip="The LoRA of one subject."),
+                io.MultiType.Input(
+                    "clip",
+                    types=CLIP_TYPES,
+                    tooltip="The subject, alone or among others: frames, VIDEO, or a photo.",
+                ),
+                io.Mask.Input(
+                    "mask", tooltip="Where the subject is, 1 on it: a mask a frame, or one for all. Of any size."
+                ),
+            ],
+            outputs=[
+                Lora.Output(
+                    "lora_with_cutout",
+                    display_name="LoRA",
+                    tooltip="The same LoRA with the clip, for Fuse Subject LoRAs. Wire it through this node again for "
+                    "a second clip. A saved file does not hold clips.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, lora: LoraModel, clip: Any, mask: torch.Tensor) -> Any:
+        given = masks([mask])
+        assert given is not None
+        return io.NodeOutput(add_cutout(lora, clip_pixels(clip), given[0]))

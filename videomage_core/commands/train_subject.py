@@ -1,0 +1,76 @@
+"""The command that learns a subject: train-subject."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from ..config import SubjectConfig
+from .common import load_base, preset_of, terminal_callbacks
+from .segmenter_options import add_segmenter, segmenter_of
+from .settings import read_settings
+from .training_options import (
+    add_training,
+    check_training,
+    sampling_config,
+    save_result,
+    training_callbacks,
+    work_folder,
+)
+
+
+def add_train_subject(commands: Any) -> None:
+    parser = commands.add_parser(
+        "train-subject",
+        help="learn a subject from a few pictures",
+        description="Learn a subject from a few pictures (Eq. 2-4).  Stopped, the same command goes on where it was.",
+    )
+    parser.add_argument("images", type=Path, help="folder of pictures; a .txt beside one is its own prompt")
+    parser.add_argument("--token", required=True, help="the new word, in angle brackets, e.g. '<toy>'")
+    parser.add_argument("--superclass", required=True, help="the kind of thing, in plain words, e.g. 'stuffed animal'")
+    parser.add_argument("--prompt", help="what the pictures show, with the token (default: 'A <token>')")
+    parser.add_argument("--masks", type=Path, help="folder of masks named as the pictures, white on the subject")
+    parser.add_argument("--auxiliary", type=Path, help="folder of other clips with captions (default: the base's own)")
+    add_segmenter(parser, "finds the subject by its superclass in each picture without a mask")
+    add_training(parser, SubjectConfig, "outputs/loras/subject.safetensors")
+    parser.set_defaults(execute=_train_subject)
+
+
+def _train_subject(options: argparse.Namespace) -> None:
+    preset = preset_of(options)
+    config = read_settings(options, preset.subject)
+    check_training(options)
+    import torch
+
+    from ..data.examples import add_masks, load_captioned_clips, load_subject_images
+    from ..model.text import SpecialToken, check_token
+    from ..stages.subject_lora import require_token, train_subject
+
+    check_token(options.token, options.superclass)
+    segmenter = segmenter_of(options)
+    images = add_masks(
+        load_subject_images(options.images, options.masks), options.superclass, segmenter, terminal_callbacks()
+    )
+    auxiliary = []
+    if options.auxiliary is not None:
+        auxiliary = load_captioned_clips(options.auxiliary, config.auxiliary_frames, config.height, config.width)
+    prompts = [options.prompt or f"A {options.token}", *(image.prompt for image in images if image.prompt)]
+    placeholder = SpecialToken(options.token, torch.zeros(config.num_vectors_per_token, 1), options.superclass)
+    for prompt in prompts:
+        require_token(prompt, options.token)
+    backbone = load_base(options, config, prompts, [placeholder])
+    trained = train_subject(
+        backbone,
+        images,
+        options.token,
+        options.superclass,
+        config,
+        work_folder(options),
+        prompt=options.prompt,
+        auxiliary=auxiliary,
+        captions=preset.captions,
+        sampling=sampling_config(preset, config),
+        callbacks=training_callbacks(options),
+    )
+    save_result(options, trained)

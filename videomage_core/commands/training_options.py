@@ -1,0 +1,74 @@
+"""What the training commands share: their flags, where they work, what they write."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..callbacks import Callbacks
+from .common import add_base, terminal_callbacks
+from .settings import add_settings
+
+
+def add_training(parser: argparse.ArgumentParser, config: type, output: str) -> None:
+    add_base(parser)
+    parser.add_argument("--output", type=Path, default=Path(output), help="the LoRA file (%(default)s)")
+    parser.add_argument("--settings", type=Path, help="TOML file of settings, named as the flags below; flags win")
+    add_settings(parser, config)
+
+
+def check_training(options: argparse.Namespace) -> None:
+    if options.output.suffix != ".safetensors":
+        raise ValueError(f"--output: got {options.output}, must end in .safetensors")
+
+
+def work_folder(options: argparse.Namespace) -> Path:
+    """Checkpoints lie beside the LoRA file, in a folder of its name."""
+    return options.output.with_suffix(".training")
+
+
+def training_callbacks(options: argparse.Namespace) -> Callbacks:
+    """Progress in the terminal; previews go to the training's folder."""
+    from ..distributed import process_group
+
+    if not process_group().first:  # of several processes one speaks
+        return Callbacks(log=lambda _: None)
+    folder = work_folder(options)
+    count = itertools.count(1 + len(list(folder.glob("sample_*.mp4"))))  # a resumed training goes on counting
+
+    def preview(video: Any) -> None:
+        from ..data.media import save_video
+
+        save_video(video, folder / f"sample_{next(count):03}.mp4", 8.0)
+
+    return dataclasses.replace(terminal_callbacks(), preview=preview)
+
+
+def sampling_config(preset: Any, config: Any) -> Any:
+    """How samples are made: as the preset does, at the training's size.  The last one is the file's thumbnail."""
+    return dataclasses.replace(preset.sampling, height=config.height, width=config.width)
+
+
+def save_result(options: argparse.Namespace, trained: Any) -> None:
+    from ..data.lora_file import save_lora
+    from ..data.media import save_video
+    from ..distributed import process_group
+
+    if not process_group().first:
+        return
+    save_lora(options.output, trained.concept)
+    losses = trained.history.losses.get("loss", [])
+    if trained.sample is not None:
+        save_video(trained.sample, work_folder(options) / "sample.mp4", 8.0)
+    last = f", mean loss of the last tenth {mean_of_last_tenth(losses):.4f}" if losses else ""
+    print(f"wrote {options.output}: {len(losses)} steps{last}")
+
+
+def mean_of_last_tenth(values: Sequence[float]) -> float:
+    """A single step's loss says little: its noise level was drawn at random."""
+    last = values[-max(1, len(values) // 10) :]
+    return sum(last) / len(last)

@@ -1,0 +1,81 @@
+"""The ways that tracked characters go, and how far two of them agree.
+
+Place in the frame does not count, size counts only as it changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .tracking import Track
+
+FRAMES = 8  # ways of clips of other lengths are brought to so many
+SIZE_WEIGHT = 0.3  # shares of the frame's side that a change of size by e is worth
+
+
+def trajectory(tracks: Sequence[Track]) -> np.ndarray:
+    """What is compared: the ways of one character, or of two in the caption's order.
+
+    Returns:
+        [V] float64, in shares of the frame's side; its Euclidean length is a root mean square over frames.
+    """
+    centres = [_in_time(t.centres) / t.masks.shape[-1] for t in tracks]
+    if len(tracks) == 1:
+        areas = _in_time(np.maximum(tracks[0].masks.sum((1, 2)), 1)[:, None].astype(float))
+        growth = SIZE_WEIGHT * 0.5 * np.log(areas / areas.mean())  # side is the root of area
+        parts = [centres[0] - centres[0].mean(0), growth]
+    else:
+        apart, middle = centres[1] - centres[0], (centres[0] + centres[1]) / 2
+        parts = [np.broadcast_to(apart.mean(0), apart.shape), apart - apart.mean(0), middle - middle.mean(0)]
+    return np.concatenate([p.ravel() for p in parts]) / FRAMES**0.5
+
+
+def _in_time(values: np.ndarray) -> np.ndarray:
+    """[F, V] of any number of frames to FRAMES frames."""
+    if len(values) == FRAMES:
+        return values.astype(np.float64)
+    old, new = np.linspace(0, 1, len(values)), np.linspace(0, 1, FRAMES)
+    return np.stack([np.interp(new, old, column) for column in values.T], axis=1)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How alike two characters are placed, and move, in two clips, -1..1; 1 is the same, in direction and in length.
+
+    Attributes:
+        placement: of the mean way from one to the other: who is where, above, below or beside.
+        movement: of how they change places besides; 0 if nobody moves.
+    """
+
+    placement: float
+    movement: float
+
+
+def agreement(tracks: Sequence[Track], reference: Sequence[Track]) -> Agreement:
+    """How alike two characters are placed and move in two clips.
+
+    Args:
+        tracks: the two of one clip, in the order of their roles.
+        reference: those of the other.  Its mirror image counts as the same motion.
+    """
+    return trajectory_agreement(trajectory(tracks), trajectory(reference))
+
+
+def trajectory_agreement(shown: np.ndarray, wanted: np.ndarray) -> Agreement:
+    """Of two ways [V] of two characters each, or of one and the other's mirror image, whichever is nearer in all."""
+    mirrored = (wanted.reshape(-1, 2) * (-1.0, 1.0)).ravel()  # x, y of each part and frame
+    both = (_likeness(shown, wanted), _likeness(shown, mirrored))
+    return max(both, key=lambda found: found.placement + found.movement)
+
+
+def _likeness(shown: np.ndarray, wanted: np.ndarray) -> Agreement:
+    placed, moved = slice(None, 2 * FRAMES), slice(2 * FRAMES, None)  # see ``way``
+    return Agreement(_alike(shown[placed], wanted[placed]), _alike(shown[moved], wanted[moved]))
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> float:
+    """Twice the product by the sum of squares: a cosine to which lengths count too, 0.8 where one is half the other."""
+    return float(2 * one @ other / max(one @ one + other @ other, 1e-9))

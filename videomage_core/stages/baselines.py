@@ -1,0 +1,124 @@
+"""What SCS is compared with, each from the same start noise: plain functions with one contract.
+
+* ``sample_base``: the base alone, superclass words in the tokens' places.
+* ``sample_merged``: all LoRAs in one model, plain sampling; the paper's "w/o SCS" (Sec. 4.3).
+* ``sample_averaged``: each subject's LoRA joins the motion's in turn, and the outputs are averaged;
+  how the paper runs its baselines (Sec. 4.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from ..callbacks import Callbacks
+from ..config import SamplingConfig
+from ..data.lora_file import LoraModel, apply_loras, collect_tokens, require_base
+from ..model import lora
+from ..model.backbone import Backbone
+from ..model.fingerprint import fingerprint
+from ..model.text import superclass_prompt
+from ..sampling import generate_videos, initial_noise, predict_with_guidance, preview, step, to_x0_eps
+
+
+def sample_base(
+    backbone: Backbone,
+    concepts: Sequence[LoraModel],
+    prompt: str,
+    seed: int,
+    config: SamplingConfig,
+    inverted: torch.Tensor | None = None,
+    callbacks: Callbacks | None = None,
+) -> torch.Tensor:
+    """The base alone, [3, F, H, W] in -1..1.
+
+    Args:
+        backbone: the base.
+        concepts: whose tokens the prompt names; nothing else of them is used.
+        prompt: with tokens; their superclass words are sampled.
+        seed: of the start noise.
+        config: size, steps, guidance.
+        inverted: a motion clip's inverted noise, or None.
+        callbacks: progress and cancel.
+    """
+    text = superclass_prompt(prompt, collect_tokens(concepts))
+    with lora.use_adapters(backbone, {}):
+        return generate_videos(backbone, [text], [seed], config, callbacks, inverted=inverted)[0].cpu()
+
+
+def sample_merged(
+    backbone: Backbone,
+    concepts: Sequence[tuple[LoraModel, float]],
+    prompt: str,
+    seed: int,
+    config: SamplingConfig,
+    inverted: torch.Tensor | None = None,
+    callbacks: Callbacks | None = None,
+) -> torch.Tensor:
+    """All LoRAs, each with its strength, in one model; arguments and result as ``sample_base``."""
+    with apply_loras(backbone, concepts) as tokens, lora.merged(backbone):
+        return generate_videos(backbone, [prompt], [seed], config, callbacks, tokens, inverted)[0].cpu()
+
+
+@torch.no_grad()
+def sample_averaged(
+    backbone: Backbone,
+    subjects: Sequence[LoraModel],
+    motion: LoraModel | None,
+    prompt: str,
+    seed: int,
+    config: SamplingConfig,
+    inverted: torch.Tensor | None = None,
+    callbacks: Callbacks | None = None,
+) -> torch.Tensor:
+    """The mean of what the model predicts with each subject's LoRA, the motion's always on.
+
+    Arguments and result as ``sample_base``; ``motion`` None leaves it out.
+
+    Raises:
+        ValueError: see ``check_averaged``; LoRAs of another base, or two with one token.
+    """
+    check_averaged(subjects, motion)
+    callbacks = callbacks or Callbacks()
+    tokens = collect_tokens(subjects)
+    levels = backbone.levels(config.steps)
+    with lora.restore_adapters(backbone):
+        base_fingerprint = fingerprint(backbone.network)
+        for concept in (*subjects, *([] if motion is None else [motion])):
+            require_base(concept, backbone.name, base_fingerprint)
+        names = [f"averaged_{n}" for n in range(len(subjects))]
+        for name, concept in zip(names, subjects, strict=True):
+            lora.load(backbone, name, concept.weights)
+        always = {} if motion is None else {"motion": 1.0}
+        if motion is not None:
+            lora.load(backbone, "motion", motion.weights)
+        text = backbone.encode_prompt([prompt], tokens)
+        negative = backbone.encode_prompt([config.negative_prompt])
+        x = initial_noise(backbone, seed, config, inverted).to(backbone.device)
+        with lora.merged(backbone):
+            for index in range(config.steps):
+                callbacks.check()
+                level, eps = levels[index], torch.zeros_like(x)
+                for name in names:
+                    with lora.use_adapters(backbone, {name: 1.0, **always}):
+                        output = predict_with_guidance(backbone, x, level, text, negative, config.guidance_scale)
+                    eps = eps + to_x0_eps(output, x, level, backbone.prediction)[1] / len(names)
+                preview(backbone, to_x0_eps(eps, x, level, "epsilon")[0], index, config.steps, callbacks)
+                x = step(eps, x, level, levels[index + 1], "epsilon")
+                callbacks.progress(index + 1, config.steps, "sampling averaged outputs")
+        return backbone.decode_video(x)[0].cpu()
+
+
+def check_averaged(subjects: Sequence[LoraModel], motion: LoraModel | None) -> None:
+    """ValueError unless these are subjects, at least one, and a motion or none."""
+    if not subjects:
+        raise ValueError("subjects: got none, give at least one subject LoRA")
+    for index, concept in enumerate(subjects):
+        if concept.kind == "motion":
+            raise ValueError(
+                f"subjects: the LoRA {index + 1} of {len(subjects)} is a motion; give it as the motion, which joins "
+                "each subject in turn"
+            )
+    if motion is not None and motion.kind != "motion":
+        raise ValueError(f"motion: got a {motion.kind} LoRA, wanted is a motion's")

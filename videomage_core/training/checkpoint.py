@@ -1,0 +1,99 @@
+"""A training's checkpoint: written whole or not at all, and known by what it was trained on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..atomic_write import partial_file
+from ..model.fingerprint import Fingerprint
+
+CHECKPOINT = "checkpoint.pt"
+_KEYS = {"identity", "base", "step", "parameters", "optimizer", "history"}
+
+
+def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint beside ``path``, then rename it over; on any error the old one stays.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; says which checkpoint is kept.
+    """
+    partial = partial_file(path)
+    try:
+        with open(partial, "wb") as file:
+            torch.save(dict(state), file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
+        partial.unlink(missing_ok=True)
+        kept = f"the checkpoint before it is kept in {path}" if path.is_file() else "there is none before it"
+        raise OSError(f"the checkpoint of step {state['step']} could not be written ({error}); {kept}") from error
+
+
+def latest_checkpoint(path: Path, owner: Mapping[str, Any], steps: int) -> dict[str, Any] | None:
+    """The checkpoint with most steps, but no more than ``steps``; one at ``path`` that has more is set aside.
+
+    Args:
+        path: of the checkpoint.
+        owner: the training's "identity" and the mark of its "base".
+        steps: asked for.
+
+    Raises:
+        ValueError: another training's checkpoint, one that is damaged, or of another version; says what to do.
+    """
+    found = _read(path)
+    if found is not None:
+        if not _belongs(found, owner):
+            raise ValueError(
+                f"folder: {path.parent} holds the checkpoint of another training (other data, settings or base); "
+                "choose another folder, or delete it to begin anew"
+            )
+        if found["step"] > steps:
+            with contextlib.suppress(FileNotFoundError):  # another process of the same training was first
+                os.replace(path, path.with_stem(f"{path.stem}-{found['step']}"))
+            found = None
+    aside = {int(p.stem.rpartition("-")[2]): p for p in path.parent.glob(f"{path.stem}-*{path.suffix}")}
+    for step in sorted((step for step in aside if step <= steps), reverse=True):
+        if found is not None and found["step"] >= step:
+            break
+        state = _read(aside[step])
+        # One of another owner was left behind by a training whose own checkpoint was deleted.
+        if state is not None and _belongs(state, owner):
+            return state
+    return found
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """None if there is no such file."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        return None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise ValueError(
+            f"folder: {path} cannot be read ({why}); delete it to begin anew, or put back a copy of it"
+        ) from error
+    if not isinstance(state, dict) or not state.keys() >= _KEYS:
+        raise ValueError(
+            f"folder: {path} was written by another version of VideoMage, which cannot be gone on from; finish the "
+            "training with that version, choose another folder, or delete the file to begin anew"
+        )
+    return state
+
+
+def _belongs(state: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint is of this training: of the same inputs and settings, on the same base."""
+    if state["identity"] != owner["identity"] or (state["base"] is None) != (owner["base"] is None):
+        return False
+    if owner["base"] is None:
+        return True
+    theirs, ours = (Fingerprint(mark[0], tuple(mark[1:])) for mark in (state["base"], owner["base"]))
+    return theirs.matches(ours)

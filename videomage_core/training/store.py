@@ -1,0 +1,138 @@
+"""Trainings that are kept: each has a folder, named after all that its result depends on.
+
+So a training is idempotent: with the same inputs the finished LoRA is read again, and a stopped
+training goes on from its checkpoint, also after the program was restarted.
+
+Under a constant schedule the steps do not count: trainings of more and of fewer steps share a folder and
+its checkpoints (``training.py`` says which goes on from which), and what each made is kept in a sub-folder named
+after its steps.  So whoever lowers the steps and raises them again gets what they had.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from ..atomic_write import partial_file
+from ..config import TrainingConfig
+from ..data.lora_file import LoraModel, load_lora, save_lora
+from ..history import History
+from .loop import cache_key, cache_key_settings
+
+_LORA, _VIDEOS, _HISTORY = "lora.safetensors", "videos.safetensors", "history.json"
+
+
+@dataclass(frozen=True)
+class StoredResult:
+    """What a training made.
+
+    Attributes:
+        concept: the LoRA.
+        history: losses and seconds.
+        videos: what it has to show, by name: [3, F, H, W] in -1..1 (maps: [K, F, H, W]).
+    """
+
+    concept: LoraModel
+    history: History
+    videos: dict[str, torch.Tensor]
+
+
+_DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])(\.|$)", re.IGNORECASE)  # no files on Windows
+
+
+def require_file_name(name: str) -> None:
+    """ValueError unless a LoRA file can have this name: letters, digits, spaces, "_", "-" and ".", no folder."""
+    if not re.fullmatch(r"[\w][\w .-]*", name) or name.endswith((".", " ")) or len(name) > 100 or _DEVICE.match(name):
+        shown = name if len(name) <= 100 else f"{name[:100]}..."
+        raise ValueError(
+            f"file name: got {shown!r}, allowed are letters, digits, spaces, '_', '-' and '.', at most 100 of them, "
+            "e.g. 'my_dog'; no folder, and no name of a device, such as 'con'"
+        )
+
+
+def run_dir(root: Path, name: str, config: TrainingConfig, *parts: object) -> Path:
+    """The folder of a training, named after its file's name and a mark of all that its result depends on.
+
+    Args:
+        root: where such folders are.
+        name: of the LoRA file.
+        config: its settings; how often it is saved or sampled does not count, nor its steps under a
+            constant schedule: what was trained already is a beginning.
+        parts: texts, numbers and tensors, as the user gave them: the base's name, pictures, prompts.
+    """
+    require_file_name(name)
+    return root / f"{name}-{cache_key(cache_key_settings(config), *parts)}"
+
+
+def load_result(folder: Path, steps: int) -> StoredResult | None:
+    """What was made in ``folder``, if a training of as many steps was finished there."""
+    folder = _result_dir(folder, steps)
+    if not all((folder / name).is_file() for name in (_LORA, _VIDEOS, _HISTORY)):
+        return None
+    try:
+        history = History(**json.loads((folder / _HISTORY).read_text(encoding="utf-8")))
+        return StoredResult(load_lora(folder / _LORA), history, load_file(folder / _VIDEOS))
+    except (ValueError, TypeError, SafetensorError):  # damaged: the checkpoint makes it anew
+        return None
+
+
+def save_result(folder: Path, made: StoredResult) -> None:
+    """Write what was made to its training's folder, so that ``load_result`` finds it."""
+    folder = _result_dir(folder, len(made.history.seconds))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _LORA).unlink(missing_ok=True)  # beside damaged files: it must not be taken for what is written now
+    save_file({name: video.cpu().contiguous() for name, video in made.videos.items()}, folder / _VIDEOS)
+    write_atomically(folder / _HISTORY, json.dumps(dataclasses.asdict(made.history)))
+    save_lora(folder / _LORA, made.concept)  # last: with it the training counts as finished
+
+
+def _result_dir(folder: Path, steps: int) -> Path:
+    return folder / f"{steps}_steps"
+
+
+def export_lora(concept: LoraModel, folder: Path, name: str) -> Path:
+    """Save a LoRA to where it is shared from; another LoRA's file of that name is left as it is.
+
+    Args:
+        concept: the LoRA.
+        folder: of LoRA files.
+        name: wanted; with a number behind it if another LoRA has it already.
+
+    Returns:
+        The file; one that holds this very LoRA is not written again.
+    """
+    require_file_name(name)
+    for number in range(1, 10_000):
+        path = folder / (f"{name}.safetensors" if number == 1 else f"{name}_{number}.safetensors")
+        if not path.exists():
+            save_lora(path, concept)
+            return path
+        if _contains(path, concept):
+            return path
+    raise ValueError(f"file name: {folder} is full of LoRAs called {name!r}; choose another name")
+
+
+def _contains(path: Path, concept: LoraModel) -> bool:
+    try:
+        there = load_lora(path)
+    except ValueError:
+        return False
+    return cache_key(*there.key_parts()) == cache_key(*concept.key_parts())
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write beside ``path``, then rename: whoever reads it sees all of it."""
+    partial = partial_file(path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
