@@ -7,7 +7,9 @@ PIP_INSTALL := python -m pip install --quiet --disable-pip-version-check
 PIP := $(BIN)/$(PIP_INSTALL)
 STAMP := $(VENV)/.installed
 COMFYUI := $(patsubst %/main.py,%,$(firstword $(wildcard $(COMFYUI_PATH)/main.py $(HOME)/ComfyUI/main.py ../../main.py)))
+OTHER_COMFYUI := $(filter-out $(COMFYUI),$(patsubst %/main.py,%,$(wildcard $(HOME)/ComfyUI-0.8/main.py)))
 COMFY_VENV := .venv-comfyui
+COMFY_TESTS := tests/comfyui
 COMFY_BIN := $(COMFY_VENV)/bin
 COMFY_STAMP := $(COMFY_VENV)/.installed
 LIMITED := $(if $(shell command -v timeout),timeout 1800) # seconds; macOS has no such program
@@ -17,7 +19,7 @@ mend_torchvision = $(1)/python -c "import torchvision" 2>/dev/null || cp tests/c
 	"$$($(1)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")"
 SHIM := $(wildcard tests/cpu_torchvision/cpu_torchvision.*)
 
-.PHONY: setup demo test test-comfyui workflows pictures lint base metrics benchmark-quick benchmark benchmark-full speed faults
+.PHONY: setup demo test test-comfyui test-one-comfyui workflows pictures lint base metrics benchmark-quick benchmark benchmark-full speed faults
 
 setup: $(STAMP)
 
@@ -28,11 +30,17 @@ test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --ignore tests/comfyui
 	$(MAKE) test-comfyui
 
-# Starts a real ComfyUI: that of COMFYUI_PATH, ~/ComfyUI, or the one whose custom node this is.
+# Starts a real ComfyUI: that of COMFYUI_PATH, ~/ComfyUI, or the one whose custom node this is; then, where there is
+# one, a newer one at ~/ComfyUI-0.8, with its own page.  The newest page is tried with the first.
 test-comfyui:
 	@if test -z "$(COMFYUI)"; then echo "No ComfyUI found (COMFYUI_PATH, ~/ComfyUI): its tests are skipped."; \
-	else $(MAKE) $(COMFY_STAMP) && COMFYUI_PATH="$(COMFYUI)" $(LIMITED) $(COMFY_BIN)/python -m pytest --durations=10 \
-		tests/comfyui; fi
+	else $(MAKE) test-one-comfyui; fi
+	@if test -z "$(OTHER_COMFYUI)"; then echo "No second ComfyUI found (~/ComfyUI-0.8): tests with it are skipped."; \
+	else $(MAKE) test-one-comfyui COMFYUI="$(OTHER_COMFYUI)" COMFY_VENV=.venv-comfyui-other COMFY_TESTS="-k 'not newer' \
+		$(wildcard tests/comfyui/native) $(addprefix tests/comfyui/test_,nodes.py workflows.py page.py)"; fi
+
+test-one-comfyui: $(COMFY_STAMP)
+	COMFYUI_PATH="$(COMFYUI)" $(LIMITED) $(COMFY_BIN)/python -m pytest --durations=10 $(COMFY_TESTS)
 
 # Draws workflows/*.json anew in ComfyUI's page, after a node's inputs changed; needs a ComfyUI and Chromium.
 workflows: $(COMFY_STAMP)

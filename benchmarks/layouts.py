@@ -17,7 +17,7 @@ from benchmarks.timing import by_turns, ratio, seconds
 from videomage_core.model import lora
 from videomage_core.model.unet3d import UNet3DBackbone
 from videomage_core.presets import EMOJI
-from videomage_core.stages.collaborative_sampling import MOTION, SUBJECT
+from videomage_core.stages.algorithm1 import MOTION, SUBJECT
 
 CPU = torch.device("cpu")
 

@@ -25,9 +25,10 @@ from videomage_core.model.text import SpecialToken
 from videomage_core.model.unet3d import UNet3DBackbone
 from videomage_core.presets import EMOJI
 from videomage_core.sampling import generate_videos
-from videomage_core.stages.collaborative_sampling import _attended, map_distance, sample_collaboratively
+from videomage_core.stages.algorithm1 import attended, map_distance
+from videomage_core.stages.collaborative_sampling import sample_collaboratively
 from videomage_core.stages.motion_lora import _Example, motion_loss
-from videomage_core.training.loop import ParameterGroup, _gradients, _optimizer
+from videomage_core.training.loop import Backward, ParameterGroup, _gradients, make_optimizer
 
 CPU = torch.device("cpu")
 Job = Callable[[], object]
@@ -129,10 +130,12 @@ def _our_motion_step(base: UNet3DBackbone) -> Iterator[Job]:
         text = base.encode_prompt(["a dog is riding a pig"]).detach()
         examples = [_Example(latents, text, text)] * config.batch_size
         groups = [ParameterGroup("lora", parameters, config.learning_rate)]
-        optimizer = _optimizer(groups, config)
+        optimizer = make_optimizer(groups, config)
+
+        def loss_fn(generator: torch.Generator, backward: Backward) -> None:
+            backward(motion_loss(base, examples, config, generator))
 
         def step() -> None:
-            loss_fn = partial(motion_loss, base, examples, config)
             _gradients(groups, loss_fn, optimizer, config, 0, 1.0)
             optimizer.step()
 
@@ -247,7 +250,7 @@ def _of_guidance(base: UNet3DBackbone, rounds: int) -> dict[str, Ratio]:
             of = []
             for branch, moving, constant in ((branches[0], temporal, cross), (branches[1], cross, temporal)):
                 wanted = ([*moving, *constant], []) if graph_everywhere else (moving, constant)
-                with torch.enable_grad(), _attended(base, x, level, branch, *wanted) as (at, maps):
+                with torch.enable_grad(), attended(base, x, level, branch, *wanted) as (at, maps):
                     of.append((at, maps))
             torch.autograd.grad(map_distance(of[0][1].temporal, of[1][1].temporal), of[0][0])
             torch.autograd.grad(map_distance(of[1][1].cross, of[0][1].cross), of[1][0])

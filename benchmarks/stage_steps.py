@@ -20,8 +20,8 @@ from videomage_core.model.text import SpecialToken
 from videomage_core.model.unet3d import UNet3DBackbone
 from videomage_core.presets import Preset
 from videomage_core.sampling import predict_with_guidance
-from videomage_core.stages.collaborative_sampling import MOTION, SUBJECT, _Branch, guidance
-from videomage_core.stages.fusion import attention_loss, fusion_loss
+from videomage_core.stages.algorithm1 import MOTION, SUBJECT, Branch, guidance
+from videomage_core.stages.fusion import attention_loss, fusion_loss, pair_maps
 from videomage_core.stages.fusion_data import Teacher
 from videomage_core.stages.motion_lora import _Example, motion_loss
 from videomage_core.stages.subject_lora import _subject_loss, _View, prediction_error
@@ -162,13 +162,13 @@ def fusion_step(base: UNet3DBackbone, config: FusionConfig, subjects: int) -> It
         tokens, names = _tokens(base, 2), ["<s0>", "<s1>"]
         frames = torch.zeros(3, config.frames, config.height, config.width)
         pair = CutMix(frames, torch.zeros(2, *frames.shape[1:]))
-        sites = select_layers(base.attention_layers("cross"), config.cross_attention_layers)
+        layers = select_layers(base.attention_layers("cross"), config.cross_attention_layers)
 
         def job() -> None:
             generator = torch.Generator().manual_seed(0)
-            loss = fusion_loss(base, teachers, config.batch_size, generator)
-            loss = loss + attention_loss(base, pair, names, tokens, sites, generator, parameters)
-            torch.autograd.grad(loss, parameters, allow_unused=True)
+            torch.autograd.grad(fusion_loss(base, teachers, config.batch_size, generator), parameters)
+            with pair_maps(base, pair, names, tokens, layers, generator) as maps:
+                torch.autograd.grad(attention_loss(maps, pair.masks), parameters, allow_unused=True)
 
         with lora.use_adapters(base, {"fused": 1.0}):
             yield job, kept + _bytes(parameters, TRAINED)
@@ -243,7 +243,7 @@ def coding(base: UNet3DBackbone, size: Sized, to_pixels: bool) -> Iterator[Step]
 
 
 @contextmanager
-def both_loras(base: UNet3DBackbone) -> Iterator[tuple[tuple[_Branch, _Branch], int]]:
+def both_loras(base: UNet3DBackbone) -> Iterator[tuple[tuple[Branch, Branch], int]]:
     """A fused LoRA of two subjects and a motion's, as SCS has them, and the bytes they take."""
     with lora.restore_adapters(base):
         both = [
@@ -253,7 +253,7 @@ def both_loras(base: UNet3DBackbone) -> Iterator[tuple[tuple[_Branch, _Branch], 
         for parameter in both:
             parameter.requires_grad_(False)
         spans = base.token_spans(PROMPT, _tokens(base, 2))
-        subject, motion = (_Branch(name, 1.0, _text(base), spans, 0.5) for name in (SUBJECT, MOTION))
+        subject, motion = (Branch(name, 1.0, _text(base), spans) for name in (SUBJECT, MOTION))
         yield (subject, motion), _bytes(both, 1)
 
 

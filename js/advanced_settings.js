@@ -1,6 +1,6 @@
 // Rare settings are folded away: Nodes 2.0 does it by itself, on a canvas there is a button.
 import { app } from "../../scripts/app.js";
-import { button, follow, tidy } from "./common/page.js";
+import { button, follow, hide, tidy } from "./common/page.js";
 import { translate } from "./common/texts.js";
 
 app.registerExtension({
@@ -26,13 +26,3 @@ app.registerExtension({
     tidy(node);
   },
 });
-
-function hide(widget, hidden) {
-  widget.hidden = hidden;
-  if (hidden) {
-    widget.shownSize ??= [widget.computeSize];
-    widget.computeSize = () => [0, -4]; // older pages keep a hidden widget's place; 4 is the gap below each
-  } else if (widget.shownSize) {
-    widget.computeSize = widget.shownSize[0];
-  }
-}

@@ -8,6 +8,7 @@ const GROWING = {
   VideoMage_TrainMotion: ["mask_", 1],
   VideoMage_ContactSheet: ["row_", 2],
   VideoMage_Evaluate: ["pictures_", 1],
+  VideoMage_SCSGuider: ["model_subject_", 1],
 };
 
 app.registerExtension({

@@ -11,9 +11,10 @@ feature("LoraPreview", ["VideoMage_LoadLora"], (node) => {
   follow(node, alike(facts), (found) => {
     element.replaceChildren();
     if (found === UNKNOWN) return line(element, translate("places_differ"));
-    const { name, about, unfit, untold } = found;
+    const { name, about, unfit, untold, trigger } = found;
     if (name === UNKNOWN) return line(element, translate("lora_wired"));
     if (!about) return line(element, translate("choose_lora"));
+    if (about.error && trigger) return line(element, translate("ordinary_lora"));
     if (about.error) return line(element, about.error, WARNING);
     if (about.thumbnail) element.append(thumbnail(about.thumbnail));
     line(element, translate("lora_is", { kind: translate(`kind_${about.kind}`), rank: about.rank }));
@@ -38,7 +39,8 @@ async function facts(place) {
   const fits = bases.filter((base) => base && base !== UNKNOWN);
   const asked = await Promise.all(fits.map((base) => ask("lora", { name, base })));
   const unfit = fits.filter((_, at) => asked[at]?.fits === false);
-  return { name, about: await ask("lora", { name }), unfit, untold: bases.includes(UNKNOWN) };
+  const trigger = Boolean(valueOf(place, "trigger"));
+  return { name, trigger, about: await ask("lora", { name }), unfit, untold: bases.includes(UNKNOWN) };
 }
 
 /** The bases that a LoRA is used with, however far down the wires. */

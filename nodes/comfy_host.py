@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..videomage_core.data.grounded_sam2 import GroundedSam2
+from ..videomage_core.data.media_files import below
 from ..videomage_core.model.base_folder import EMOJI_BASE, check_base_folder, is_base_folder
 from ..videomage_core.segmentation.weights import DINO, SAM2, SUFFIXES, WANTED, folder_kind
 
@@ -38,8 +39,7 @@ def _folders(holding: str) -> Iterator[tuple[str, Path]]:
     import folder_paths
 
     for root in map(Path, folder_paths.get_folder_paths("diffusers")):
-        # Not "**", which passes linked folders by; three deep, as a hub's cache is.
-        for folder in sorted(path for depth in ("*", "*/*", "*/*/*") for path in root.glob(depth)):
+        for folder in below(root, 3):  # three deep, as a hub's cache is
             if (folder / holding).exists():
                 yield folder.relative_to(root).as_posix(), folder
 
@@ -165,8 +165,7 @@ def _models(kind: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
     for root in _roots(kind):
         if folder_kind(root):
             found.setdefault(root.name, root)
-        inside = sorted(path for pattern in ("*", "*/*") for path in root.glob(pattern))
-        for path in inside:
+        for path in below(root, 2):
             if (path.is_dir() and folder_kind(path)) or (
                 path.is_file() and path.suffix.lower() in suffixes and not folder_kind(path.parent)
             ):
@@ -195,6 +194,15 @@ def show_progress(node: str, done: int, total: int, picture: Any = None) -> None
 
     preview = None if picture is None else ("JPEG", picture, PREVIEW_SIDE)
     get_progress_state().update_progress(node, done, total, preview)
+
+
+def show_text(node: str, text: str) -> None:
+    """A line under a node; pages that do not know such lines show nothing."""
+    from server import PromptServer
+
+    send_text = getattr(PromptServer.instance, "send_progress_text", None)
+    if send_text is not None:
+        send_text(text, node)
 
 
 def stop_if_asked() -> None:

@@ -6,12 +6,13 @@ import contextlib
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..videomage_core.model.backbone import MemoryMode
-from ..videomage_core.model.loading import load_unet3d
+from ..videomage_core.model.loading import auto_dtype, load_unet3d
 from ..videomage_core.model.memory import Workload, choose_mode, is_out_of_memory, required_memory
 from ..videomage_core.model.unet3d import UNet3DBackbone
 from ..videomage_core.presets import Preset, preset_for
@@ -77,6 +78,21 @@ class HostedBase:
                 self._patchers[id(part)] = _patcher(part, self.load_device, self.offload_device)
         return [self._patchers[id(part)] for part in parts]
 
+    def unload(self) -> None:
+        """Take the base's own parts off the device, and nobody else's model."""
+        import comfy.model_management as management
+
+        own = list(self._patchers.values())
+        for loaded in list(management.current_loaded_models):
+            if any(loaded.model is patcher for patcher in own):
+                loaded.model_unload()
+                management.current_loaded_models.remove(loaded)
+
+    def get_ram_usage(self) -> int:
+        """Bytes of the base's weights; ComfyUI's cache asks for it to decide what to drop when main memory is short."""
+        parts = (self.backbone.network, self.backbone.vae, self.backbone.prompts.text_encoder)
+        return sum(map(_bytes, parts))
+
 
 class _Part(torch.nn.Module):
     """One part of a base; ComfyUI writes attributes on what it manages, and diffusers' models refuse some."""
@@ -104,6 +120,10 @@ def _patcher(part: torch.nn.Module, load: torch.device, offload: torch.device) -
             with torch.inference_mode(False):
                 return super().unpatch_model(*arguments, **named)
 
+        def load(self, *arguments: Any, **named: Any) -> Any:  # called by some versions without ``patch_model``
+            with torch.inference_mode(False):
+                return super().load(*arguments, **named)
+
     return WholePatcher(_Part(part), load, offload)
 
 
@@ -114,19 +134,19 @@ def load_base(name: str, dtype: str, memory: str) -> HostedBase:
     folder = base_folder(name)
     device, offload = management.get_torch_device(), management.unet_offload_device()
     with torch.inference_mode(False):
-        backbone = load_unet3d(folder, _dtype(dtype, device), "cpu")
+        backbone = load_unet3d(folder, _dtype(dtype, device, folder), "cpu")
     return HostedBase(name, backbone, preset_for(folder), memory, device, offload)
 
 
-def _dtype(name: str, device: torch.device) -> str:
-    """ComfyUI's choice for the device, where the user leaves it to us."""
+def _dtype(name: str, device: torch.device, folder: Path) -> str:
+    """The finest of those that ComfyUI would use on the device, where the user leaves it to us: ``auto_dtype``."""
     import comfy.model_management as management
 
     if name != "auto":
         return name
-    if management.should_use_bf16(device):
-        return "bf16"
-    return "fp16" if management.should_use_fp16(device) else "fp32"
+    usable = {"fp16": management.should_use_fp16(device), "bf16": management.should_use_bf16(device)}
+    best = auto_dtype(folder, device)
+    return next((kind for kind in (best, "fp16", "bf16") if usable.get(kind)), "fp32")
 
 
 @contextlib.contextmanager
@@ -149,7 +169,7 @@ def on_device(base: HostedBase, oom_hint: str, workloads: Sequence[Workload]) ->
         try:
             mode = choose_mode(base.memory, backbone, workloads, _available_memory(device))
             if mode != backbone.memory:
-                management.unload_all_models()  # other parts of the base will stay loaded than before
+                base.unload()  # other parts of it will stay loaded than before
             staying = [_bytes(part) for part in backbone.resident(mode)]
             beside = required_memory(backbone, workloads, mode) - sum(staying)
             management.load_models_gpu(base.patchers_for(mode), memory_required=beside, force_full_load=True)
@@ -191,7 +211,8 @@ def _available_memory(device: torch.device) -> int:
 
     held = 0
     if device.type != "cpu":
-        held = sum(m.model_loaded_memory() for m in management.current_loaded_models if m.device == device)
+        alive = [m for m in management.current_loaded_models if m.model is not None]  # ComfyUI keeps weak references
+        held = sum(m.model_loaded_memory() for m in alive if m.device == device)
     return int(management.get_free_memory(device)) + held
 
 
@@ -200,7 +221,15 @@ def _bytes(module: torch.nn.Module) -> int:
 
 
 def _is_full(error: BaseException) -> bool:
-    """Whether memory ran out, as ComfyUI's device says it or any allocator."""
+    """Whether memory ran out, as ComfyUI's device says it or any allocator.
+
+    Newer versions of ComfyUI know more forms of it, some of which leave a CUDA error pending: it is discarded there.
+    """
     import comfy.model_management as management
 
-    return isinstance(error, management.OOM_EXCEPTION) or is_out_of_memory(error)
+    known = getattr(management, "is_oom", lambda one: isinstance(one, management.OOM_EXCEPTION))
+    if not (known(error) or is_out_of_memory(error)):
+        return False
+    if torch.cuda.is_available():
+        getattr(management, "discard_cuda_async_error", lambda: None)()
+    return True

@@ -15,10 +15,15 @@ from ..videomage_core.data.frames import frames_to_pixels, pixels_to_frames
 CLIP_TYPES = [io.Image, io.Video]
 
 
+def clip_images(clip: Any) -> torch.Tensor:
+    """IMAGE or VIDEO -> frames [F, H, W, C] in 0..1, not copied."""
+    images: torch.Tensor = clip.get_components().images if hasattr(clip, "get_components") else clip
+    return images
+
+
 def clip_pixels(clip: Any) -> torch.Tensor:
     """IMAGE or VIDEO -> [3, F, H, W] in -1..1."""
-    images = clip.get_components().images if hasattr(clip, "get_components") else clip
-    return frames_to_pixels(images)
+    return frames_to_pixels(clip_images(clip))
 
 
 def image(pixels: torch.Tensor) -> torch.Tensor:

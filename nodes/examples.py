@@ -21,6 +21,7 @@ class ExampleSubject(Node):
         return schema(
             node_id="VideoMage_ExampleSubject",
             display_name="Example Subject",
+            search_aliases=["example images", "sample pictures"],
             description="Four pictures of a character that comes with the pack and that the built-in base has never "
             "seen. For your own subject, wire a Load Image instead.",
             inputs=[io.Combo.Input("subject", list(SUBJECTS), default=SUBJECTS[0], tooltip="Which character.")],
@@ -45,6 +46,7 @@ class ExampleMotion(Node):
         return schema(
             node_id="VideoMage_ExampleMotion",
             display_name="Example Motion",
+            search_aliases=["example clip", "sample video"],
             description="A clip that comes with the pack: a pig is riding a cat, which the built-in base has never "
             "seen anybody do. For your own motion, wire a Load Video instead.",
             outputs=[

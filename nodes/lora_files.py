@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import torch
 from comfy_api.latest import io, ui
 
+from ..videomage_core.data.external_lora import load_external_lora
 from ..videomage_core.data.lora_file import LoraModel, describe, load_lora, rename_token
 from ..videomage_core.model.text import check_token
 from ..videomage_core.training.store import export_lora, require_file_name
 from . import comfy_host as host
-from .schema import Lora, Node, accepted, schema
+from .comfy_memory import HostedBase
+from .schema import Base, Lora, Node, accepted, schema
 
 
 class LoadLora(Node):
@@ -19,7 +23,9 @@ class LoadLora(Node):
         return schema(
             node_id="VideoMage_LoadLora",
             display_name="Load VideoMage LoRA",
-            description="A subject, a motion or a fusion, from models/loras, with its special tokens.",
+            search_aliases=["load lora", "lora loader"],
+            description="A subject, a motion or a fusion, from models/loras, with its special tokens; or an ordinary "
+            "LoRA that others trained, as a subject called by its trigger words.",
             inputs=[
                 io.Combo.Input(
                     "lora_name", host.lora_names(), tooltip="A file in models/loras. Trained ones are in videomage/."
@@ -27,8 +33,28 @@ class LoadLora(Node):
                 io.String.Input(
                     "rename",
                     default="",
-                    tooltip="Give a token another name, e.g. '<dog>=<my_dog>': needed where two LoRAs have the same "
-                    "token. Empty: as they are.",
+                    tooltip=(
+                        "Renames tokens, e.g. '<dog>=<my_dog>'; needed if two LoRAs use the same token. Empty: "
+                        "unchanged."
+                    ),
+                ),
+                io.String.Input(
+                    "trigger",
+                    default="",
+                    optional=True,
+                    tooltip="For an ordinary LoRA (kohya, peft, diffusers): the words that call its subject, e.g. 'sks "
+                    "cup'; prompts then call it <sks_cup>. Empty: a LoRA by VideoMage.",
+                ),
+                io.String.Input(
+                    "superclass",
+                    default="",
+                    optional=True,
+                    tooltip="For an ordinary LoRA: the kind of thing it is, in plain words, e.g. 'cup'.",
+                ),
+                Base.Input(
+                    "base",
+                    optional=True,
+                    tooltip="For an ordinary LoRA: the base it was trained on. From Load Video Base.",
                 ),
             ],
             outputs=[Lora.Output("lora", display_name="LoRA", tooltip="The LoRA with its tokens.")],
@@ -39,15 +65,35 @@ class LoadLora(Node):
         return accepted(lambda: lora_name is None or host.lora_file(lora_name), lambda: pairs_of(rename or ""))
 
     @classmethod
-    def fingerprint_inputs(cls, lora_name: str | None, rename: str | None) -> Any:
-        return lora_name and host.lora_file(lora_name).stat().st_mtime, rename
+    def fingerprint_inputs(cls, lora_name: str | None, rename: str | None, **more: Any) -> Any:
+        return (
+            lora_name and host.lora_file(lora_name).stat().st_mtime,
+            rename,
+            more.get("trigger"),
+            more.get("superclass"),
+        )
 
     @classmethod
-    def execute(cls, lora_name: str, rename: str) -> Any:
-        concept = load_lora(host.lora_file(lora_name))
+    def execute(
+        cls, lora_name: str, rename: str, trigger: str = "", superclass: str = "", base: HostedBase | None = None
+    ) -> Any:
+        path = host.lora_file(lora_name)
+        concept = _external(path, trigger, superclass, base) if trigger.strip() else load_lora(path)
         for old, new in pairs_of(rename):
             concept = rename_token(concept, old, new)
-        return io.NodeOutput(concept)
+        said = concept.details.get("scale") if trigger.strip() else None
+        return io.NodeOutput(concept, ui=ui.PreviewText(said)) if said else io.NodeOutput(concept)
+
+
+def _external(path: Path, trigger: str, superclass: str, base: HostedBase | None) -> LoraModel:
+    """An ordinary LoRA as a subject of a base."""
+    if base is None:
+        raise ValueError(
+            f"base: got none; wire a Load Video Base with the model that {path.name} was trained on, which says what "
+            "its trigger words mean"
+        )
+    with torch.inference_mode(False):  # what is made of it may be trained
+        return load_external_lora(base.backbone, path, trigger, superclass)
 
 
 def pairs_of(rename: str) -> list[tuple[str, str]]:
@@ -68,13 +114,18 @@ class SaveLora(Node):
         return schema(
             node_id="VideoMage_SaveLora",
             display_name="Save VideoMage LoRA",
-            description="Writes a LoRA to models/loras/videomage under a name of your own; never over another file. "
-            "Trained LoRAs are saved there already.",
+            search_aliases=["save lora"],
+            description=(
+                "Saves a LoRA to models/loras/videomage under a name of your choice and never overwrites "
+                "another file. Trained LoRAs are already saved there."
+            ),
             is_output_node=True,
             inputs=[
                 Lora.Input("lora", tooltip="A trained or fused LoRA."),
                 io.String.Input(
-                    "file_name", default="my_lora", tooltip="Without .safetensors; a number is added if it is taken."
+                    "file_name",
+                    default="my_lora",
+                    tooltip="File name without .safetensors. If it is taken, a number is appended.",
                 ),
             ],
             outputs=[Lora.Output("saved", display_name="LoRA", tooltip="The same LoRA.")],
@@ -96,10 +147,13 @@ class LoraInfo(Node):
         return schema(
             node_id="VideoMage_LoraInfo",
             display_name="LoRA Info",
-            description="What a LoRA holds: its kind, its base, its tokens and their classes, how it was trained.",
+            search_aliases=["lora metadata", "trigger words"],
+            description=(
+                "Describes a LoRA: its kind, base model, tokens with their superclasses, and training settings."
+            ),
             is_output_node=True,
             inputs=[Lora.Input("lora", tooltip="Any VideoMage LoRA.")],
-            outputs=[io.String.Output("text", display_name="text", tooltip="What is shown, as text.")],
+            outputs=[io.String.Output("text", display_name="text", tooltip="The description as text.")],
         )
 
     @classmethod

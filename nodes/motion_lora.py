@@ -11,23 +11,16 @@ from comfy_api.latest import io
 
 from ..videomage_core.callbacks import Callbacks
 from ..videomage_core.config import MotionConfig
+from ..videomage_core.data.augmentation import needed_size
 from ..videomage_core.data.examples import MotionClip, make_motion_clip
+from ..videomage_core.data.training_inputs import motion_inputs
 from ..videomage_core.model.memory import workloads_for
-from ..videomage_core.model.text import require_plain_words
-from ..videomage_core.stages.motion_lora import require_subjects, train_motion
+from ..videomage_core.model.text import prompt_warnings, require_plain_words
+from ..videomage_core.stages.motion_lora import motion_key, require_subjects, train_motion
 from ..videomage_core.training.store import StoredResult
 from .comfy_memory import HostedBase, segmenter_workloads
-from .conversions import CLIP_TYPES, clip_pixels, masks
-from .schema import (
-    Base,
-    Node,
-    growing_inputs,
-    read_settings,
-    schema,
-    settings_inputs,
-    validate_inputs,
-    wired_inputs,
-)
+from .conversions import CLIP_TYPES, clip_images, masks
+from .schema import Base, Node, growing_inputs, read_settings, schema, settings_inputs, validate_inputs, wired_inputs
 from .segmentation import segmenter_input
 from .training import (
     check_file_name,
@@ -50,17 +43,19 @@ class TrainMotion(Node):
         return schema(
             node_id="VideoMage_TrainMotion",
             display_name="Train Motion LoRA",
-            description="Learns a motion from one clip, without the looks of who performs it.",
+            description=("Trains a LoRA for a motion from one clip, without the appearance of the subjects that "
+"perform it."),
             search_aliases=["motion director", "motion lora"],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
             inputs=[
-                Base.Input("base", tooltip="The model that learns."),
+                Base.Input("base", tooltip="The base model to train on."),
                 io.MultiType.Input(
-                    "clip", types=CLIP_TYPES, tooltip="The clip: frames (IMAGE) or a VIDEO, of any length."
+                    "clip", types=CLIP_TYPES, tooltip="The clip: frames (IMAGE) or a VIDEO of any length."
                 ),
                 segmenter_input(
-                    "Cuts the subjects out of one frame by their words, where no masks are wired. From Load Segmenter."
+                    "Segments the subjects in one frame by their names, if no masks are connected. From Load "
+"Segmenter."
                 ),
                 *growing_inputs(
                     io.Mask, "mask", SUBJECTS, 0,
@@ -70,13 +65,13 @@ class TrainMotion(Node):
                 io.String.Input(
                     "prompt",
                     default="A person is riding a horse",
-                    tooltip="The motion in plain words: who performs it in the clip, and what they do.",
+                    tooltip="The motion in plain words: who is in the clip and what they do.",
                 ),
                 io.String.Input(
                     "subjects",
                     default="person, horse",
-                    tooltip="Who is seen in the clip, in plain words with commas, in the order of the masks. "
-                    "Their looks are taken out. May be empty where omega is 0.",
+                    tooltip=("The subjects of the clip in plain words, separated by commas, in the order of the masks. "
+"Their appearance is removed from what is learned. May be empty if omega is 0."),
                 ),
                 file_name_input("my_motion"),
                 *settings_inputs(MotionConfig()),
@@ -131,19 +126,23 @@ class TrainMotion(Node):
         ]
         with on_device_for_training(base, "motion", file_name, cls.hidden.unique_id, workloads) as backbone:
             words = words_of(subjects)
-            taken = make_motion_clip(clip_pixels(clip), words, masks(wired_masks), config.frames)
+            taken = make_motion_clip(
+                clip_images(clip), words, masks(wired_masks), config.frames, needed_size(config, segmenter is not None)
+            )
             performed = replace(taken, segmenter=segmenter)
-            parts = [prompt, *performed.key_parts()]
+            key = motion_key([performed], prompt, config)
 
             def train(at: Path, callbacks: Callbacks) -> StoredResult:
                 clips = [replace(taken, segmenter=with_callbacks(segmenter, callbacks))]
+                for line in (motion_inputs(clips), *prompt_warnings(prompt)):
+                    callbacks.log(line)
                 made = train_motion(
                     backbone, clips, prompt, config, at, sampling_config(base, config), callbacks=callbacks
                 )
                 assert made.sample is not None
                 return StoredResult(made.concept, made.history, {"sample": made.sample})
 
-            made = train_or_load(base, "motion", file_name, config, parts, cls.hidden.unique_id, train)
+            made = train_or_load(base, "motion", file_name, config, key, cls.hidden.unique_id, train)
         return training_result(made, samples_of(made))
 
 

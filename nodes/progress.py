@@ -15,12 +15,16 @@ from typing import Any
 
 import torch
 
+from ..videomage_core.atomic_write import partial_file
 from ..videomage_core.callbacks import Callbacks
 from ..videomage_core.data.contact_sheet import strip
 from ..videomage_core.data.frames import middle_picture
 from ..videomage_core.data.loss_plot import thinned
+from ..videomage_core.text_files import read_json
 from ..videomage_core.training.store import require_file_name, write_atomically
 from . import comfy_host as host
+
+_LINES = 6  # under a node, the last ones
 
 
 @dataclass
@@ -71,7 +75,7 @@ class Training:
 
 
 def callbacks_for(node: str | None, training: Training | None = None) -> Callbacks:
-    """A ``Callbacks`` that reports to ComfyUI: progress and previews on the node, cancel within one step.
+    """A ``Callbacks`` that reports to ComfyUI: progress, previews and lines on the node, cancel within one step.
 
     Args:
         node: the running node's id.
@@ -105,7 +109,15 @@ def callbacks_for(node: str | None, training: Training | None = None) -> Callbac
         host.stop_if_asked()
         return False
 
-    return Callbacks(progress=progress, preview=preview, watch=watch, cancelled=cancelled)
+    said: list[str] = []
+
+    def log(line: str) -> None:
+        logging.getLogger("videomage").info(line)
+        said.append(line)
+        if node is not None:
+            host.show_text(node, "\n".join(said[-_LINES:]))
+
+    return Callbacks(progress=progress, preview=preview, watch=watch, cancelled=cancelled, log=log)
 
 
 _live: set[Training] = set()  # the one that runs
@@ -177,7 +189,7 @@ def _publish(training: Training, state: dict[str, Any]) -> None:
 def _load_state(training: Training) -> dict[str, Any] | None:
     if not training.state_file.is_file():
         return None
-    return dict(json.loads(training.state_file.read_text(encoding="utf-8")))
+    return dict(read_json(training.state_file))
 
 
 def _to_show(training: Training, state: dict[str, Any]) -> dict[str, Any]:
@@ -194,7 +206,7 @@ def save_sample(training: Training, video: torch.Tensor) -> None:
     picture.thumbnail((2048, host.PREVIEW_SIDE))
     with _showing():
         host.training_folder().mkdir(parents=True, exist_ok=True)
-        partial = training.file("partial")
+        partial = partial_file(training.sample_file)
         picture.save(partial, "JPEG", quality=90)
         partial.replace(training.sample_file)
 

@@ -13,6 +13,10 @@ from .examples import ExampleMotion, ExampleSubject
 from .fusion import FuseSubjects
 from .lora_files import LoadLora, LoraInfo, SaveLora
 from .motion_lora import TrainMotion
+from .native.guider import SCSGuider
+from .native.merge_loras import MergeSubjectLoras
+from .native.overlay import ShowAttention
+from .native.prompts import EncodePromptSCS
 from .sample_video import SampleVideo
 from .segmentation import LoadSegmenter, SegmentByWords
 from .subject_lora import TrainSubject
@@ -24,16 +28,20 @@ NODES: list[type[io.ComfyNode]] = [
     SubjectClip,
     FuseSubjects,
     SCSSampler,
+    SCSGuider,
     SampleVideo,
     LoadLora,
     SaveLora,
     LoraInfo,
+    MergeSubjectLoras,
     LoadSegmenter,
     SegmentByWords,
     Evaluate,
     ContactSheet,
     ExampleSubject,
     ExampleMotion,
+    EncodePromptSCS,
+    ShowAttention,
 ]
 
 

@@ -24,6 +24,7 @@ from . import comfy_host as host
 from . import progress
 
 KINDS = ("subject", "motion", "fusion")
+PACK = Path(__file__).parents[1]
 
 
 def add_routes() -> None:
@@ -31,6 +32,7 @@ def add_routes() -> None:
     host.add_route("/videomage/sample", sample)
     host.add_route("/videomage/lora", lora)
     host.add_route("/videomage/presets", presets)
+    host.add_route(f"/workflow_templates/{PACK.name}/{{title}}.jpg", thumbnail)
 
 
 def _asked(request: Any) -> progress.Training:
@@ -127,3 +129,16 @@ async def presets(request: Any) -> web.Response:
         raise web.HTTPNotFound(text=str(error)) from error
     stages = ("sampling", "subject", "motion", "fusion", "collaborative")
     return web.json_response({stage: dataclasses.asdict(getattr(preset, stage)) for stage in stages})
+
+
+async def thumbnail(request: Any) -> web.StreamResponse:
+    """GET -> the picture of a shipped workflow, where the template browser asks for it.
+
+    Some versions of ComfyUI serve a pack's workflows there and not their pictures; where the pictures are served too,
+    ComfyUI's own answer comes first.
+    """
+    titles = {path.stem: path for path in (PACK / "workflows").glob("*.jpg")}
+    title = request.match_info["title"]
+    if title not in titles:
+        raise web.HTTPNotFound(text=f"no such workflow: {title!r}")
+    return web.Response(body=await asyncio.to_thread(titles[title].read_bytes), content_type="image/jpeg")

@@ -8,15 +8,9 @@ from comfy_api.latest import io
 
 from ..videomage_core.config import SamplingConfig
 from ..videomage_core.model.memory import workloads_for
+from ..videomage_core.model.text import prompt_warnings
 from ..videomage_core.stages.baselines import sample_averaged, sample_base, sample_merged
-from .collaborative_sampling import (
-    OOM_HINT,
-    clip_input,
-    inverted_noise,
-    prompt_input,
-    seed_input,
-    video_outputs,
-)
+from .collaborative_sampling import OOM_HINT, clip_input, inverted_noise, prompt_input, seed_input, video_outputs
 from .comfy_memory import HostedBase, on_device
 from .conversions import image, video
 from .progress import callbacks_for
@@ -43,13 +37,15 @@ class SampleVideo(Node):
         return schema(
             node_id="VideoMage_SampleVideo",
             display_name="Sample Video",
-            description="A video of a prompt, with or without LoRAs. With the seed, clip and size of an SCS "
-            "Sampler it begins from the same noise, so that the two can be compared.",
+            description=(
+                "Generates a video from a prompt, with or without LoRAs. With the seed, clip and size of an "
+                "SCS Sampler it starts from the same noise, so the two can be compared."
+            ),
             search_aliases=["text to video", "zeroscope"],
             hidden=[io.Hidden.unique_id],
             inputs=[
-                Base.Input("base", tooltip="The model that makes the video."),
-                *growing_inputs(Lora, "lora", MOST, 0, "A LoRA of any kind."),
+                Base.Input("base", tooltip="The base model."),
+                *growing_inputs(Lora, "lora", MOST, 0, "A subject, motion or fused LoRA."),
                 clip_input(),
                 prompt_input("A dog is running on grass"),
                 io.Combo.Input(
@@ -90,6 +86,8 @@ class SampleVideo(Node):
         strengths = [inputs[f"strength_{i}"] for i in range(1, MOST + 1) if inputs.get(f"lora_{i}") is not None]
         with on_device(base, OOM_HINT, workloads_for(config)) as backbone:
             callbacks = callbacks_for(cls.hidden.unique_id)
+            for warning in prompt_warnings(prompt, [token for concept in loras for token in concept.tokens]):
+                callbacks.log(warning)
             inverted = inverted_noise(backbone, clip, config, callbacks)
             if method == ALONE:
                 made = sample_base(backbone, loras, prompt, seed, config, inverted, callbacks)

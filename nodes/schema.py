@@ -57,9 +57,15 @@ ADVANCED = (
     "guided_step_from",
     "beta_subject",
     "beta_motion",
+    "beta_schedule",
     "boxes",
     "detector_image_size",
     "dtype",
+    "recorded_blocks",
+    "real_tokens_only",
+    "effect_weight",
+    "start_percent",
+    "end_percent",
 )
 
 C = TypeVar("C")
@@ -85,11 +91,18 @@ def _refusing_values_for_wires(execute: Callable[..., Any]) -> Callable[..., Any
         if not wires:
             wires.extend(one.id for one in cls.define_schema().inputs or () if not isinstance(one, widgets))
         for wire in wires:
-            if isinstance(inputs.get(wire), str | int | float | list | dict):  # all that a prompt can hold
+            if _written(inputs.get(wire)):
                 raise ValueError(f"{wire}: got {_shown(inputs[wire])}, wire a node's output to it")
         return execute(cls, *given, **inputs)
 
     return checked
+
+
+def _written(value: Any) -> bool:
+    """Whether a prompt can hold it; a CONDITIONING is a list, but of tensors."""
+    if isinstance(value, list):
+        return all(_written(part) for part in value)
+    return isinstance(value, str | int | float | dict)
 
 
 def _shown(value: Any) -> str:

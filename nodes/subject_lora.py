@@ -11,18 +11,16 @@ from comfy_api.latest import io
 
 from ..videomage_core.callbacks import Callbacks
 from ..videomage_core.config import SubjectConfig
-from ..videomage_core.data.examples import (
-    SubjectImage,
-    add_masks,
-    load_captioned_clips,
-    load_subject_images,
-)
-from ..videomage_core.data.frames import frames_to_pixels
+from ..videomage_core.data.augmentation import needed_size
+from ..videomage_core.data.examples import SubjectImage, load_captioned_clips, load_subject_images
+from ..videomage_core.data.frames import frames_to_pixels, shrunk_pixels
 from ..videomage_core.data.grounded_sam2 import GroundedSam2
 from ..videomage_core.data.images import list_images
+from ..videomage_core.data.media_files import entries
+from ..videomage_core.data.training_inputs import clip_inputs, subject_inputs
 from ..videomage_core.model.memory import workloads_for
-from ..videomage_core.model.text import check_token
-from ..videomage_core.stages.subject_lora import require_token, train_subject
+from ..videomage_core.model.text import check_token, prompt_warnings
+from ..videomage_core.stages.subject_lora import require_token, subject_key, train_subject
 from ..videomage_core.training.store import StoredResult
 from .comfy_memory import HostedBase, segmenter_workloads
 from .conversions import folder, lines_of, typed_path
@@ -47,33 +45,37 @@ class TrainSubject(Node):
         return schema(
             node_id="VideoMage_TrainSubject",
             display_name="Train Subject LoRA",
-            description="Learns one subject, a character or a thing, from 3 to 5 pictures of it.",
+            description=(
+                "Trains a LoRA and a special token for one subject, a character or an object, from 3 to 5 images."
+            ),
             search_aliases=["dreambooth", "textual inversion", "character"],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
             inputs=[
-                Base.Input("base", tooltip="The model that learns."),
-                io.Image.Input("images", optional=True, tooltip="Pictures of the subject, as a batch of one size."),
+                Base.Input("base", tooltip="The base model to train on."),
+                io.Image.Input("images", optional=True, tooltip="Images of the subject, as a batch of one size."),
                 io.Mask.Input(
                     "masks",
                     optional=True,
-                    tooltip="White on the subject, one for each picture of the batch and of its size: what is around "
-                    "it is not learned. Load Image's mask is white where a picture is transparent: put Invert Mask "
-                    "between.",
+                    tooltip=(
+                        "One mask per image, white on the subject and of the image's size: the loss ignores "
+                        "everything else. Load Image's mask is white where an image is transparent: put Invert Mask "
+                        "between."
+                    ),
                 ),
                 segmenter_input(
-                    "Finds the subject by its superclass in each picture that has no mask, so that the loss stays on "
-                    "it. From Load Segmenter."
+                    "Segments the subject, by its superclass, in each image without a mask, so that the loss "
+                    "covers the subject only. From Load Segmenter."
                 ),
                 io.String.Input(
                     "token",
                     default="<my_dog>",
-                    tooltip="The new word for your subject, in angle brackets; prompts name it so.",
+                    tooltip="The special token for your subject, in angle brackets; use it in prompts.",
                 ),
                 io.String.Input(
                     "superclass",
                     default="dog",
-                    tooltip="What kind of thing it is, in plain words, e.g. 'stuffed animal'.",
+                    tooltip="The subject's class in plain words, e.g. 'stuffed animal'.",
                 ),
                 file_name_input("my_dog"),
                 io.String.Input(
@@ -140,7 +142,7 @@ class TrainSubject(Node):
     def fingerprint_inputs(cls, images_folder: str | None, auxiliary_folder: str | None, **_: Any) -> Any:
         """Run again when a file of the folders changed; the training itself is repeated only if their contents did."""
         folders = [typed_path(text) for text in (images_folder, auxiliary_folder)]
-        files = sorted(path for at in folders if at is not None and at.is_dir() for path in at.iterdir())
+        files = [path for at in folders if at is not None and at.is_dir() for path in entries(at) if path.exists()]
         return [(str(path), path.stat().st_mtime_ns) for path in files]
 
     @classmethod
@@ -165,51 +167,59 @@ class TrainSubject(Node):
             *segmenter_workloads(segmenter),
         ]
         with on_device_for_training(base, "subject", file_name, cls.hidden.unique_id, workloads) as backbone:
-            pictures = _pictures(images, masks, folder(images_folder, "images_folder"), lines_of(prompt))
+            source, size = folder(images_folder, "images_folder"), needed_size(config, segmenter is not None)
+            pictures = _pictures(images, masks, source, lines_of(prompt), size)
             clips_folder = folder(auxiliary_folder, "auxiliary_folder")
             auxiliary = []
             if clips_folder is not None:
                 auxiliary = load_captioned_clips(clips_folder, config.auxiliary_frames, config.height, config.width)
-            parts: list[object] = [token.lower(), superclass]
-            parts += [part for given in (*pictures, *auxiliary) for part in given.key_parts()]
-            parts += segmenter.key_parts() if segmenter is not None else ()
+            inputs = {"auxiliary": auxiliary, "captions": base.preset.captions}
+            key = subject_key(pictures, token, superclass, config, segmenter=segmenter, **inputs)
 
             def train(at: Path, callbacks: Callbacks) -> StoredResult:
-                shown = add_masks(pictures, superclass, with_callbacks(segmenter, callbacks), callbacks)
+                callbacks.log(subject_inputs(pictures, source, segmented=segmenter is not None))
+                for warning in {line: None for picture in pictures for line in prompt_warnings(picture.prompt or "")}:
+                    callbacks.log(warning)
+                if clips_folder is not None:
+                    callbacks.log(clip_inputs(auxiliary, clips_folder))
                 made = train_subject(
                     backbone,
-                    shown,
+                    pictures,
                     token,
                     superclass,
                     config,
                     at,
-                    auxiliary=auxiliary,
-                    captions=base.preset.captions,
                     sampling=sampling_config(base, config),
                     callbacks=callbacks,
                     cache=at.parent,
+                    segmenter=with_callbacks(segmenter, callbacks),
+                    **inputs,
                 )
                 assert made.sample is not None
                 return StoredResult(made.concept, made.history, {"sample": made.sample})
 
-            made = train_or_load(base, "subject", file_name, config, parts, cls.hidden.unique_id, train)
+            made = train_or_load(base, "subject", file_name, config, key, cls.hidden.unique_id, train)
         return training_result(made, samples_of(made))
 
 
 def _pictures(
-    images: torch.Tensor | None, masks: torch.Tensor | None, source: Path | None, prompts: list[str]
+    images: torch.Tensor | None,
+    masks: torch.Tensor | None,
+    source: Path | None,
+    prompts: list[str],
+    size: tuple[int, int],
 ) -> list[SubjectImage]:
     """The pictures of the folder and those that are wired; one prompt is for all that have none, several for each."""
-    pictures = load_subject_images(source) if source is not None else []
+    pictures = load_subject_images(source, min_size=size) if source is not None else []
     if images is not None:
-        pixels = frames_to_pixels(images).unbind(1)
+        pixels = [frames_to_pixels(image[None], size)[:, 0] for image in images]
         if masks is not None and masks.shape != (len(pixels), *images.shape[1:3]):
             raise ValueError(
                 f"masks: got {len(masks)} of {_size(masks)} for {len(pixels)} images of {_size(images)}; give one for "
                 "each, of its size, or none. A picture without transparency has an empty mask of 64x64 in Load Image: "
                 "do not wire that"
             )
-        given = [None] * len(pixels) if masks is None else list(masks.clone().float())
+        given = [None] * len(pixels) if masks is None else list(shrunk_pixels(masks.clone().float()[None], size)[0])
         pictures += [SubjectImage(picture, mask) for picture, mask in zip(pixels, given, strict=True)]
     if not pictures:
         raise ValueError("images: got none; wire pictures of the subject to 'images', or name their folder")

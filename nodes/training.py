@@ -17,6 +17,7 @@ from ..videomage_core.data.loss_plot import loss_plot
 from ..videomage_core.model.fingerprint import fingerprint
 from ..videomage_core.model.memory import Workload
 from ..videomage_core.model.unet3d import UNet3DBackbone
+from ..videomage_core.output_paths import require_output_folder
 from ..videomage_core.training.store import (
     StoredResult,
     export_lora,
@@ -51,9 +52,17 @@ def check_file_name(name: str | None) -> None:
 
 def training_outputs() -> list[io.Output]:
     return [
-        Lora.Output("lora", display_name="LoRA", tooltip="To sample with, to fuse, to describe."),
-        io.Image.Output("loss_plot", display_name="loss plot", tooltip="Loss over the steps, logarithmic."),
-        io.Image.Output("samples", display_name="samples", tooltip="Frames of a video made with the LoRA at the end."),
+        Lora.Output(
+            "lora",
+            display_name="LoRA",
+            tooltip="The trained LoRA: sample with it, fuse it, or inspect it with LoRA Info.",
+        ),
+        io.Image.Output(
+            "loss_plot", display_name="loss plot", tooltip="Loss over the training steps, on a logarithmic scale."
+        ),
+        io.Image.Output(
+            "samples", display_name="samples", tooltip="Frames of a video sampled with the LoRA after training."
+        ),
     ]
 
 
@@ -64,12 +73,15 @@ def on_device_for_training(
     """As ``on_device``, for a training; if an error ends it, the page keeps what it says.
 
     Raises:
-        ValueError: no LoRA file can have this name; a wired one is seen here first.
+        ValueError: no LoRA file can have this name (a wired one is seen here first); no file can be written to
+            where LoRAs or checkpoints go.
         RuntimeError: see ``on_device``.
     """
-    told = progress.telling_errors(progress.Training(kind, file_name, node or ""))
-    with told, on_device(base, OOM_HINT, workloads) as backbone:
-        yield backbone
+    with progress.telling_errors(progress.Training(kind, file_name, node or "")):
+        require_output_folder(host.loras_folder(), "models/loras")
+        require_output_folder(host.training_folder(), "ComfyUI's output folder")
+        with on_device(base, OOM_HINT, workloads) as backbone:
+            yield backbone
 
 
 def train_or_load(
@@ -77,7 +89,7 @@ def train_or_load(
     kind: str,
     file_name: str,
     config: TrainingConfig,
-    parts: list[object],
+    key: str,
     node: str | None,
     train: Callable[[Path, Callbacks], StoredResult],
 ) -> StoredResult:
@@ -88,14 +100,14 @@ def train_or_load(
         kind: "subject", "motion" or "fusion".
         file_name: of the LoRA file.
         config: settings.
-        parts: all inputs that the result depends on.
+        key: the training's, as its stage builds it of all that the result depends on.
         node: the running node's id.
         train: (folder, run) -> what was made.
     """
     training = progress.Training(kind, file_name, node or "")
     callbacks = progress.callbacks_for(node, training)
     base_fingerprint = fingerprint(base.backbone.network)
-    folder = run_dir(host.training_folder(), file_name, config, kind, base.name, base_fingerprint.architecture, *parts)
+    folder = run_dir(host.training_folder(), file_name, key, base.name, base_fingerprint.architecture)
     made = load_result(folder, config.steps)
     if made is None or not made.concept.fingerprint.matches(base_fingerprint):
         with progress.live_training(training):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from videomage_core.data.lora_file import LoraModel
+from videomage_core.model.base_folder import EMOJI_BASE
 from videomage_core.model.fingerprint import fingerprint
 from videomage_core.model.loading import load_unet3d
 from videomage_core.model.lora_weights import LoraWeights
@@ -160,3 +162,8 @@ def detector_both_ways(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     folder = tmp_path_factory.mktemp("detector")
     made = random_detector(folder / "grounding-dino-small")
     return *detector_file(made, folder / "groundingdino_small.safetensors"), made
+
+
+@pytest.fixture
+def copied_base(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(EMOJI_BASE, tmp_path / "base"))

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     )
     from .data.examples import CaptionedClip, MotionClip, SubjectImage
     from .data.grounded_sam2 import GroundedSam2
+    from .data.into_diffusers import load_into_diffusers
     from .data.lora_file import LoraModel, load_lora, rename_token, save_lora
     from .data.media import load_clip, save_video
     from .model.base_folder import EMOJI_BASE
@@ -71,6 +72,7 @@ __all__ = [
     "invert",
     "invert_clip",
     "load_clip",
+    "load_into_diffusers",
     "load_lora",
     "load_unet3d",
     "rename_token",
@@ -91,6 +93,7 @@ _MODULES = (
     ".run",
     ".data.examples",
     ".data.grounded_sam2",
+    ".data.into_diffusers",
     ".data.lora_file",
     ".data.media",
     ".model.base_folder",

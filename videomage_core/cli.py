@@ -15,6 +15,7 @@ from .commands.demo import add_demo
 from .commands.evaluate import add_evaluate
 from .commands.fuse import add_fuse
 from .commands.inspect import add_inspect
+from .commands.merge import add_merge
 from .commands.rename import add_rename
 from .commands.sample import add_sample
 from .commands.segment import add_segment
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_train_subject(commands)
     add_train_motion(commands)
     add_fuse(commands)
+    add_merge(commands)
     add_sample(commands)
     add_study(commands)
     add_segment(commands)

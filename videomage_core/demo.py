@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from .cache_key import cache_key
 from .callbacks import Callbacks
 from .data.contact_sheet import contact_sheet
 from .data.examples import MotionClip, SubjectImage, load_motion_clip, load_subject_images
@@ -41,7 +42,7 @@ from .stages.ddim_inversion import invert_clip
 from .stages.fusion import FusionResult, fuse_subjects
 from .stages.motion_lora import train_motion
 from .stages.subject_lora import train_subject
-from .training.loop import cache_key
+from .stages.versions import STAGE_VERSIONS
 
 EXAMPLES = Path(__file__).parent / "assets" / "examples"
 SUBJECTS = ("dog", "panda")
@@ -125,9 +126,9 @@ def run_demo(output: Path, seed: int, callbacks: Callbacks, preset: Preset = EMO
 
 
 def demo_cache_key(backbone: Backbone, preset: Preset) -> str:
-    """A mark of all that the trainings depend on: with other settings they begin anew, in a folder of their own."""
+    """A key of all that the trainings depend on: with other settings they begin anew, in a folder of their own."""
     parts = (preset.subject, preset.motion, preset.fusion, preset.captions, preset.prompts, preset.sampling)
-    return cache_key(fingerprint(backbone.network), *parts)
+    return cache_key(fingerprint(backbone.network), STAGE_VERSIONS, *parts)
 
 
 def train_loras(backbone: Backbone, preset: Preset, work: Path, callbacks: Callbacks, clock: Clock) -> DemoLoras:

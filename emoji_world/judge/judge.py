@@ -21,14 +21,10 @@ from videomage_core.evaluation.mobilenet import features
 from videomage_core.evaluation.tracking import Track, crops, row_colours, track
 
 from ..world.backgrounds import BACKGROUNDS
-from ..world.characters import (
-    CONCEPTS,
-    HELD_OUT_ARTIST,
-    Character,
-    held_out_characters,
-    training_characters,
-)
+from ..world.characters import Character
+from ..world.motions import CONVERSE
 from ..world.scene import Scene, caption, draw
+from ..world.worlds import SMALL, World
 from .motion_judge import DIRECTED, MotionJudge
 
 CROP = 48  # pixels, before the network's own resizing
@@ -51,6 +47,7 @@ class Expected:
 
     @classmethod
     def of(cls, scene: Scene) -> Expected:
+        """What the scene shows; colours in words are not judged."""
         return cls(tuple(c.concept for c in scene.characters), scene.motion, scene.background)
 
     @property
@@ -90,7 +87,7 @@ class Verdict:
 
     @property
     def motion_right(self) -> bool:
-        return self.motion == self.asked.motion
+        return self.motion == CONVERSE.get(self.asked.motion, self.asked.motion)
 
     @property
     def background_right(self) -> bool:
@@ -157,17 +154,22 @@ class Judge:
     Args:
         clips: on how many backgrounds each drawing is in the bank; fewer is faster.
         motion_renders: true renders of each motion.
+        world: whose characters and motions it knows.
     """
 
-    def __init__(self, clips: int = len(BACKGROUNDS), motion_renders: int = 16) -> None:
-        self.motions = MotionJudge(motion_renders)
-        cast = training_characters() + held_out_characters("development") + held_out_characters("test")
+    def __init__(self, clips: int = len(BACKGROUNDS), motion_renders: int = 16, world: World = SMALL) -> None:
+        self.world = world
+        self.motions = MotionJudge(motion_renders, world=world)
+        halves = [world.held_out_characters(split) for split in ("development", "test")]
+        cast = [*world.training_characters(), *halves[0], *halves[1]]
         pictures = [_bank_pictures(character, index, clips) for index, character in enumerate(cast)]
         raw = features(torch.cat(pictures)).split([len(p) for p in pictures])
-        trained = [f for f, c in zip(raw, cast, strict=True) if c.artist != HELD_OUT_ARTIST]
+        trained = [f for f, c in zip(raw, cast, strict=True) if c.artist != world.held_out_artist]
         self.mean = torch.cat(trained).mean(0)  # [1280]
         self.bank = {c: self._centred(f) for c, f in zip(cast, raw, strict=True)}
-        self._by_concept = {concept: torch.cat([self.bank[c] for c in _drawings(concept)]) for concept in CONCEPTS}
+        self._by_concept = {
+            concept: torch.cat([self.bank[c] for c in self._drawings(concept)]) for concept in world.concepts
+        }
         self._places = _bank_places()
 
     def _centred(self, raw: torch.Tensor) -> torch.Tensor:
@@ -201,16 +203,19 @@ class Judge:
     def names_unseen_artists(self) -> Rate:
         """How often single pictures are named right without their own artist's drawings in the bank."""
         right = of = 0
-        for character in training_characters():
+        for character in self.world.training_characters():
             others = {
-                concept: torch.cat([self.bank[c] for c in _drawings(concept) if c.artist != character.artist])
-                for concept in CONCEPTS
+                concept: torch.cat([self.bank[c] for c in self._drawings(concept) if c.artist != character.artist])
+                for concept in self.world.concepts
             }
             for seen in self.bank[character]:
                 nearness = {concept: _nearest(bank, seen) for concept, bank in others.items()}
                 right += max(nearness, key=nearness.__getitem__) == character.concept
                 of += 1
         return Rate(right, of)
+
+    def _drawings(self, concept: str) -> tuple[Character, ...]:
+        return self.world.drawings(self.world.training_artists, (concept,))
 
     def background(self, video: np.ndarray) -> str:
         """The background that uint8 [F, H, W, 3] shows."""
@@ -241,10 +246,6 @@ def character_crops(video: np.ndarray, tracked: Track) -> torch.Tensor:
     seen = np.flatnonzero(tracked.found)
     largest = seen[np.argsort(-tracked.sizes[seen], kind="stable")[: ceil(LOOKED_AT * len(seen))]]
     return crops(video, tracked, CROP, frames=np.sort(largest))
-
-
-def _drawings(concept: str) -> list[Character]:
-    return [character for character in training_characters() if character.concept == concept]
 
 
 def _nearest(bank: torch.Tensor, seen: torch.Tensor) -> float:

@@ -13,12 +13,15 @@ import numpy as np
 from videomage_core.evaluation.tracking import Track, match, track
 from videomage_core.evaluation.trajectories import trajectory
 
-from ..world.characters import training_characters
+from ..world.motions import CONVERSE
 from ..world.scene import SIZE, Scene, draw
-from ..world.small_motions import TRAINED_PAIR, TRAINED_SINGLE
+from ..world.worlds import SMALL, World
 
 NEIGHBOURS = 3  # true renders of a motion whose mean distance counts
-DIRECTED = ("on top of", "chasing", "riding", "dancing with", "jumping over", "circling around")
+DIRECTED = (
+    "on top of", "chasing", "riding", "dancing with", "jumping over", "circling around",
+    "under", "running from", "bumping into", "landing on", "lifting",
+)  # fmt: skip
 BANK_SEED = 4_000_000  # far from the seeds of the training data
 
 
@@ -28,14 +31,19 @@ class MotionJudge:
     Args:
         renders: true renders of each motion in the bank; below about ten a motion that goes either
             way has too few of each.
-        motions: the names to choose among: all trained ones unless given, as
+        motions: the names to choose among: all that the world trains unless given, as
             {number of characters: names}.
+        world: whose motions and characters. What two of its names tell alike ("under", "on top of") has
+            one name here, that which ``CONVERSE`` leads to.
     """
 
-    def __init__(self, renders: int = 16, motions: Mapping[int, Sequence[str]] | None = None) -> None:
-        self.motions = dict(motions or {1: tuple(TRAINED_SINGLE), 2: tuple(TRAINED_PAIR)})
+    def __init__(
+        self, renders: int = 16, motions: Mapping[int, Sequence[str]] | None = None, world: World = SMALL
+    ) -> None:
+        of_two = tuple(motion for motion in world.interactions if motion not in CONVERSE)
+        self.motions = dict(motions or {1: world.single_motions, 2: of_two})
         self._bank = {
-            (count, motion): np.stack([_true_trajectory(count, motion, seed) for seed in range(renders)])
+            (count, motion): np.stack([_true_trajectory(count, motion, seed, world) for seed in range(renders)])
             for count, names in self.motions.items()
             for motion in names
         }
@@ -56,6 +64,8 @@ class MotionJudge:
 
         Where the two do the same thing ("next to") either order is right, and the given one returns.
         """
+        if motion in CONVERSE:
+            return self.in_order(tracks, CONVERSE[motion])[::-1]
         if motion not in self._names(tracks):
             raise ValueError(f"motion: got {motion!r}, allowed: {', '.join(map(repr, self._names(tracks)))}")
         given, swapped = list(tracks), list(tracks)[::-1]
@@ -74,11 +84,11 @@ class MotionJudge:
         return float(np.sort(lengths)[:NEIGHBOURS].mean())
 
 
-def _true_trajectory(count: int, motion: str, seed: int) -> np.ndarray:
+def _true_trajectory(count: int, motion: str, seed: int, world: World) -> np.ndarray:
     rng = np.random.default_rng([seed, count, 5])
-    cast = training_characters()
+    cast = world.training_characters()
     chosen = tuple(cast[int(i)] for i in rng.choice(len(cast), count, replace=False))
     background = str(rng.choice(["grass", "beach", "night", "water", "plain"]))
-    drawing = draw(Scene(chosen, motion, background, BANK_SEED + seed))
+    drawing = draw(Scene(chosen, motion, background, BANK_SEED + seed), frames=world.frames)
     truth = [np.stack([path.x, path.y], axis=1) * SIZE for path in drawing.paths]
     return trajectory(match(track(drawing.frames, count), truth))

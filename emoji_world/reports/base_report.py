@@ -12,7 +12,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,9 @@ BASE = ROOT / "videomage_core" / "assets" / "emoji_base"
 CHUNK = 8  # videos sampled at a time
 SHEET_ROWS = 12
 
-# name: section (None: all), aspect, number of characters (None: any), aim as a share of the ceiling
-MEASURES: dict[str, tuple[str | None, str, int | None, float | None]] = {
+# section (None: all), aspect, number of characters (None: any), aim as a share of the ceiling
+Measure = tuple[str | None, str, int | None, float | None]
+MEASURES: dict[str, Measure] = {
     "single concept": ("singles", "subjects", 1, 0.90),
     "both of a pair": ("pairs", "subjects", 2, 0.75),
     "both, each in its role": ("pairs", "roles", 2, None),
@@ -136,10 +138,18 @@ def _chunk(path: Path, captions: list[str], seeds: list[int], generate: Generate
 
 def true_renders(prompts: Sequence[CardPrompt], seeds: int) -> np.ndarray:
     """The same prompts drawn truly, in the order of ``sampled``: uint8 [S * P, F, H, W, 3]."""
-    return np.stack([draw(prompt.rendered(turn)).frames for turn in range(seeds) for prompt in prompts])
+    return np.stack(
+        [draw(prompt.rendered(turn), frames=prompt.world.frames).frames for turn in range(seeds) for prompt in prompts]
+    )
 
 
-def measure(prompts: Sequence[CardPrompt], videos: np.ndarray, seeds: int, judge: Judge) -> dict[str, Any]:
+def measure(
+    prompts: Sequence[CardPrompt],
+    videos: np.ndarray,
+    seeds: int,
+    judge: Judge,
+    measures: Mapping[str, Measure] = MEASURES,
+) -> dict[str, Any]:
     """Samples and ceiling through the judge; what docs/emoji_base.json holds.
 
     Args:
@@ -147,39 +157,51 @@ def measure(prompts: Sequence[CardPrompt], videos: np.ndarray, seeds: int, judge
         videos: uint8 [S * P, F, H, W, 3], in the order of ``sampled``.
         seeds: S.
         judge: who looks.
+        measures: what is counted, and the aims.
     """
     asked = [Expected.of(prompt.scene) for prompt in prompts] * seeds
     sections = [prompt.section for prompt in prompts] * seeds
     ceiling, samples = (judge.score(shown, asked) for shown in (true_renders(prompts, seeds), videos))
     quality = {}
-    for name, (section, aspect, count, aim) in MEASURES.items():
-        best, rate = (_part(scores, sections, section).rate(aspect, count) for scores in (ceiling, samples))
+    for name, (*_, aim) in measures.items():
+        best, rate = (counted(scores, sections, measures[name]) for scores in (ceiling, samples))
         share = rate.share / best.share if best.share else 0.0
         quality[name] = {
-            "samples": _as_json(rate),
-            "ceiling": _as_json(best),
+            "samples": as_json(rate),
+            "ceiling": as_json(best),
             "share_of_ceiling": round(share, 4),
             "aim": aim,
             "reached": None if aim is None else share >= aim,
         }
-    details = {"samples": _details(samples), "ceiling": _details(ceiling)}
+    details = {"samples": by_what_was_asked(samples), "ceiling": by_what_was_asked(ceiling)}
     return {
         "prompts": len(prompts),
         "seeds_per_prompt": seeds,
         "videos": len(videos),
         "by_section": {name: sections.count(name) for name in SECTIONS},
         "quality": quality,
-        "judge_on_unseen_artists": _as_json(judge.names_unseen_artists()),
+        "judge_on_unseen_artists": as_json(judge.names_unseen_artists()),
         "details": details,
+        "taken_for_another": taken_for_another(ceiling),
     }
 
 
-def _part(scores: Scores, sections: list[str], section: str | None) -> Scores:
+def taken_for_another(scores: Scores) -> dict[str, int]:
+    """Which single characters of true renders the judge takes for which: "wolf for dog", most often first."""
+    singles = [v for v in scores.verdicts if len(v.asked.subjects) == 1 and not v.subjects_right]
+    counts = Counter(f"{v.asked.subjects[0]} for {v.names[0]}" for v in singles)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def counted(scores: Scores, sections: Sequence[str], measure: Measure) -> Rate:
+    """One measure of verdicts, whose prompts are from ``sections``."""
+    section, aspect, count, _ = measure
     verdicts = zip(scores.verdicts, sections, strict=True)
-    return Scores([verdict for verdict, its in verdicts if section is None or its == section])
+    return Scores([verdict for verdict, its in verdicts if section is None or its == section]).rate(aspect, count)
 
 
-def _as_json(rate: Rate) -> dict[str, Any]:
+def as_json(rate: Rate) -> dict[str, Any]:
+    """A rate with its interval, rounded."""
     low, high = rate.interval
     return {
         "right": rate.right,
@@ -189,7 +211,7 @@ def _as_json(rate: Rate) -> dict[str, Any]:
     }
 
 
-def _details(scores: Scores) -> dict[str, dict[str, str]]:
+def by_what_was_asked(scores: Scores) -> dict[str, dict[str, str]]:
     """Right of asked, by single concept, by motion and by background."""
     keys: dict[str, Callable[[Expected], str | None]] = {
         "subjects": lambda asked: asked.subjects[0] if len(asked.subjects) == 1 else None,

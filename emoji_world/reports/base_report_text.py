@@ -107,9 +107,9 @@ def model_card(figures: dict[str, Any], training_minutes: float | None) -> str:
         single_motions=", ".join(TRAINED_SINGLE),
         pair_motions=", ".join(TRAINED_PAIR),
         places=", ".join(PLACES.values()),
-        artists="\n".join(_artist_line(key) for key in ARTISTS),
+        artists="\n".join(artist_line(key) for key in ARTISTS),
         cost=cost,
-        quality="\n".join(_quality_line(name, row) for name, row in figures["quality"].items()),
+        quality="\n".join(quality_line(name, row) for name, row in figures["quality"].items()),
         prompts=figures["prompts"],
         seeds=figures["seeds_per_prompt"],
         videos=figures["videos"],
@@ -118,13 +118,15 @@ def model_card(figures: dict[str, Any], training_minutes: float | None) -> str:
     )
 
 
-def _artist_line(key: str) -> str:
+def artist_line(key: str) -> str:
+    """One artist, with home and licence, as a list item."""
     name, author, home, licence = ARTISTS[key]
     held_out = " **(held out)**" if key == HELD_OUT_ARTIST else ""
     return f"* [{name}]({home}) by {author}, {licence}{held_out}"
 
 
-def _quality_line(name: str, row: dict[str, Any]) -> str:
+def quality_line(name: str, row: dict[str, Any]) -> str:
+    """One measure as a table row."""
     aim = "" if row["aim"] is None else f"{100 * row['aim']:.0f} %"
     share = 100 * row["share_of_ceiling"]
     return f"| {name} | {_with_interval(row['samples'])} | {_with_interval(row['ceiling'])} | {share:.0f} % | {aim} |"

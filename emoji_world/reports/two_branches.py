@@ -13,16 +13,21 @@ from videomage_core.config import CollaborativeConfig
 from videomage_core.data.lora_file import LoraModel
 from videomage_core.data.media import to_uint8
 from videomage_core.model import lora
-from videomage_core.model.attention_maps import AttentionMaps, select_layers
+from videomage_core.model.attention_maps import select_layers
 from videomage_core.model.backbone import Backbone, NoiseLevel
-from videomage_core.model.text import TokenSpan
-from videomage_core.sampling import predict_with_guidance, step, to_x0_eps
-from videomage_core.stages.collaborative_sampling import (
+from videomage_core.stages.algorithm1 import (
     MOTION,
     PAPER_VALUES,
     SUBJECT,
     alpha_at,
-    map_distance,
+    attended,
+    betas_at,
+    branches_of,
+    collaborative_step,
+    guidance,
+    guidance_losses,
+    guided_update,
+    progress_at,
 )
 
 
@@ -45,17 +50,6 @@ class Variant:
         return f"{self.guided_step_from}{alone} | {self.alpha:g}"
 
 
-@dataclass(frozen=True)
-class Branch:
-    """One of Algorithm 1's two."""
-
-    adapter: str
-    strength: float
-    share: float
-    text: torch.Tensor  # [1, T, D]
-    spans: list[TokenSpan]
-
-
 class TwoBranches:
     """Both branches of one video, by themselves: what the sampler does inside, a step at a time."""
 
@@ -63,16 +57,7 @@ class TwoBranches:
         self, backbone: Backbone, subject: LoraModel, motion: LoraModel, prompt: str, config: CollaborativeConfig
     ) -> None:
         self.backbone, self.config, self.loras = backbone, config, {SUBJECT: subject.weights, MOTION: motion.weights}
-        tokens = list(subject.tokens)
-
-        def branch(adapter: str, strength: float, share: float, plain: bool) -> Branch:
-            text = backbone.encode_prompt([prompt], tokens, as_superclass=plain)
-            return Branch(adapter, strength, share, text, backbone.token_spans(prompt, tokens, as_superclass=plain))
-
-        self.branches = (
-            branch(SUBJECT, config.subject_strength, config.beta_subject, plain=False),
-            branch(MOTION, config.motion_strength, config.beta_motion, plain=True),
-        )
+        self.branches = branches_of(backbone, prompt, list(subject.tokens), config)
         self.empty = backbone.encode_prompt([config.negative_prompt])
         self.levels = backbone.levels(config.steps)
         self.cross = select_layers(backbone.attention_layers("cross"), config.cross_attention_layers)
@@ -87,44 +72,40 @@ class TwoBranches:
             yield
 
     def losses(self, copies: Sequence[torch.Tensor], level: NoiseLevel) -> tuple[torch.Tensor, torch.Tensor]:
-        """L_m->s, with a gradient to the first of x_sub and x_mot, and L_s->m, with one to the second."""
-        seen: list[AttentionMaps] = []
-        for branch, at in zip(self.branches, copies, strict=True):
-            with (
-                lora.use_adapters(self.backbone, {branch.adapter: branch.strength}),
-                self.backbone.record([*self.cross, *self.temporal], branch.spans, stop=True) as maps,
-            ):
-                self.backbone.record_forward(at, level, branch.text)
+        """L_m->s and L_s->m (Eq. 10) where x_sub and x_mot are these."""
+        sites, seen = [*self.cross, *self.temporal], []
+        for branch, x in zip(self.branches, copies, strict=True):
+            with attended(self.backbone, x, level, branch, sites) as (_, maps):
                 seen.append(maps)
-        subject, motion = seen
-        return map_distance(subject.temporal, motion.temporal), map_distance(motion.cross, subject.cross)
+        return guidance_losses(*seen)
 
-    def gradients(self, x: torch.Tensor, level: NoiseLevel) -> list[torch.Tensor]:
+    def gradients(self, x: torch.Tensor, level: NoiseLevel) -> tuple[torch.Tensor, torch.Tensor]:
         """Of L_m->s to x_sub and of L_s->m to x_mot (Eq. 10), at x [1, C, F, h, w]."""
-        with torch.enable_grad():
-            copies = [x.detach().requires_grad_() for _ in self.branches]
-            losses = self.losses(copies, level)
-            return [torch.autograd.grad(loss, at)[0] for loss, at in zip(losses, copies, strict=True)]
+        return guidance(self.backbone, x, level, self.branches, self.cross, self.temporal)[1]
 
-    def stepped(self, x: torch.Tensor, index: int, way: Variant, gradients: Sequence[torch.Tensor]) -> torch.Tensor:
-        """x after step ``index`` (Algorithm 1)."""
-        far = alpha_at(index, replace(self.config, alpha=way.alpha)) * x.numel() / PAPER_VALUES
-        copies = [x - far * g if moves else x for g, moves in zip(gradients, way.losses, strict=True)]
-        level, eps, mix = self.levels[index], torch.zeros_like(x), torch.zeros_like(x)
-        for branch, at in zip(self.branches, copies, strict=True):
-            with lora.use_adapters(self.backbone, {branch.adapter: branch.strength}):
-                output = predict_with_guidance(
-                    self.backbone, at, level, branch.text, self.empty, self.config.guidance_scale
-                )
-            eps = eps + branch.share * to_x0_eps(output, at, level, self.backbone.prediction)[1]
-            mix = mix + branch.share * at
-        return step(eps, mix if way.guided_step_from == "updated" else x, level, self.levels[index + 1], "epsilon")
+    def stepped(
+        self, x: torch.Tensor, index: int, way: Variant, gradients: tuple[torch.Tensor, torch.Tensor] | None
+    ) -> torch.Tensor:
+        """x after step ``index`` of Algorithm 1."""
+        config = replace(
+            self.config, alpha=way.alpha, guided_step_from=way.guided_step_from if way.alpha else "updated"
+        )
+        betas, latents = betas_at(progress_at(index, config.steps), config), (x, x)
+        if gradients is not None and way.alpha:
+            alpha = alpha_at(index, config) * x.numel() / PAPER_VALUES
+            x_sub, x_mot = (
+                guided_update(x, gradient, alpha) if moves else x
+                for gradient, moves in zip(gradients, way.losses, strict=True)
+            )
+            latents = (x_sub, x_mot)
+        levels = (self.levels[index], self.levels[index + 1])
+        return collaborative_step(self.backbone, x, levels, self.branches, self.empty, latents, betas, config)[1]
 
     def video(self, x: torch.Tensor, way: Variant) -> np.ndarray:
         """uint8 [F, H, W, 3], from start noise."""
         for index in range(self.config.steps):
             guided = way.alpha > 0 and index < self.config.tau
-            gradients = self.gradients(x, self.levels[index]) if guided else [torch.zeros_like(x)] * 2
+            gradients = self.gradients(x, self.levels[index]) if guided else None
             x = self.stepped(x, index, way, gradients)
         return to_uint8(self.backbone.decode_video(x)[0].cpu())
 

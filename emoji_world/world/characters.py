@@ -1,7 +1,9 @@
 """Who lives in the emoji world: concepts, the artists who drew them, and who is held out.
 
 Every character is one drawing of one concept by one artist, stored as
-``art/<artist>/<concept>.png`` (96x96 RGBA).  The artists' licences are in NOTICE.
+``art/<artist>/<concept>.png`` (96x96 RGBA); an artist's second drawing of a concept is
+``<concept>-2.png`` and so on.  The artists' licences are in NOTICE.  This module is the small world
+(``world.SMALL``): the first drawings of twelve concepts.  ``world.RICH`` has them all.
 
 Held out of training are all drawings of one artist (``HELD_OUT_ARTIST``): they are the
 subjects a user would customise.  They are split by concept into a development half, on
@@ -17,6 +19,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from .facing import FACING
+
 ART = Path(__file__).parents[1] / "art"
 
 CONCEPTS = (
@@ -30,20 +34,6 @@ HELD_OUT_ARTIST = "fluent-flat"
 DEVELOPMENT_CONCEPTS = ("dog", "panda", "frog", "monkey", "penguin", "chick")
 TEST_CONCEPTS = ("cat", "fox", "pig", "rabbit", "robot", "octopus")
 
-# Most drawings look at the viewer; these look to one side, and turn when they walk.
-FACING = {
-    ("noto", "penguin"): "left",
-    ("noto-v1", "penguin"): "left",
-    ("twemoji", "penguin"): "right",
-    ("streamline", "penguin"): "left",
-    ("streamline", "fox"): "left",
-    ("noto", "chick"): "left",
-    ("noto-v1", "chick"): "left",
-    ("twemoji", "chick"): "left",
-    ("emojione", "chick"): "left",
-    ("fluent-flat", "chick"): "left",
-}
-
 
 @dataclass(frozen=True, order=True)
 class Character:
@@ -51,15 +41,21 @@ class Character:
 
     artist: str
     concept: str
+    number: int = 1  # which of the artist's drawings of the concept
+
+    @property
+    def stem(self) -> str:
+        """The file's name without its ending."""
+        return self.concept if self.number == 1 else f"{self.concept}-{self.number}"
 
     @property
     def path(self) -> Path:
-        return ART / self.artist / f"{self.concept}.png"
+        return ART / self.artist / f"{self.stem}.png"
 
     @property
     def facing(self) -> str | None:
         """``"left"``, ``"right"``, or None for a drawing that looks at the viewer."""
-        return FACING.get((self.artist, self.concept))
+        return FACING.get((self.artist, self.stem))
 
     def sprite(self) -> np.ndarray:
         """The drawing as float32 RGBA in 0..1, shape (96, 96, 4), colour not premultiplied."""

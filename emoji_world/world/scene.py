@@ -13,11 +13,14 @@ from PIL import Image
 
 from .backgrounds import BACKGROUNDS, PLACES
 from .characters import Character, characters, training_characters, with_article
+from .colours import COLOURS, recoloured
+from .motions import PAIR as RICH_PAIR
 from .small_motions import PAIR, SINGLE, TRAINED_PAIR, TRAINED_SINGLE, Path
 
 SIZE = 48  # pixels
 FRAMES = 8
 SUPERSAMPLING = 2
+INTERACTIONS = PAIR | RICH_PAIR  # of all worlds
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,10 @@ class Scene:
     background: str
     seed: int
     colour_jitter: float = 0.0  # 0: the artist's own colours
+    colours: tuple[str | None, ...] = ()  # of each character a name from world.colours, or None; (): none
 
     def __post_init__(self) -> None:
-        known = {0: ("",), 1: tuple(SINGLE), 2: tuple(PAIR)}
+        known = {0: ("",), 1: tuple(SINGLE), 2: tuple(INTERACTIONS)}
         if len(self.characters) not in known:
             raise ValueError(f"characters: got {len(self.characters)}, allowed: 0, 1 or 2")
         if self.motion not in known[len(self.characters)]:
@@ -41,11 +45,25 @@ class Scene:
             )
         if self.background not in BACKGROUNDS:
             raise ValueError(f"background: got {self.background!r}, allowed: {', '.join(BACKGROUNDS)}")
+        if self.colours and len(self.colours) != len(self.characters):
+            raise ValueError(f"colours: got {len(self.colours)} for {len(self.characters)} characters, one each")
+        unknown = [colour for colour in self.colours if colour is not None and colour not in COLOURS]
+        if unknown:
+            raise ValueError(f"colours: got {', '.join(map(repr, unknown))}, allowed: None, {', '.join(COLOURS)}")
+
+    @property
+    def painted(self) -> tuple[str | None, ...]:
+        """Each character's colour in words, or None where it has its own colours."""
+        return self.colours or (None,) * len(self.characters)
 
     @property
     def caption(self) -> str:
-        """The scene in plain English: "a dog is chasing a cat on grass"."""
-        return caption(tuple(c.concept for c in self.characters), self.motion, self.background)
+        """The scene in plain English: "a dog is chasing a blue cat on grass"."""
+        nouns = (f"{colour} {c.concept}" if colour else c.concept for c, colour in self._coloured())
+        return caption(tuple(nouns), self.motion, self.background)
+
+    def _coloured(self) -> list[tuple[Character, str | None]]:
+        return list(zip(self.characters, self.painted, strict=True))
 
 
 @dataclass(frozen=True)
@@ -68,7 +86,7 @@ def caption(subjects: tuple[str, ...], motion: str, background: str | None) -> s
 
     Args:
         subjects: nouns of none, one or two characters, without article.
-        motion: a name from ``motions.SINGLE`` or ``motions.PAIR``.
+        motion: a name from ``motions.SINGLE`` or ``INTERACTIONS``.
         background: a name from ``scenery.BACKGROUNDS``, or None to leave the place out.
     """
     place = PLACES[background] if background else ""
@@ -99,10 +117,11 @@ def draw(scene: Scene, frames: int = FRAMES, size: int = SIZE) -> Drawing:
     if len(scene.characters) == 1:
         paths = [SINGLE[scene.motion](rng, u)]
     elif len(scene.characters) == 2:
-        paths = list(PAIR[scene.motion](rng, u))
+        paths = list(INTERACTIONS[scene.motion](rng, u))
     else:
         paths = []
-    sprites = [_costume(c, p, rng, scene.colour_jitter) for c, p in zip(scene.characters, paths, strict=True)]
+    cast = zip(scene.characters, paths, scene.painted, strict=True)
+    sprites = [_costume(who, path, rng, scene.colour_jitter, colour) for who, path, colour in cast]
 
     pictures = []
     masks = [np.zeros((frames, size, size), dtype=np.float32) for _ in paths]
@@ -126,10 +145,14 @@ def _reduce(alpha: np.ndarray) -> np.ndarray:
     return alpha.reshape(height, SUPERSAMPLING, width, SUPERSAMPLING).mean((1, 3))
 
 
-def _costume(character: Character, path: Path, rng: np.random.Generator, jitter: float) -> Image.Image:
-    """The character's sprite: facing where it goes, its colours varied."""
+def _costume(
+    character: Character, path: Path, rng: np.random.Generator, jitter: float, colour: str | None
+) -> Image.Image:
+    """The character's sprite: facing where it goes, in one named colour or with its own, varied."""
     sprite = character.sprite()
-    if jitter:
+    if colour:
+        sprite = recoloured(sprite, colour)
+    elif jitter:
         sprite = _vary_colours(sprite, rng, jitter)
     if path.heading is not None and character.facing is not None:
         mirrored = path.heading != character.facing

@@ -66,6 +66,18 @@ export function tidy(node) {
   node.widgets.splice(0, node.widgets.length, ...own, ...buttons, ...panels);
 }
 
+/** Hide a node's own widget, or show it again; its value stays in the workflow. */
+export function hide(widget, hidden) {
+  widget.hidden = hidden;
+  if (globalThis.LiteGraph?.vueNodesMode) widget.options = { ...widget.options, hidden };
+  if (hidden) {
+    widget.shownSize ??= [widget.computeSize];
+    widget.computeSize = () => [0, -4]; // older pages keep a hidden widget's place; 4 is the gap below each
+  } else if (widget.shownSize) {
+    widget.computeSize = widget.shownSize[0];
+  }
+}
+
 /** A line of text in an element. */
 export function line(parent, text, color) {
   const row = document.createElement("div");

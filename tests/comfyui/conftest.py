@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,6 +57,15 @@ def add_segmenters(models: Path) -> None:
         shutil.copy(source / "sam2_emoji.json", models / "sam2" / "sam2.1_hiera_tiny.json")
 
 
+def add_wan(home: Path) -> None:
+    """Tiny files at the names of the Wan workflows, and a pack with which core takes a tiny text encoder."""
+    native = Path(__file__).with_name("native")
+    script, where = native / "write_stand_ins.py", {"COMFYUI_PATH": str(find_comfyui())}
+    subprocess.run([sys.executable, str(script), str(home / "models")], env={**os.environ, **where}, check=True)
+    (home / "custom_nodes" / "small_umt5").mkdir(parents=True)
+    shutil.copy(native / "small_umt5.py", home / "custom_nodes" / "small_umt5" / "__init__.py")
+
+
 def elsewhere(folder: Path) -> Path:
     """An extra_model_paths.yaml that names a folder with a base."""
     shutil.copytree(EMOJI_BASE, folder / "bases" / "far" / "zeroscope")
@@ -70,6 +81,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(new_home(tmp_path_factory.mktemp("comfyui")), ("--extra-model-paths-config", str(paths)))
     (running.home / "custom_nodes" / "neighbour").mkdir()
     shutil.copy(Path(__file__).with_name("neighbour.py"), running.home / "custom_nodes" / "neighbour" / "__init__.py")
+    add_wan(running.home)
     running.start()
     yield running
     running.stop()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from english_locale import english
 from page import Page
 from server import PACK, Server
+from wan_workflows import WAN_21, WAN_22
+from workflow_nodes import START, Node, Workflow, note
 
 EMOJI = "emoji base (built in)"
 ZEROSCOPE = "zeroscope_v2_576w"
@@ -30,35 +31,8 @@ SEGMENTER = {
 QUICK_SUBJECT = {"steps": 120, "auxiliary_clips": 4, "sample_every_n_steps": 60}
 QUICK_MOTION = {"steps": 90, "textual_inversion_steps": 70, "sample_every_n_steps": 45}
 QUICK_FUSION = {"steps": 40, "teacher_videos": 2, "cutmix_videos": 1}
-START = "Start here"
 PROMPT = "a <dog> is riding a <panda> on grass"
 CLIP_PROMPT = "a pig is riding a cat on a plain background"
-
-
-@dataclass
-class Node:
-    """A node to draw: inputs by name, each the name and output of another node of the workflow."""
-
-    name: str
-    type: str
-    wires: dict[str, tuple[str, str]] = field(default_factory=dict)
-    values: dict[str, Any] = field(default_factory=dict)
-    stage: str = ""  # whose settings that suit the base it gets
-    title: str = ""
-    height: int = 0
-
-
-@dataclass
-class Workflow:
-    """Columns (title, nodes), from left to right; neighbours of one title share a frame."""
-
-    title: str
-    base: str
-    columns: list[tuple[str, list[Node]]]
-
-
-def note(text: str, height: int = 330) -> Node:
-    return Node("note", "MarkdownNote", values={"": text}, title="Read me", height=height)
 
 
 def base(name: str) -> Node:
@@ -449,7 +423,7 @@ EVALUATED = Workflow(
     ],
 )
 
-WORKFLOWS = [FIRST, SUBJECT, MOTION, COMPOSE, PAPER, COMPARE, SEGMENTED, EVALUATED]
+WORKFLOWS = [FIRST, SUBJECT, MOTION, COMPOSE, PAPER, COMPARE, SEGMENTED, EVALUATED, WAN_21, WAN_22]
 
 _DRAW = """async ({columns, settings}) => {
   const made = {};
@@ -467,6 +441,7 @@ _DRAW = """async ({columns, settings}) => {
       const node = LiteGraph.createNode(wish.type);
       if (!node) throw new Error(`no node type ${wish.type}`);
       if (wish.title) node.title = wish.title;
+      if (wish.models.length) node.properties.models = wish.models;
       app.graph.add(node);
       const values = {...(wish.stage ? settings[wish.stage] : {}), ...wish.values};
       for (const [name, value] of Object.entries(values)) {
@@ -537,7 +512,7 @@ def main() -> None:
             write_english(server)
             with Page(server.url) as page:
                 for workflow in WORKFLOWS:
-                    if only and workflow.title[0] not in only:
+                    if only and workflow.title.split()[0] not in only:
                         continue
                     saved = draw(page, workflow)
                     path = PACK / "workflows" / f"{workflow.title}.json"

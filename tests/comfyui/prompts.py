@@ -20,6 +20,9 @@ FEW: dict[str, dict[str, Any]] = {
         "text_threshold": 0.0,
         "detector_image_size": 128,
     },
+    "EmptyHunyuanLatentVideo": {"width": 64, "height": 48, "length": 9},
+    "BasicScheduler": {"steps": 4},
+    "SplitSigmas": {"step": 2},
 }
 BASE = {"base": "emoji base (built in)", "dtype": "auto", "memory": "auto"}
 SMALL = {"height": 48, "width": 48, "frames": 8, "auxiliary_frames": 8}
@@ -39,6 +42,8 @@ def with_few_steps(prompt: Prompt) -> Prompt:
         for inputs in of_class(changed, kind):
             inputs.update(values)
             inputs.update({name: value for name, value in SMALL.items() if name in inputs})
+    for inputs in of_class(changed, "VideoMage_SCSGuider"):
+        inputs["tau"] = min(inputs["tau"], 2)
     return changed
 
 

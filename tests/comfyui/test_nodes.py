@@ -14,6 +14,8 @@ NODES = [
     "VideoMage_SCSSampler", "VideoMage_SampleVideo", "VideoMage_LoadLora", "VideoMage_SaveLora",
     "VideoMage_LoraInfo", "VideoMage_ContactSheet", "VideoMage_ExampleSubject", "VideoMage_ExampleMotion",
     "VideoMage_LoadSegmenter", "VideoMage_SegmentByWords", "VideoMage_Evaluate", "VideoMage_SubjectClip",
+    "VideoMage_EncodePromptSCS", "VideoMage_ShowAttention",
+    "VideoMage_MergeSubjectLoRAs",
 ]  # fmt: skip
 
 
@@ -55,7 +57,7 @@ def test_a_base_of_extra_model_paths_is_in_the_list(server: Server, info: dict[s
 def test_templates_are_listed(server: Server) -> None:
     titles = sorted(path.stem for path in (PACK / "workflows").glob("*.json"))
     assert sorted(server.get("/workflow_templates")[PACK_FOLDER]) == titles
-    assert len(titles) == 8
+    assert len(titles) == 10
 
 
 @pytest.mark.parametrize("title", sorted(path.stem for path in (PACK / "workflows").glob("*.json")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from prompts import BASE, FEW, SMALL, subject_prompt
 from server import PACK, PACK_FOLDER, Server
 
 PICTURES = PACK / "outputs" / "page"
-NEWER = Path(__file__).parents[2] / ".venv-comfyui" / "newer-page" / "comfyui_frontend_package" / "static"
+NEWER = Path(sys.prefix) / "newer-page" / "comfyui_frontend_package" / "static"
 FIRST = PACK / "workflows" / "1 First run.json"
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="no Chromium found: install Debian's chromium")
@@ -230,6 +231,34 @@ def test_tokens_and_bases_are_found_across_subgraphs(window: tuple[Page, Server]
         says(page, "TrainSubject", "base_settings", "use the settings that suit the base")
     page.load(page.run(SAVED))
     says(page, "SampleVideo", "tokens", "Tokens: <my_dog> (dog)", "Superclass prompt: a dog runs")
+    assert page.errors == []
+
+
+SCS_PROMPTS = [  # prompt, subjects, what the motion branch gets, what is said beside it
+    ("a ohwx  Dog rides a (sks:1.2)", "ohwx dog = dog\nsks=stuffed animal", "a dog rides a (stuffed animal:1.2)", ""),
+    ("sks and a dog, dogs", "sks = cat\ndog = animal", "cat and a animal, dogs", ""),
+    ("一只ohwx狗在骑sks", "ohwx狗 = 狗\nsks = 猫", "一只狗在骑猫", ""),
+    (r"a sks \(old\) sits", "sks (old) = toy (small)", r"a toy \(small\) sits", ""),
+    ("an ohwx dog", "ohwx dog = dog\nsks = cat", "an dog", "The prompt lacks sks"),
+    ("a dog", "dog = animal\nsks", "a animal", "sks: say what it is"),
+    ("a dog <lora:x:1>", "dog = animal", "a animal <lora:x:1>", "<lora:x:1> is not read"),
+]
+
+
+def test_the_motion_branchs_prompt_is_shown_as_the_engine_makes_it(window: tuple[Page, Server]) -> None:
+    from videomage_core.model.prompt_spans import mark_prompt, read_subjects
+
+    page, _ = window
+    page.clear()
+    page.run(f"() => {{ {ADD} window.scs = add('VideoMage_EncodePromptSCS', 0); }}")
+    says(page, "EncodePromptSCS", "motion_branch", "The motion branch gets: a dog is riding a cat on the beach")
+    write = "([prompt, box]) => { for (const [name, text] of Object.entries({ prompt, subjects: box }))"
+    write += " window.scs.widgets.find(w => w.name === name).value = text; }"
+    for prompt, box, motion, beside in SCS_PROMPTS:
+        page.run(write, [prompt, box])
+        says(page, "EncodePromptSCS", "motion_branch", f"The motion branch gets: {motion}", beside)
+        if not beside:
+            assert mark_prompt(prompt, read_subjects(box)).motion == motion
     assert page.errors == []
 
 

@@ -125,8 +125,8 @@ def test_the_loop_goes_on_from_the_checkpoint_that_was_kept(tmp_path, full):
     def go(folder: Path, steps: int) -> tuple[torch.Tensor, int]:
         weight = torch.linspace(-1, 1, 4096).requires_grad_()
 
-        def loss_fn(generator: torch.Generator) -> dict[str, torch.Tensor]:
-            return {"fit": (weight - torch.randn(4096, generator=generator)).square().mean()}
+        def loss_fn(generator: torch.Generator, backward) -> None:
+            backward({"fit": (weight - torch.randn(4096, generator=generator)).square().mean()})
 
         config = TrainingConfig(steps=steps, save_every_n_steps=2)
         history = fit([ParameterGroup("w", {"w": weight}, 0.1)], loss_fn, config, folder, "x")

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
+sys.path.insert(0, str(Path(__file__).parent))
+from others_files import table
+
 DOCS = Path(__file__).parents[2] / "docs"
 # Test -> what is done, how often ({times} or {prompts}, on each of its cases), what must come of it.
 FAULTS = {
@@ -210,7 +213,7 @@ def report(cases: dict[str, list[Case]], times: int, prompts: int, missing: Sequ
         passed = f"{good} of {len(found)}" if found else "not run"
         minutes = sum(case.seconds for case in found) / 60
         lines.append(f"| {fault} | {len(found)} | {often.format(**counts)} | {outcome} | {passed} | {minutes:.1f} |")
-    lines += ["", *failures(cases, missing), "## What is deterministic", ""]
+    lines += ["", *failures(cases, missing), *table(), "## What is deterministic", ""]
     lines += ["| what | on one machine | why | proved by |", "|---|---|---|---|"]
     for what, how_far, why, tests in DETERMINISM:
         proofs = ", ".join(dict.fromkeys(f"`{test.rpartition('::')[2]}`" for test in tests))

@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from tests.faults import report
+from tests.faults import others_files, report
 
 ROOT = Path(__file__).parents[2]
 XML = """<testsuites><testsuite>
@@ -26,6 +26,12 @@ def test_every_fault_and_every_proof_is_a_test_that_there_is():
     files = [*(ROOT / "tests" / "faults").glob("test_*.py"), ROOT / "tests" / "comfyui" / "test_hostile.py"]
     there = {name for file in files for name in re.findall(r"^def (test_\w+)", file.read_text("utf-8"), re.MULTILINE)}
     assert there >= report.FAULTS.keys() and there >= report.CAUSES.keys()
+
+
+def test_the_table_of_others_files_names_tests_that_there_are_and_is_in_the_document():
+    assert not [test for *_, test in others_files.TRIED if not defined(test)]
+    text = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    assert "\n".join(others_files.table()) in text
 
 
 def test_a_failure_is_told_with_its_cause_and_ends_with_1(tmp_path, monkeypatch, capsys):

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+OF_CORE = ("Clip", "Conditioning", "Guider", "Model")  # wires between core's own nodes
+
 
 class Interrupted(Exception):
     """ComfyUI's InterruptProcessingException."""
@@ -98,6 +100,7 @@ class Host:
         self.home = home
         self.interrupt_at: int | None = None  # the number of progress calls after which the user presses cancel
         self.progress: list[tuple[int, int, Any]] = []
+        self.texts: dict[str, str] = {}  # the last under each node
         self.events: list[tuple[str, Any]] = []
         self.routes: dict[str, Any] = {}
         self.loaded: list[Any] = []
@@ -138,7 +141,7 @@ def modules(host: Host) -> dict[str, ModuleType]:
     io = SimpleNamespace(
         Schema=Schema, NodeOutput=NodeOutput, ComfyNode=ComfyNode, Hidden=Hidden, Input=Input, Output=Output,
         Custom=lambda name: kind(), MultiType=kind(),
-        **{name: kind() for name in ("Image", "Mask", "Video", "String", "Int", "Float", "Boolean", "Combo")},
+        **{name: kind() for name in ("Image", "Mask", "Video", "String", "Int", "Float", "Boolean", "Combo", *OF_CORE)},
     )  # fmt: skip
     ui = SimpleNamespace(
         PreviewImage=lambda image, **_: {"images": image}, PreviewText=lambda text, **_: {"text": text}
@@ -187,6 +190,7 @@ def modules(host: Host) -> dict[str, ModuleType]:
             "server",
             PromptServer=SimpleNamespace(
                 instance=SimpleNamespace(
+                    send_progress_text=lambda text, node: host.texts.__setitem__(node, text),
                     send_sync=lambda event, data, to: host.events.append((event, data)),
                     routes=SimpleNamespace(get=lambda path: lambda answer: host.routes.__setitem__(path, answer)),
                 )

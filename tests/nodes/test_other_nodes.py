@@ -279,3 +279,37 @@ def test_full_memory_is_said_with_what_to_lower(nodes: dict[str, Any], host: com
         raise error
     with pytest.raises(RuntimeError, match=r"^shapes"), memory.reserve_memory(1, "Lower it"):
         raise RuntimeError("shapes do not fit")
+
+
+def test_an_ordinary_lora_is_a_subject_called_by_its_trigger_words(
+    nodes: dict[str, Any], host: comfy_stub.Host, toy: LoraModel, shared_emoji_base: Any
+) -> None:
+    from types import SimpleNamespace
+
+    from safetensors.torch import save_file
+
+    module = "mid_block.attentions.0.transformer_blocks.0.attn2.to_k"
+    layer = shared_emoji_base.unet.get_submodule(module)
+    stem = f"lora_unet_{module.replace('.', '_')}"
+    a, b = torch.ones(2, layer.in_features), torch.ones(layer.out_features, 2)
+    tensors = {f"{stem}.lora_down.weight": a, f"{stem}.lora_up.weight": b, f"{stem}.alpha": torch.tensor(1.0)}
+    save_file(tensors, host.home / "models" / "loras" / "cup.safetensors")
+    load, base = nodes["VideoMage_LoadLora"], SimpleNamespace(backbone=shared_emoji_base)
+    with torch.inference_mode():
+        made = load.execute("cup.safetensors", "", "sks cup", "cup", base)
+    concept = made.result[0]
+    assert [(token.name, token.superclass) for token in concept.tokens] == [("<sks_cup>", "cup")]
+    assert made.ui == {"text": "scale 0.5 from its .alpha tensor (alpha 1 / 2)"}
+    assert torch.allclose(concept.weights.delta(module), 0.5 * b @ a)
+    assert not concept.tokens[0].vectors.is_inference() and not concept.weights.layers[module][1].is_inference()
+    assert (
+        load.execute("cup.safetensors", "<sks_cup>=<mug>", "sks cup", "cup", base).result[0].tokens[0].name == "<mug>"
+    )
+    for given, message in (
+        (("cup.safetensors", ""), "an ordinary LoRA needs its trigger words"),
+        (("cup.safetensors", "", "sks cup", "cup"), "base: got none; wire a Load Video Base"),
+        (("cup.safetensors", "", "sks cup", "", base), "superclass: got ''"),
+        (("videomage/toy.safetensors", "", "sks toy", "robot", base), "was written by VideoMage"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load.execute(*given)

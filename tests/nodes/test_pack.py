@@ -133,4 +133,5 @@ def test_nodes_do_not_import_diffusers_before_a_base_is_loaded() -> None:
 def test_all_routes_are_there(nodes: dict[str, Any], host: Any) -> None:
     assert sorted(host.routes) == [
         "/videomage/lora", "/videomage/presets", "/videomage/sample", "/videomage/training",
+        f"/workflow_templates/{PACK.name}/{{title}}.jpg",
     ]  # fmt: skip

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import sys
 from typing import Any
 
 import pytest
+import torch
 
 from videomage_core.config import (
     CollaborativeConfig,
@@ -136,3 +138,9 @@ def test_the_check_takes_no_input_from_comfyuis_own_checks_that_it_does_not_make
         if given.id in defaults(node) and {"min", "max"} <= set(given.about):
             for beyond in (given.about["min"] - 1, given.about["max"] + 1):
                 assert f"{given.id}: got {beyond}" in node.validate_inputs(**{**defaults(node), given.id: beyond})
+
+
+def test_a_conditioning_is_a_list_and_no_value_of_a_prompt(nodes: dict[str, Any]) -> None:
+    schema = sys.modules[nodes["VideoMage_EncodePromptSCS"].__module__.rpartition(".native")[0] + ".schema"]
+    assert all(schema._written(value) for value in ("a", 1, 0.5, True, {}, [], ["1", 0], [["1", {}]]))
+    assert not any(schema._written(value) for value in (None, torch.zeros(1), [[torch.zeros(1), {"spans": []}]]))

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ..output_paths import require_output_folder
 from .common import add_base, preset_of, terminal_callbacks
 from .segmenter_options import add_segmenter, segmenter_of
 
@@ -16,17 +17,24 @@ from .segmenter_options import add_segmenter, segmenter_of
 def add_benchmark(commands: Any) -> None:
     parser = commands.add_parser(
         "benchmark",
-        help="make and score a grid of videos by every method, and write the report",
+        help="generate and score a grid of videos by every method, and write the report",
         description="Make and score a grid of videos by VideoMage, its ablations and baselines; it resumes.",
     )
     parser.add_argument("grid", type=Path, help="folder with grid.toml, pictures and clips (evaluation/grid.py)")
-    parser.add_argument("--subset", default="quick", help="one of the grid's sizes (%(default)s)")
+    parser.add_argument("--subset", default="quick", help="one of the grid's subsets (%(default)s)")
     parser.add_argument("--sweeps", type=Path, help="another grid, whose sweeps of settings join the report")
-    parser.add_argument("--cache-dir", type=Path, default=Path("outputs/benchmark/work"), help="keeps LoRAs and videos")
+    parser.add_argument(
+        "--cache-dir",
+        type=Path,
+        default=Path("outputs/benchmark/work"),
+        help="cache of trained LoRAs and generated videos",
+    )
     parser.add_argument("--report", type=Path, default=Path("outputs/benchmark"), help="folder of the report")
     parser.add_argument("--clip", type=Path, help="folder of a CLIP model: scores CLIP-T, CLIP-I, T. Cons. too")
     parser.add_argument("--dino", type=Path, help="folder of a DINO or DINOv2 model: scores DINO-I too")
-    parser.add_argument("--reason", required=True, help="why it is run: kept in the report beside all earlier runs")
+    parser.add_argument(
+        "--reason", required=True, help="why the benchmark is run; recorded in the report with all earlier runs"
+    )
     parser.add_argument(
         "--workers",
         type=int,
@@ -34,7 +42,7 @@ def add_benchmark(commands: Any) -> None:
         help="processes that make things at the same time, each with a base of its own; more than 1 needs Ray "
         "(pip install ray), and then seconds and memory are those of a shared machine (%(default)s)",
     )
-    parser.add_argument("--study", type=Path, help="also write the sheets' videos as the folder of a human study")
+    parser.add_argument("--study", type=Path, help="also export the videos as the folder of a human study")
     add_segmenter(parser, "finds performers without masks in the clips, and subjects in their LoRAs' videos")
     add_base(parser)
     parser.set_defaults(execute=_benchmark)
@@ -68,6 +76,9 @@ def _benchmark(options: argparse.Namespace) -> None:
         raise ValueError('--reason: got nothing; say why it is run: REASON="..." with make')
     if options.workers < 1:
         raise ValueError(f"--workers: got {options.workers}, must be at least 1")
+    for folder, flag in ((options.cache_dir, "--cache-dir"), (options.report, "--report"), (options.study, "--study")):
+        if folder is not None:
+            require_output_folder(folder, flag)
     grid = load_grid(options.grid)
     grid.subset(options.subset)
     swept = load_grid(options.sweeps) if options.sweeps is not None else None
@@ -80,6 +91,7 @@ def _benchmark(options: argparse.Namespace) -> None:
             check_folder(folder, what)
     import torch
 
+    from ..cache_key import cache_key
     from ..evaluation import learned_metrics, tracked_metrics
     from ..evaluation.benchmark import GridMetrics, Metrics, Results, run_grid
     from ..evaluation.code_version import engine_version, metrics_version
@@ -87,7 +99,6 @@ def _benchmark(options: argparse.Namespace) -> None:
     from ..evaluation.study_folder import require_new, write_study
     from ..model.fingerprint import fingerprint
     from ..model.loading import choose_device
-    from ..training.loop import cache_key
 
     metrics, meanings, learned = {}, {}, None
     if options.clip or options.dino:

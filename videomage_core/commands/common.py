@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -63,12 +64,15 @@ def load_base(
 def file_and_strength(text: str) -> tuple[Path, float]:
     """``a.safetensors:0.8`` -> (a.safetensors, 0.8); the strength is 1 where none is given."""
     name, colon, number = text.rpartition(":")
-    if not colon or number.endswith(".safetensors"):
+    if not colon or number.lower().endswith(".safetensors") or Path(text).is_file():
         return Path(text), 1.0
     try:
-        return Path(name), float(number)
+        strength = float(number)
     except ValueError as error:
         raise ValueError(f"--lora: got {text!r}, write FILE or FILE:STRENGTH, e.g. toy.safetensors:0.8") from error
+    if not math.isfinite(strength):
+        raise ValueError(f"--lora: got {text!r}, the strength must be a finite number, e.g. toy.safetensors:0.8")
+    return Path(name), strength
 
 
 def terminal_callbacks() -> Callbacks:

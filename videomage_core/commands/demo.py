@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..output_paths import require_output_folder
 from .common import terminal_callbacks
 
 
@@ -24,6 +25,7 @@ def add_demo(commands: Any) -> None:
 
 
 def _demo(options: argparse.Namespace) -> None:
+    require_output_folder(options.output, "--output")
     from ..demo import quick, run_demo
     from ..presets import EMOJI
 

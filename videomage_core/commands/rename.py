@@ -6,11 +6,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from ..output_paths import require_output_file
+
 
 def add_rename(commands: Any) -> None:
-    parser = commands.add_parser(
-        "rename", help="give a LoRA file's token another name", description="Give a LoRA file's token another name."
-    )
+    parser = commands.add_parser("rename", help="rename a LoRA file's token", description="Rename a LoRA file's token.")
     parser.add_argument("file", type=Path, help="a .safetensors file made by VideoMage")
     parser.add_argument("old", help="the token, e.g. '<toy>'")
     parser.add_argument("new", help="its new name, e.g. '<toy_2>'")
@@ -25,5 +25,8 @@ def _rename(options: argparse.Namespace) -> None:
     output = options.output or options.file.with_name(f"{options.file.stem}_{options.new.strip('<>')}.safetensors")
     if output.suffix != ".safetensors" or output.resolve() == options.file.resolve():
         raise ValueError(f"--output: got {output}, must end in .safetensors and be another file")
+    if options.output is None and output.exists():
+        raise ValueError(f"--output: {output} is there already; name the new file with --output")
+    require_output_file(output, "--output")
     save_lora(output, renamed)
     print(f"wrote {output}")

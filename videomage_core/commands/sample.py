@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Any
 
 from ..config import CollaborativeConfig, SamplingConfig
+from ..output_paths import require_output_file
 from .common import add_base, file_and_strength, load_base, preset_of, terminal_callbacks
 from .settings import add_settings, read_settings
 
@@ -15,10 +17,10 @@ from .settings import add_settings, read_settings
 def add_sample(commands: Any) -> None:
     parser = commands.add_parser(
         "sample",
-        help="make a video from a prompt, with or without LoRAs",
+        help="generate a video from a prompt, with or without LoRAs",
         description="Make a video from a prompt.  With --motion, of the subjects of one LoRA doing a motion (SCS).",
     )
-    parser.add_argument("prompt", help='what to show, e.g. "a dog is chasing a cat on grass"')
+    parser.add_argument("prompt", help='the prompt, e.g. "a dog is chasing a cat on grass"')
     parser.add_argument(
         "--lora",
         action="append",
@@ -37,9 +39,13 @@ def add_sample(commands: Any) -> None:
         help="instead of SCS: each subject's --lora joins the --motion in turn, and the outputs are averaged, as the "
         "paper runs its baselines (Sec. 4.1); without strengths",
     )
-    parser.add_argument("--clip", type=Path, help="a clip of the motion, whose inverted noise joins the start noise")
     parser.add_argument(
-        "--attention-overlays", type=Path, help="with --motion: png of where each subject's token looked"
+        "--clip", type=Path, help="a clip of the motion, whose inverted noise is mixed into the initial noise"
+    )
+    parser.add_argument(
+        "--attention-overlays",
+        type=Path,
+        help="with --motion: write each subject token's cross-attention maps to this PNG",
     )
     add_base(parser)
     parser.add_argument("--output", type=Path, default=Path("outputs/sample.mp4"), help="mp4 file (%(default)s)")
@@ -54,15 +60,21 @@ def _sample(options: argparse.Namespace) -> None:
     _check_sample(options, config)
     loras = [file_and_strength(text) for text in options.lora]
     motion = file_and_strength(options.motion) if options.motion else None
+    from ..data.augmentation import needed_size
     from ..data.lora_file import collect_tokens, load_lora
     from ..data.media import load_clip, save_video
+    from ..model.text import prompt_warnings
     from ..stages.baselines import check_averaged, sample_averaged, sample_merged
     from ..stages.collaborative_sampling import check_pair, require_named, sample_collaboratively
     from ..stages.ddim_inversion import invert_clip
 
     concepts = [(load_lora(path), strength) for path, strength in loras]
     performed = load_lora(motion[0]) if motion else None
-    clip = load_clip(options.clip, config.frames) if options.clip and config.noise_prior else None
+    clip = (
+        load_clip(options.clip, config.frames, min_size=needed_size(config))
+        if options.clip and config.noise_prior
+        else None
+    )
     tokens = collect_tokens([concept for concept, _ in concepts])
     if options.averaged:
         check_averaged([concept for concept, _ in concepts], performed)
@@ -75,6 +87,8 @@ def _sample(options: argparse.Namespace) -> None:
             subject_strength=config.subject_strength * concepts[0][1],
             motion_strength=config.motion_strength * motion[1],
         )
+    for warning in prompt_warnings(options.prompt, tokens):
+        print(f"warning: {warning}", file=sys.stderr)
     backbone = load_base(options, config, [options.prompt], tokens)
     callbacks = terminal_callbacks()
     inverted = (
@@ -104,6 +118,7 @@ def _sample(options: argparse.Namespace) -> None:
 def _check_sample(options: argparse.Namespace, config: CollaborativeConfig) -> None:
     if options.output.suffix.lower() != ".mp4":
         raise ValueError(f"--output: got {options.output}, must end in .mp4")
+    require_output_file(options.output, "--output")
     if options.averaged and not options.lora:
         raise ValueError("--averaged: got no --lora, give each subject's, and the --motion they join")
     if options.averaged:
@@ -117,6 +132,8 @@ def _check_sample(options: argparse.Namespace, config: CollaborativeConfig) -> N
         )
     if options.attention_overlays is not None and options.attention_overlays.suffix.lower() != ".png":
         raise ValueError(f"--attention-overlays: got {options.attention_overlays}, must end in .png")
+    if options.attention_overlays is not None:
+        require_output_file(options.attention_overlays, "--attention-overlays")
     if options.attention_overlays is not None and options.motion and not (config.tau and config.alpha):
         raise ValueError(
             "--attention-overlays: without guidance (tau or alpha is 0) no attention is looked at; drop it"

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..config import SegmentationConfig
+from ..output_paths import illegal_on_windows
 from .common import terminal_callbacks
+
+_LARGEST = (1024, 1024)  # pixels: larger frames are shrunk to cover it; SAM 2 looks at as many
+
 
 _FLAGS = ("detector", "sam2", "bert")
 
@@ -45,3 +51,13 @@ def segmenter_of(options: argparse.Namespace, config: SegmentationConfig | None 
     return GroundedSam2(
         options.detector, options.sam2, options.bert, config or SegmentationConfig(), device, terminal_callbacks()
     )
+
+
+def folder_names(words: Sequence[str]) -> list[str]:
+    """A folder's name for each word, without what a path cannot hold; those that would be alike get a number."""
+    plain = [re.sub(r"[^\w.-]+", "_", word).strip("._") or "word" for word in words]
+    counted = [name.casefold() for name in plain]
+    return [
+        f"{name}_{number}" if counted.count(name.casefold()) > 1 or illegal_on_windows(name) else name
+        for number, name in enumerate(plain, start=1)
+    ]

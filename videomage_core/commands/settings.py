@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from ..text_files import read_toml
 
 
 def add_settings(
@@ -38,14 +39,7 @@ def read_settings(options: argparse.Namespace, default: Any) -> Any:
 
 
 def _read_toml(path: Path, fields: Mapping[str, Any]) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        read = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"--settings: {path} is no TOML ({error})") from error
+    read = read_toml(path, "--settings")
     values = {name.replace("-", "_"): value for name, value in read.items()}
     unknown = sorted(set(values) - set(fields))
     if unknown:

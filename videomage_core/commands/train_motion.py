@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..config import MotionConfig
 from .common import load_base, preset_of
+from .fields import subjects_of_clips
 from .segmenter_options import add_segmenter, segmenter_of
 from .settings import read_settings
 from .training_options import (
+    _say,
+    _warn,
     add_training,
     check_training,
     sampling_config,
@@ -25,7 +27,7 @@ from .training_options import (
 def add_train_motion(commands: Any) -> None:
     parser = commands.add_parser(
         "train-motion",
-        help="learn a motion from a clip, not the looks of who performs it",
+        help="train a motion LoRA from a clip, without the appearance of its subjects",
         description="Learn a motion from one or more clips (Eq. 5).  Stopped, the same command goes on where it was.",
     )
     parser.add_argument("clips", type=Path, nargs="+", help="video files, or folders of numbered images")
@@ -48,17 +50,22 @@ def _train_motion(options: argparse.Namespace) -> None:
     preset = preset_of(options)
     config = read_settings(options, preset.motion)
     check_training(options)
-    subjects = _subjects_of_clips(options.subject, len(options.clips))
+    subjects = subjects_of_clips(options.subject, len(options.clips))
+    from ..data.augmentation import needed_size
     from ..data.examples import load_motion_clip
+    from ..data.training_inputs import motion_inputs
     from ..model.text import require_plain_words
     from ..stages.motion_lora import require_subjects, train_motion
 
     require_plain_words(options.prompt)
+    _warn([options.prompt])
     segmenter = segmenter_of(options)
+    size = needed_size(config, segmenter is not None)
     clips = [
-        dataclasses.replace(load_motion_clip(path, pairs, config.frames, options.fps), segmenter=segmenter)
+        dataclasses.replace(load_motion_clip(path, pairs, config.frames, options.fps, size), segmenter=segmenter)
         for path, pairs in zip(options.clips, subjects, strict=True)
     ]
+    _say(motion_inputs(clips, options.clips))
     require_subjects(clips, config)
     backbone = load_base(options, config, [options.prompt])
     trained = train_motion(
@@ -71,19 +78,3 @@ def _train_motion(options: argparse.Namespace) -> None:
         callbacks=training_callbacks(options),
     )
     save_result(options, trained)
-
-
-def _subjects_of_clips(given: Sequence[str], clips: int) -> list[list[tuple[str, Path | None]]]:
-    """``person=a.mp4,b.mp4`` -> who is seen in each clip, with masks where they are given."""
-    subjects: list[list[tuple[str, Path | None]]] = [[] for _ in range(clips)]
-    for text in given:
-        word, _, files = text.partition("=")
-        masks = [Path(name.strip()) for name in files.split(",")] if files else []
-        if masks and len(masks) != clips:
-            raise ValueError(
-                f"--subject: got {len(masks)} masks for {word.strip()!r} and {clips} clips; give one for each clip, "
-                "with commas: person=a_masks.mp4,b_masks.mp4"
-            )
-        for index in range(clips):
-            subjects[index].append((word.strip(), masks[index] if masks else None))
-    return subjects

@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ..config import SubjectConfig
-from .common import load_base, preset_of, terminal_callbacks
+from .common import load_base, preset_of
 from .segmenter_options import add_segmenter, segmenter_of
 from .settings import read_settings
 from .training_options import (
+    _say,
+    _warn,
     add_training,
     check_training,
     sampling_config,
@@ -23,7 +25,7 @@ from .training_options import (
 def add_train_subject(commands: Any) -> None:
     parser = commands.add_parser(
         "train-subject",
-        help="learn a subject from a few pictures",
+        help="train a subject LoRA from a few images",
         description="Learn a subject from a few pictures (Eq. 2-4).  Stopped, the same command goes on where it was.",
     )
     parser.add_argument("images", type=Path, help="folder of pictures; a .txt beside one is its own prompt")
@@ -43,22 +45,25 @@ def _train_subject(options: argparse.Namespace) -> None:
     check_training(options)
     import torch
 
-    from ..data.examples import add_masks, load_captioned_clips, load_subject_images
+    from ..data.augmentation import needed_size
+    from ..data.examples import load_captioned_clips, load_subject_images
+    from ..data.training_inputs import clip_inputs, subject_inputs
     from ..model.text import SpecialToken, check_token
     from ..stages.subject_lora import require_token, train_subject
 
     check_token(options.token, options.superclass)
     segmenter = segmenter_of(options)
-    images = add_masks(
-        load_subject_images(options.images, options.masks), options.superclass, segmenter, terminal_callbacks()
-    )
+    images = load_subject_images(options.images, options.masks, needed_size(config, segmenter is not None))
+    _say(subject_inputs(images, options.images, options.masks, segmenter is not None))
     auxiliary = []
     if options.auxiliary is not None:
         auxiliary = load_captioned_clips(options.auxiliary, config.auxiliary_frames, config.height, config.width)
+        _say(clip_inputs(auxiliary, options.auxiliary))
     prompts = [options.prompt or f"A {options.token}", *(image.prompt for image in images if image.prompt)]
     placeholder = SpecialToken(options.token, torch.zeros(config.num_vectors_per_token, 1), options.superclass)
     for prompt in prompts:
         require_token(prompt, options.token)
+    _warn(prompts)
     backbone = load_base(options, config, prompts, [placeholder])
     trained = train_subject(
         backbone,
@@ -72,5 +77,6 @@ def _train_subject(options: argparse.Namespace) -> None:
         captions=preset.captions,
         sampling=sampling_config(preset, config),
         callbacks=training_callbacks(options),
+        segmenter=segmenter,
     )
     save_result(options, trained)

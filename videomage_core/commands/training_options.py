@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..callbacks import Callbacks
+from ..output_paths import require_output_file, require_output_folder
 from .common import add_base, terminal_callbacks
 from .settings import add_settings
 
@@ -24,6 +25,23 @@ def add_training(parser: argparse.ArgumentParser, config: type, output: str) -> 
 def check_training(options: argparse.Namespace) -> None:
     if options.output.suffix != ".safetensors":
         raise ValueError(f"--output: got {options.output}, must end in .safetensors")
+    require_output_file(options.output, "--output")
+    require_output_folder(work_folder(options), "--output")
+
+
+def _say(line: str) -> None:
+    """What a training learns from; of several processes one speaks."""
+    from ..distributed import process_group
+
+    if process_group().first:
+        print(line)
+
+
+def _warn(prompts: Sequence[str]) -> None:
+    from ..model.text import prompt_warnings
+
+    for warning in dict.fromkeys(line for prompt in prompts for line in prompt_warnings(prompt)):
+        _say(f"warning: {warning}")
 
 
 def work_folder(options: argparse.Namespace) -> Path:

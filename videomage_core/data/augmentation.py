@@ -2,13 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 
-from ..config import SubjectConfig
+from ..config import LoraTrainingConfig, SamplingConfig, SubjectConfig
 from .masks import resize_mask
+
+_SEGMENTED = 800  # pixels
+
+
+def needed_size(config: SamplingConfig | LoraTrainingConfig, segmented: bool = False) -> tuple[int, int]:
+    """(H, W) that pictures and clips must cover for a config: what is larger is shrunk while it is read.
+
+    Twice the config's size, so that the last resizing smooths, and a subject cut out of half a frame stays sharp; more
+    where random cuts keep a smaller part.
+
+    Args:
+        config: of the training or sampling.
+        segmented: a segmenter looks at them; GroundingDINO's own size is 800 pixels.
+    """
+    share = getattr(config, "min_crop_scale", 1.0)
+    height, width = (math.ceil(side * max(2, 1 / share)) for side in (config.height, config.width))
+    return (max(height, _SEGMENTED), max(width, _SEGMENTED)) if segmented else (height, width)
 
 
 def augment(

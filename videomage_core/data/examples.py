@@ -1,6 +1,6 @@
 """What is learned from: pictures of a subject, captioned clips, clips of a motion; and reading them from disk.
 
-Beside a picture or clip may lie a text of the same name: ``red_cup.jpg`` and ``red_cup.txt``.
+Beside a picture or clip may lie a text of the same name: ``red_cup.jpg`` and ``red_cup.txt`` or ``.caption``.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 
 from ..callbacks import Callbacks
-from .frames import quantize
-from .images import list_images, load_picture
+from ..text_files import read_text
+from .frames import frames_to_pixels, quantize, shrunk_pixels
+from .images import Size, list_images, load_picture
 from .masks import FULL, Segmenter, segmenter_key_parts
 from .media import count_frames, load_clip, load_frames
-
-CLIP_SUFFIXES = (".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".webm")
+from .media_files import CLIP_SUFFIXES, Captions, files_in, passed_over
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class SubjectImage:
     prompt: str | None = None
 
     def key_parts(self) -> list[object]:
-        """All that a result depends on, for ``training.cache_key``."""
+        """All that a result depends on, for ``cache_key``."""
         return [quantize(self.pixels, -1), None if self.mask is None else quantize(self.mask, 0), self.prompt]
 
 
@@ -52,7 +52,7 @@ class CaptionedClip:
     caption: str
 
     def key_parts(self) -> list[object]:
-        """All that a result depends on, for ``training.cache_key``."""
+        """All that a result depends on, for ``cache_key``."""
         return [quantize(self.pixels, -1), self.caption]
 
 
@@ -75,43 +75,56 @@ class MotionClip:
     prompt: str | None = None
 
     def key_parts(self) -> list[object]:
-        """All that a result depends on, for ``training.cache_key``."""
+        """All that a result depends on, for ``cache_key``."""
         masks = None if self.masks is None else quantize(self.masks, 0)
         return [quantize(self.pixels, -1), self.subjects, masks, *segmenter_key_parts(self.segmenter), self.prompt]
 
 
-def load_subject_images(source: Path | Sequence[Path], masks: Path | None = None) -> list[SubjectImage]:
+def load_subject_images(
+    source: Path | Sequence[Path], masks: Path | None = None, min_size: Size | None = None
+) -> list[SubjectImage]:
     """Pictures with their masks and prompts.
 
     Args:
         source: a folder of images, or image files.
         masks: a folder with a mask for each picture, of the same name, white on the subject;
             without one, a picture's alpha channel is its mask, where it has one that is not opaque.
+        min_size: larger pictures are shrunk while they are read, as in ``load_picture``; ``views.needed_size``.
 
     Raises:
         FileNotFoundError: no such folder or file, or a mask is missing.
         ValueError: a picture that cannot be read, named; a folder without images.
     """
     paths = list_images(source) if isinstance(source, Path) else list(source)
-    found = {} if masks is None else {path.stem: path for path in list_images(masks, "masks")}
+    found = {} if masks is None else _by_stem(list_images(masks, "masks"))
     missing = sorted(path.name for path in paths if masks is not None and path.stem not in found)
     if missing:
         raise FileNotFoundError(f"masks: {masks} holds none for {', '.join(missing)}; name a mask as its picture")
-    images = []
+    images, captions = [], {folder: Captions(folder) for folder in {path.parent for path in paths} if folder.is_dir()}
     for path in paths:
-        picture = load_picture(path)
+        picture = load_picture(path, min_size=min_size)
         mask = picture.alpha
         if mask is not None and float(mask.mean()) > FULL:
             mask = None  # many programs save an alpha channel that hides nothing
         if path.stem in found:
-            mask = (load_picture(found[path.stem]).pixels.mean(0) + 1) / 2
-            if mask.shape != picture.pixels.shape[1:]:
-                have, want = (f"{h}x{w}" for h, w in (mask.shape, picture.pixels.shape[1:]))
+            given = load_picture(found[path.stem], min_size=min_size)
+            mask = (given.pixels.mean(0) + 1) / 2
+            if given.source_size != picture.source_size:
+                have, want = (f"{h}x{w}" for h, w in (given.source_size, picture.source_size))
                 raise ValueError(
                     f"masks: {found[path.stem].name} is {have} pixels (height x width), {path.name} {want}"
                 )
-        images.append(SubjectImage(picture.pixels, mask, read_caption(path)))
+        images.append(SubjectImage(picture.pixels, mask, caption_of(path, captions[path.parent])))
     return images
+
+
+def _by_stem(masks: Sequence[Path]) -> dict[str, Path]:
+    named: dict[str, Path] = {}
+    for path in masks:
+        if path.stem in named:
+            raise ValueError(f"masks: {named[path.stem].name} and {path.name} are both for {path.stem!r}; keep one")
+        named[path.stem] = path
+    return named
 
 
 def add_masks(
@@ -155,12 +168,14 @@ def load_captioned_clips(folder: Path, frames: int, height: int, width: int) -> 
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"auxiliary clips: {folder} is not a folder")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in CLIP_SUFFIXES)
+    paths = files_in(folder, CLIP_SUFFIXES)
     if not paths:
-        raise ValueError(f"auxiliary clips: {folder} holds none; allowed: {', '.join(CLIP_SUFFIXES)}")
-    clips = []
+        raise ValueError(
+            f"auxiliary clips: {folder} holds none; allowed: {', '.join(CLIP_SUFFIXES)}{passed_over(folder, [])}"
+        )
+    clips, captions = [], Captions(folder)
     for path in paths:
-        caption = read_caption(path)
+        caption = caption_of(path, captions)
         if caption is None:
             raise FileNotFoundError(f"auxiliary clips: {path.name} has no caption; write it to {path.stem}.txt")
         clips.append(CaptionedClip(load_clip(path, frames, size=(height, width)).pixels, caption))
@@ -172,6 +187,7 @@ def load_motion_clip(
     subjects: Mapping[str, Path | None] | Sequence[tuple[str, Path | None]],
     frames: int,
     fps: float | None = None,
+    min_size: Size | None = None,
 ) -> MotionClip:
     """A clip of the motion, with masks of its subjects where they are given.
 
@@ -181,6 +197,7 @@ def load_motion_clip(
             white on the subject, as long as the clip; or None.
         frames: how many are taken, F.
         fps: the rate wanted; None spreads the frames over the whole clip.
+        min_size: larger frames are shrunk while they are read, as in ``load_picture``; ``views.needed_size``.
 
     Raises:
         FileNotFoundError: no such file.
@@ -192,34 +209,39 @@ def load_motion_clip(
     if given and len(given) < len(pairs):
         without = ", ".join(word for word, masks in pairs if masks is None)
         raise ValueError(f"masks: {without} has none; give masks for all subjects of {path.name}, or for none")
-    clip = load_clip(path, frames, fps)
+    clip = load_clip(path, frames, fps, min_size=min_size)
     if not given:
         return MotionClip(clip.pixels, words)
     length = count_frames(path)
     for word, mask in given:
         if (have := count_frames(mask)) != length:
             raise ValueError(f"masks: those of {word!r} are {have}, {path.name} has {length} frames; give one for each")
-    masks = [(load_frames(mask, clip.indices).mean(0) + 1) / 2 for _, mask in given]
+    masks = [(load_frames(mask, clip.indices, min_size=min_size).mean(0) + 1) / 2 for _, mask in given]
     if len({mask.shape for mask in masks}) > 1:
         raise ValueError(f"masks: those of {path.name} are of several sizes; make them as large as the clip")
     return MotionClip(clip.pixels, words, torch.stack(masks))
 
 
 def make_motion_clip(
-    pixels: torch.Tensor, subjects: Sequence[str], masks: torch.Tensor | None, frames: int
+    images: torch.Tensor,
+    subjects: Sequence[str],
+    masks: torch.Tensor | None,
+    frames: int,
+    min_size: Size | None = None,
 ) -> MotionClip:
     """A clip of the motion from what is in memory, brought to ``frames`` frames, evenly chosen.
 
     Args:
-        pixels: [3, F, H, W] in -1..1.
+        images: frames [F, H, W, C] in 0..1, as image programs hold them; those that are taken are copied, no others.
         subjects: who performs it, in plain words, N of them; none where nothing is taken out.
         masks: theirs, [N, F, H, W] in 0..1; with one frame it is for all.  None: found by the segmenter.
         frames: how many are taken.
+        min_size: larger frames are shrunk, their aspect kept, to the smallest that covers (H, W).
 
     Raises:
         ValueError: a clip of one frame; masks of another number or length.
     """
-    length = pixels.shape[1]
+    length = len(images)
     if length < 2:
         raise ValueError(f"clip: got {length} frame, and so no motion; give a clip of at least 2 frames")
     chosen = torch.linspace(0, length - 1, frames).round().long()
@@ -231,10 +253,12 @@ def make_motion_clip(
                 "subject, as long as the clip, or of a single frame"
             )
         masks = masks.expand(-1, length, -1, -1)[:, chosen]
-    return MotionClip(pixels[:, chosen], tuple(subjects), masks)
+        masks = masks if min_size is None else shrunk_pixels(masks, min_size)
+    pixels = torch.cat([frames_to_pixels(images[i : i + 1], min_size) for i in chosen.tolist()], dim=1)
+    return MotionClip(pixels, tuple(subjects), masks)
 
 
-def read_caption(path: Path) -> str | None:
-    """The words of the text file that is named as ``path`` is, or None."""
-    text = path.with_suffix(".txt")
-    return text.read_text(encoding="utf-8").strip() or None if text.is_file() else None
+def caption_of(path: Path, captions: Captions | None = None) -> str | None:
+    """The words of the text that is named as a picture or clip is, or None; ``captions``: of its folder, if at hand."""
+    text = (captions or Captions(path.parent)).of(path)
+    return None if text is None else read_text(text, "caption").strip() or None

@@ -1,34 +1,28 @@
-"""LoRAs that others trained, as subjects: ordinary peft/diffusers or kohya files for the same base.
+"""LoRAs that others trained, as subjects: ordinary peft, diffusers or kohya files for the same base.
 
 They know no special token but trigger words, e.g. "sks cup".  So a token is made whose vectors are the
 base's own for those words: a prompt with the token means what one with the words would.
 
-Key names read, before a layer's own name and after:
-
-* peft and diffusers: ``unet.`` or ``base_model.model.`` or nothing; ``.lora_A.weight``, ``.lora_B.weight``,
-  also ``.lora.down.weight`` and ``.lora.up.weight``;
-* kohya: ``lora_unet_`` and the name with "_" for "."; ``.lora_down.weight``, ``.lora_up.weight``, ``.alpha``.
+Which keys and scales are read: ``lora_layers`` and ``lora_scale``.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from ..model.backbone import Backbone
 from ..model.fingerprint import fingerprint
 from ..model.lora_weights import LoraWeights
 from ..model.text import SpecialToken
 from .lora_file import LoraModel
-
-_DOWN = (".lora_A.weight", ".lora.down.weight", ".lora_down.weight", ".lora_A.default.weight")
-_UP = (".lora_B.weight", ".lora.up.weight", ".lora_up.weight", ".lora_B.default.weight")
-_PREFIXES = ("unet.", "base_model.model.", "lora_unet_")
-_TEXT = ("text_encoder.", "lora_te")
+from .lora_kinds import base_of
+from .lora_layers import ExternalLora, read_external_lora
+from .model_spec import trigger_words
+from .safetensors_file import short
 
 
 def load_external_lora(backbone: Backbone, path: Path, trigger: str, superclass: str) -> LoraModel:
@@ -40,80 +34,78 @@ def load_external_lora(backbone: Backbone, path: Path, trigger: str, superclass:
         trigger: the words that call the subject, e.g. "sks cup".
         superclass: the kind of thing it is, e.g. "cup".
 
+    Returns:
+        The subject; ``details["scale"]`` says in a line what scale the file has, and where that stands.
+
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no LoRA, one for another base, one of convolutions, or one that changes the text encoder.
+        ValueError: no LoRA, one for another base, one of convolutions, one that changes the text encoder, one
+            whose scale cannot be known; or there are no trigger words, or no superclass.
     """
-    tensors = _read(path)
-    if any(key.startswith(_TEXT) for key in tensors):
+    words = re.sub(r"[^A-Za-z0-9_-]+", "_", trigger.strip()).strip("_")
+    if not words or not superclass.strip():
+        missing = "superclass" if words else "trigger"
         raise ValueError(
-            f"LoRA: {path.name} changes the text encoder too, which cannot be fused; train it again without, or use "
-            "a LoRA of the U-Net alone"
+            f"{missing}: got {short(superclass if words else trigger)}; a LoRA that others trained needs its trigger "
+            "words, e.g. 'sks cup', and the kind of thing it is, e.g. 'cup'"
         )
-    if any("dora_scale" in key or "lora_magnitude_vector" in key for key in tensors):
-        raise ValueError(f"LoRA: {path.name} is a DoRA, which cannot be averaged with others; train an ordinary LoRA")
-    layers = _layers(backbone, tensors, path.name, _peft_alpha(path))
-    name = f"<{re.sub(r'[^A-Za-z0-9_-]+', '_', trigger.strip()).strip('_')}>"
-    vectors = backbone.initial_vectors(trigger, len(backbone.word_spans(trigger, trigger)[0].positions)).cpu()
-    token = SpecialToken(name, vectors, superclass)
-    about = {"trigger": trigger, "from": "an ordinary LoRA"}
-    return LoraModel("subject", LoraWeights(layers), (token,), backbone.name, fingerprint(backbone.network), about)
-
-
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    if not path.is_file():
-        raise FileNotFoundError(f"LoRA: {path} is not there; give a .safetensors file")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 - not a dict
-    except SafetensorError as error:
-        raise ValueError(f"LoRA: {path.name} is not a whole safetensors file ({error}); copy it again") from error
-
-
-def _peft_alpha(path: Path) -> float | None:
-    """What peft writes beside its file; kohya's alphas are in the file itself."""
-    config = path.parent / "adapter_config.json"
-    if not config.is_file():
-        return None
-    alpha = json.loads(config.read_text(encoding="utf-8")).get("lora_alpha")
-    return float(alpha) if isinstance(alpha, int | float) else None
-
-
-def _layers(
-    backbone: Backbone, tensors: dict[str, torch.Tensor], file: str, alpha_of_all: float | None
-) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """The factors by the base's layer names, alpha / R multiplied into B."""
-    known = {_flat(target.module): target.module for target in backbone.targets("spatial")}
-    layers, strangers = {}, []
-    for key in tensors:
-        end = next((end for end in _DOWN if key.endswith(end)), None)
-        if end is None:
-            continue
-        stem = key[: -len(end)]
-        module = known.get(_flat(stem))
-        if module is None:
-            strangers.append(stem)
-            continue
-        other = stem + _UP[_DOWN.index(end)]
-        if other not in tensors:
-            raise ValueError(f"LoRA: {file} has {key} but not {other}; the file is broken")
-        down, up = tensors[key].float(), tensors[other].float()
-        if down.ndim == 4:  # a 1x1 convolution's, as kohya writes those of proj_in and proj_out
-            down, up = down.flatten(1), up.flatten(1)
-        alpha = float(tensors.get(f"{stem}.alpha", torch.tensor(alpha_of_all or float(down.shape[0]))))
-        layers[module] = (down, up * (alpha / down.shape[0]))
-    if not layers or strangers:
-        what = f"{len(strangers)} of its layers, e.g. {strangers[0]!r}," if strangers else "none of its keys"
-        verb = "are" if strangers else "is"
+    external = read_external_lora(path)
+    if "videomage" in external.metadata:
         raise ValueError(
-            f"LoRA: {file} does not fit {backbone.name!r}: {what} {verb} no LoRA of one of its spatial transformers; "
-            "only such a LoRA can be a subject"
+            f"LoRA: {external.name} was written by VideoMage and has tokens of its own; leave out its trigger words"
+        )
+    weights = LoraWeights(_on_base(backbone, external))
+    vectors = backbone.initial_vectors(trigger, len(backbone.word_spans(trigger, trigger)[0].positions)).cpu()
+    token = SpecialToken(f"<{words}>", vectors, superclass)
+    about = {"trigger": trigger, "from": "an ordinary LoRA", "scale": external.scale}
+    return LoraModel("subject", weights, (token,), backbone.name, fingerprint(backbone.network), about)
+
+
+def describe_external(external: ExternalLora) -> str:
+    """What an ordinary LoRA file holds, in lines for people."""
+    words = trigger_words(external.metadata)
+    ranks = [a.shape[0] for layers in external.layers.values() for a, _ in layers.values()]
+    span = f"{min(ranks)}" if min(ranks) == max(ranks) else f"{min(ranks)} to {max(ranks)}"
+    lines = ["kind: an ordinary LoRA, made by another program"]
+    lines.append(f"base: {base_of(external.all_layers, external.metadata) or 'unknown'}")
+    lines += [f"trigger words: {', '.join(list(words)[:10])}"] if words else []
+    lines += [f"token: <{name}>, {len(vectors)} vector(s)" for name, vectors in external.vectors.items()]
+    experts = f", for {' and '.join(sorted(external.layers))}" if set(external.layers) != {""} else ""
+    lines.append(f"LoRA: rank {span} on {len(ranks)} layers{experts}")
+    return "\n".join([*lines, external.scale])
+
+
+def _on_base(backbone: Backbone, external: ExternalLora) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """The factors by the base's own layer names."""
+    if len(external.layers) > 1:
+        raise ValueError(
+            f"LoRA: {external.name} holds two experts (high and low noise, as Wan 2.2 has); {backbone.name!r} has one"
+        )
+    known = {target.module.replace(".", "_"): target.module for target in backbone.targets("spatial")}
+    layers, strangers = {}, []
+    for name, pair in next(iter(external.layers.values())).items():
+        module = known.get(name.replace(".", "_"))
+        if module is None:
+            strangers.append(name)
+            continue
+        _require_size(backbone, external.name, module, pair)
+        layers[module] = pair
+    if strangers:
+        base = base_of(external.all_layers, external.metadata)
+        seems = f"; it seems to be for {base}" if base else ""
+        raise ValueError(
+            f"LoRA: {external.name} does not fit {backbone.name!r}: {len(strangers)} of its layers, e.g. "
+            f"{short(strangers[0])}, are no LoRA of one of its spatial transformers; only such a LoRA can be a "
+            f"subject{seems}"
         )
     return layers
 
 
-def _flat(name: str) -> str:
-    """A layer's name however it is written."""
-    for prefix in _PREFIXES:
-        name = name.removeprefix(prefix)
-    return name.replace(".", "_")
+def _require_size(backbone: Backbone, file: str, module: str, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
+    layer: Any = backbone.network.get_submodule(module)
+    wanted, got = (layer.out_features, layer.in_features), (pair[1].shape[0], pair[0].shape[1])
+    if got != wanted:
+        raise ValueError(
+            f"LoRA: {file} does not fit {backbone.name!r}: {module} is {got[0]}x{got[1]} in the file and "
+            f"{wanted[0]}x{wanted[1]} in the base; it is for another base"
+        )

@@ -25,6 +25,7 @@ from ..segmentation.detector import check_detector, load_detector
 from ..segmentation.tracker import check_tracker, load_tracker
 from ..segmentation.words import Detection, boxes_of_words, caption_of, spans
 from .masks import EMPTY, require_useful
+from .media_files import entries
 
 _LONGER = 5 / 3  # the detector's picture may be longer than its shorter side by this, as in its makers' code
 _SAMPLE, _SAMPLES = 1 << 16, 64  # bytes, and how many samples of a large file: 4 MiB of it
@@ -188,7 +189,7 @@ def _number(count: int, thing: str) -> str:
 def _mark(path: Path) -> str:
     """Of a file's or a folder's content: sizes, and samples from head to tail, as gigabytes are too much to read."""
     told = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file()):
+    for file in [path] if path.is_file() else [p for p in entries(path) if p.is_file()]:
         size = file.stat().st_size
         told.update(f"{'' if file == path else file.name} {size} ".encode())
         with file.open("rb") as content:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,17 +17,29 @@ from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
+
+from ..file_problem import file_problem
+from .media_files import IMAGE_FORMATS, IMAGE_SUFFIXES, files_in, heif_problem, passed_over
 
 Size = tuple[int, int]
 Colour = tuple[int, int, int]
 Fit = Literal["crop", "pad"]
 
 WHITE: Colour = (255, 255, 255)
-IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+_T = Image.Transpose
+_TURNS = {
+    2: _T.FLIP_LEFT_RIGHT,
+    3: _T.ROTATE_180,
+    4: _T.FLIP_TOP_BOTTOM,
+    5: _T.TRANSPOSE,
+    6: _T.ROTATE_270,
+    7: _T.TRANSVERSE,
+    8: _T.ROTATE_90,
+}
 
 # All that Pillow is known to raise on damaged or hostile files.
-_UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError)
+_UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error)
 
 
 @dataclass(frozen=True)
@@ -36,10 +49,12 @@ class Picture:
     Attributes:
         pixels: [3, H, W] float32 in -1..1, transparent parts composited on the background.
         alpha: [H, W] float32 in 0..1, or None if the file has no transparency; 0 where padded.
+        source_size: (H, W) of the file, upright.
     """
 
     pixels: torch.Tensor
     alpha: torch.Tensor | None
+    source_size: Size
 
 
 def load_image(
@@ -49,7 +64,13 @@ def load_image(
     return load_picture(path, size, fit, background).pixels
 
 
-def load_picture(path: str | Path, size: Size | None = None, fit: Fit = "crop", background: Colour = WHITE) -> Picture:
+def load_picture(
+    path: str | Path,
+    size: Size | None = None,
+    fit: Fit = "crop",
+    background: Colour = WHITE,
+    min_size: Size | None = None,
+) -> Picture:
     """Read an image file of any mode, upright as its EXIF orientation says; of an animation, the first frame.
 
     Args:
@@ -57,6 +78,8 @@ def load_picture(path: str | Path, size: Size | None = None, fit: Fit = "crop", 
         size: (H, W) of the result; None keeps the file's.
         fit: "crop" cuts centrally to the aspect of ``size``; "pad" keeps all and adds background.
         background: RGB 0..255, under transparent parts and around padded ones.
+        min_size: without a ``size``: a larger picture is shrunk while it is read, its aspect kept, to the smallest
+            that covers (H, W); None keeps the file's size.
 
     Raises:
         FileNotFoundError: no such file.
@@ -68,20 +91,71 @@ def load_picture(path: str | Path, size: Size | None = None, fit: Fit = "crop", 
         raise ValueError(f"image: {path} is a folder, give one image file ({', '.join(IMAGE_SUFFIXES)})")
     if not path.exists():
         raise FileNotFoundError(f"image: {path} does not exist, give an image file ({', '.join(IMAGE_SUFFIXES)})")
+    least = min_size if size is None else (2 * size[0], 2 * size[1])
+    rgb, source_size = _read(path, least)
+    alpha = rgb.getchannel("A") if rgb.mode == "RGBA" else None
+    opaque = rgb if alpha is None else on_background(rgb, background)
+    pixels = to_pixels(fitted(opaque, size, fit, background))
+    if alpha is None:
+        return Picture(pixels, None, source_size)
+    shown = np.array(fitted(alpha, size, fit, 0))
+    return Picture(pixels, torch.from_numpy(shown).float() / 255, source_size)
+
+
+def _read(path: Path, least: Size | None) -> tuple[Image.Image, Size]:
+    """A file as RGB, or as RGBA if it has transparency, upright and shrunk, and how large (H, W) it was."""
     try:
-        with Image.open(path) as image:
-            upright = _eight_bits(ImageOps.exif_transpose(image))
-            rgba = upright.convert("RGBA")
-    except _UNREADABLE as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # of what is read all the same
+            with Image.open(path, formats=IMAGE_FORMATS) as image:
+                return _upright(image, least)
+    except Image.DecompressionBombError as error:
+        count = int(next(iter(re.findall(r"\d+", str(error))), 0)) / 1e6
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         raise ValueError(
-            f"image: {path} cannot be read ({error}); it is damaged or of an unknown format: "
-            f"save it anew as PNG or JPEG (allowed: {', '.join(IMAGE_SUFFIXES)})"
+            f"image: {path} has {count:.0f} megapixels, at most {most:.0f} are read; save a smaller copy of it"
         ) from error
-    pixels = to_pixels(fitted(on_background(rgba, background), size, fit, background))
-    if not _has_alpha(upright):
-        return Picture(pixels, None)
-    alpha = np.array(fitted(rgba.getchannel("A"), size, fit, 0))
-    return Picture(pixels, torch.from_numpy(alpha).float() / 255)
+    except _UNREADABLE as error:
+        why = file_problem(path) or heif_problem(path)
+        raise ValueError(
+            f"image: {path} cannot be read"
+            + (
+                f": it {why}"
+                if why
+                else f" ({error}); it is damaged or of an unknown format: save it anew as PNG or JPEG"
+            )
+            + ("" if why else f" (allowed: {', '.join(IMAGE_SUFFIXES)})")
+        ) from error
+
+
+def _upright(image: Image.Image, least: Size | None) -> tuple[Image.Image, Size]:
+    if image.format == "TIFF":
+        image.load()  # which turns it, alone of all formats
+    turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    lying = turn in (_T.TRANSPOSE, _T.ROTATE_270, _T.TRANSVERSE, _T.ROTATE_90)
+    source_size = image.size if lying else image.size[::-1]
+    target = _shrunk_size(image.size, least[::-1] if least is not None and lying else least)
+    if target is not None:
+        image.draft(None, (2 * target[0], 2 * target[1]))  # a JPEG is decoded at a half, a quarter or an eighth
+    image = _eight_bits(image).convert("RGBA" if _has_alpha(image) else "RGB")
+    if target is not None:
+        image = image.resize(target, Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return image if turn is None else image.transpose(turn), source_size
+
+
+def shrunk(image: Image.Image, least: Size | None) -> Image.Image:
+    """An image made smaller, its aspect kept, that still covers ``least`` (H, W); None, or a smaller one: as it is."""
+    target = _shrunk_size(image.size, least)
+    return image if target is None else image.resize(target, Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def _shrunk_size(size: tuple[int, int], least: Size | None) -> tuple[int, int] | None:
+    """(width, height) of what ``shrunk`` makes of an image of (width, height); None where it stays as it is."""
+    if least is None:
+        return None
+    width, height = size
+    scale = max(least[0] / height, least[1] / width)
+    return None if scale >= 1 else (max(1, round(width * scale)), max(1, round(height * scale)))
 
 
 def load_images(
@@ -113,15 +187,12 @@ def list_images(folder: str | Path, what: str = "images") -> list[Path]:
         raise FileNotFoundError(f"{what}: {folder} does not exist, give a folder of images")
     if not folder.is_dir():
         raise ValueError(f"{what}: {folder} is a file, give a folder of images, or a list of files")
-    found = [p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
-    if not found:
-        raise ValueError(f"{what}: {folder} holds no image; allowed: {', '.join(IMAGE_SUFFIXES)}")
-    return sorted(found, key=_counting_order)
-
-
-def _counting_order(path: Path) -> tuple[list[tuple[int, str]], str]:
-    parts = re.findall(r"\d+|\D+", path.stem.lower())
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], path.name
+    images = files_in(folder, IMAGE_SUFFIXES)
+    if not images:
+        raise ValueError(
+            f"{what}: {folder} holds no image; allowed: {', '.join(IMAGE_SUFFIXES)}{passed_over(folder, [])}"
+        )
+    return images
 
 
 def check_fit(size: Size | None, fit: str) -> None:

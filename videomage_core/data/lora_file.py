@@ -1,19 +1,18 @@
 """The LoRA file: one safetensors file is one concept to share, a subject, a motion or a fusion.
 
-Tensors: ``unet.<module>.lora_A.weight`` [R, in] and ``.lora_B.weight`` [out, R], the names that
-stock diffusers reads; learned token vectors as ``lora_emb.<name>`` [k, D] (stock loaders refuse a
-file with any key that lacks "lora", and pass over those that do not begin with "unet.").  The
-scale alpha / R is multiplied into B, so that every loader, whatever it takes alpha to be, gets it
-right.
+Tensors: ``unet.<module>.lora_A.weight`` [R, in] and ``.lora_B.weight`` [out, R], the names of diffusers (which
+cannot load them on a stock UNet3DConditionModel: ``into_diffusers``); learned token vectors as ``lora_emb.<name>``
+[k, D] (stock loaders refuse a file with any key that lacks "lora", and pass over those that do not begin with
+"unet.").  The scale alpha / R is multiplied into B, so that every loader, whatever it takes
+alpha to be, gets it right.
 
-Metadata: one JSON text under "videomage", parsed and never evaluated.  It holds no path, no
-training picture, and prompts only if the user wants them in.
+Metadata: one JSON text under "videomage", parsed and never evaluated, and beside it what LoRA managers
+read (``model_spec``).  It holds no path, no training picture, and prompts only if the user wants them in.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -22,10 +21,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from ..atomic_write import partial_file
 from ..model import lora
 from ..model.backbone import Backbone
 from ..model.fingerprint import Fingerprint, fingerprint
@@ -33,7 +29,11 @@ from ..model.lora_weights import LoraWeights
 from ..model.text import SpecialToken
 from .cutmix import Cutout
 from .lora_metadata import FORMAT, MOST_RANK, Kind, damaged, picture_to_text, read_metadata, shortened
+from .model_spec import manager_header
+from .safetensors_file import opened, read_safetensors, write_safetensors
 
+# As ModelSpec would name it; all bases whose layers stand under "unet." are of this kind.
+ARCHITECTURE = "modelscope-t2v"
 _PREFIX, _ENDS, _EMBEDDING = "unet.", ".lora_A.weight", "lora_emb."
 
 
@@ -62,7 +62,7 @@ class LoraModel:
     cutouts: tuple[Cutout, ...] = ()
 
     def key_parts(self) -> list[object]:
-        """All that a result depends on that is made with it, for ``training.cache_key``."""
+        """All that a result depends on that is made with it, for ``cache_key``."""
         layers = sorted(self.weights.layers)  # a file does not keep their order
         factors = [factor for name in layers for factor in self.weights.layers[name]]
         tokens = [part for token in self.tokens for part in (token.name, token.superclass, token.vectors)]
@@ -113,15 +113,26 @@ def save_lora(path: Path, concept: LoraModel) -> None:
         "details": concept.details,
         "thumbnail": picture_to_text(concept.thumbnail),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_file(path)
-    try:
-        save_file(tensors, partial, metadata={"format": "pt", "videomage": json.dumps(about)})
-        os.replace(partial, path)
-    except (OSError, SafetensorError) as error:  # safetensors reports a failed write as its own kind
-        raise OSError(f"LoRA: {path} could not be written ({error}); make room or choose another folder") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write_safetensors(
+        path, tensors, {"format": "pt", **_for_managers(path.stem, concept), "videomage": json.dumps(about)}
+    )
+
+
+def _for_managers(title: str, concept: LoraModel) -> dict[str, str]:
+    """What LoRA managers show, beside our own text."""
+    settings = concept.details.get("settings", {})
+    sides = [settings.get(side) for side in ("width", "height")] if isinstance(settings, dict) else [None]
+    named = ", ".join(f"{token.name} (a {token.superclass})" for token in concept.tokens)
+    return manager_header(
+        title,
+        ARCHITECTURE,
+        concept.base,
+        {token.name: 1 for token in concept.tokens},
+        [a.shape[0] for a, _ in concept.weights.layers.values()],
+        f"A {concept.kind} by VideoMage{': ' + named if named else ''}.",
+        "x".join(map(str, sides)) if all(isinstance(side, int) for side in sides) else "",
+        picture_to_text(concept.thumbnail),
+    )
 
 
 def load_lora(path: Path) -> LoraModel:
@@ -131,11 +142,8 @@ def load_lora(path: Path) -> LoraModel:
         FileNotFoundError: no such file.
         ValueError: not a whole safetensors file, or not one of ours.
     """
-    with _opened(path) as file:
-        metadata = file.metadata() or {}
-        # Copied: a file that is cut short while it is mapped to memory would take the whole program with it.
-        tensors = {key: file.get_tensor(key).clone() for key in file.keys()}  # noqa: SIM118 - not a dict
-    about = read_metadata(metadata, path.name)
+    file = read_safetensors(path)
+    tensors, about = file.tensors, read_metadata(file.metadata, path.name)
     weights = _weights(tensors, path.name)
     tokens = []
     for name, superclass in about.tokens:
@@ -153,24 +161,12 @@ def load_lora(path: Path) -> LoraModel:
 
 def read_header(path: Path) -> LoraHeader:
     """Read a file's header alone, however large its weights are; errors as ``load_lora``."""
-    with _opened(path) as file:
+    with opened(path) as file:
         metadata, keys = file.metadata() or {}, list(file.keys())
     about = read_metadata(metadata, path.name)
     if not any(key.startswith(_PREFIX) and key.endswith(_ENDS) for key in keys):
         raise ValueError(damaged(path.name, "holds no layers"))
     return LoraHeader(about.kind, about.base, about.fingerprint, about.tokens, about.rank, about.thumbnail)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """A safetensors file whose header was read; what is damaged is said."""
-    if not path.is_file():
-        raise FileNotFoundError(f"LoRA: {path} is not there; give a .safetensors file made by VideoMage")
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except SafetensorError as error:
-        raise ValueError(f"LoRA: {path.name} is not a whole safetensors file ({error}); copy it again") from error
 
 
 def _weights(tensors: dict[str, torch.Tensor], name: str) -> LoraWeights:

@@ -38,7 +38,10 @@ class LoraMetadata:
 def read_metadata(metadata: dict[str, str], name: str) -> LoraMetadata:
     """Read the metadata of a file that may come from anyone."""
     if "videomage" not in metadata:
-        raise ValueError(f"LoRA: {name} was not written by VideoMage (its metadata lacks 'videomage')")
+        raise ValueError(
+            f"LoRA: {name} was not written by VideoMage (its metadata lacks 'videomage'); an ordinary LoRA needs its "
+            "trigger words and the kind of thing it is: in Load VideoMage LoRA, or by fuse --trigger"
+        )
     text = metadata["videomage"]
     if len(text) > MOST_METADATA:
         raise ValueError(f"LoRA: the metadata of {name} has {len(text)} characters, allowed are {MOST_METADATA}")

@@ -37,7 +37,7 @@ class Segmenter(Protocol):
 
 
 def segmenter_key_parts(segmenter: object) -> list[object]:
-    """What masks depend on, for ``training.cache_key``: the segmenter's kind, and its ``parts`` or fields."""
+    """What masks depend on, for ``cache_key``: the segmenter's kind, and its ``parts`` or fields."""
     values: list[object] = []
     if hasattr(segmenter, "key_parts"):
         values = list(segmenter.key_parts())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -18,7 +17,21 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .images import WHITE, Colour, Fit, Size, check_fit, fitted, list_images, load_image, on_background, to_pixels
+from ..atomic_write import partial_file
+from ..file_problem import file_problem
+from .images import (
+    WHITE,
+    Colour,
+    Fit,
+    Size,
+    check_fit,
+    fitted,
+    list_images,
+    load_picture,
+    on_background,
+    shrunk,
+    to_pixels,
+)
 
 FOLDER_FPS = 8.0  # of a folder of images when nobody says; the paper's rate (Sec. 4.1)
 
@@ -53,6 +66,7 @@ def load_clip(
     fit: Fit = "crop",
     background: Colour = WHITE,
     folder_fps: float | None = None,
+    min_size: Size | None = None,
 ) -> Clip:
     """Read a clip of any length and rate as ``frames`` frames; only these are kept in memory.
 
@@ -64,6 +78,7 @@ def load_clip(
         fit: "crop" or "pad", as in ``load_picture``.
         background: RGB 0..255, as in ``load_picture``.
         folder_fps: rate of a folder of images, which has none of its own; None: ``fps``, or 8.
+        min_size: without a ``size``: larger frames are shrunk while they are read, as in ``load_picture``.
 
     Raises:
         FileNotFoundError: no such file or folder.
@@ -80,7 +95,7 @@ def load_clip(
     if len(times) < 2:
         raise ValueError(f"clip: {path} has {len(times)} frame(s) and so no motion, give a clip of at least 2 frames")
     chosen, rate = choose_frames(np.array(times), frames, fps)
-    return Clip(load_frames(path, chosen, size, fit, background), rate, tuple(chosen))
+    return Clip(load_frames(path, chosen, size, fit, background, min_size), rate, tuple(chosen))
 
 
 def count_frames(path: Path) -> int:
@@ -89,15 +104,33 @@ def count_frames(path: Path) -> int:
     return len(list_images(path)) if path.is_dir() else len(_times(path, math.inf))
 
 
+def frame_size(path: Path) -> Size:
+    """(H, W) of a clip's first frame, upright.  Raises as ``load_clip``."""
+    _require_there(path)
+    if path.is_dir():
+        return load_picture(list_images(path)[0], min_size=(1, 1)).source_size
+    _, image = next(_images(path, {0}, WHITE))
+    return image.height, image.width
+
+
 def load_frames(
-    path: Path, indices: Sequence[int], size: Size | None = None, fit: Fit = "crop", background: Colour = WHITE
+    path: Path,
+    indices: Sequence[int],
+    size: Size | None = None,
+    fit: Fit = "crop",
+    background: Colour = WHITE,
+    min_size: Size | None = None,
 ) -> torch.Tensor:
     """The frames of a clip with these indices, which must be there: [3, F, H, W] in -1..1.  Raises as ``load_clip``."""
     if path.is_dir():
         images = list_images(path)
-        stills = {index: load_image(images[index], size, fit, background) for index in indices}
+        stills = {i: load_picture(images[i], size, fit, background, min_size).pixels for i in indices}
     else:
-        stills = _stills(path, set(indices), size, fit, background)
+        shrink = min_size if size is None else None
+        stills = {
+            index: to_pixels(fitted(shrunk(image, shrink), size, fit, background))
+            for index, image in _images(path, set(indices), background)
+        }
     shapes = {tuple(still.shape[1:]) for still in stills.values()}
     if len(shapes) > 1:
         raise ValueError(f"clip: {path} holds frames of several sizes ({sorted(shapes)}), give a size to bring them to")
@@ -158,9 +191,9 @@ def _decoded(path: Path) -> Iterator[tuple[int, float, av.VideoFrame]]:
             for index, frame in enumerate(container.decode(stream)):
                 yield index, index / rate if frame.time is None else frame.time, frame
     except av.FFmpegError as error:
-        raise ValueError(
-            f"clip: {path} cannot be read ({error}); it is damaged or of an unknown format: save it anew as mp4 (h264)"
-        ) from error
+        why = file_problem(path)
+        why = f": it {why}" if why else f" ({error}); it is damaged or of an unknown format: save it anew as mp4 (h264)"
+        raise ValueError(f"clip: {path} cannot be read{why}") from error
 
 
 def _times(path: Path, seconds: float) -> list[float]:
@@ -175,15 +208,15 @@ def _times(path: Path, seconds: float) -> list[float]:
     return times
 
 
-def _stills(path: Path, indices: set[int], size: Size | None, fit: Fit, background: Colour) -> dict[int, torch.Tensor]:
-    """The frames of these indices, each [3, H, W] in -1..1."""
-    stills = {}
+def _images(path: Path, indices: set[int], background: Colour) -> Iterator[tuple[int, Image.Image]]:
+    """The frames of these indices, one by one."""
+    left = len(indices)
     for index, _, frame in _decoded(path):
         if index in indices:
-            stills[index] = to_pixels(fitted(_upright(frame, background), size, fit, background))
-            if len(stills) == len(indices):
+            yield index, _upright(frame, background)
+            left -= 1
+            if not left:
                 break
-    return stills
 
 
 def _upright(frame: av.VideoFrame, background: Colour) -> Image.Image:
@@ -229,7 +262,7 @@ def save_video(pixels: torch.Tensor, path: str | Path, fps: float, scale: int = 
         raise ValueError(f"path: got {path}, must end in .mp4")
     images = to_uint8(pixels)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{uuid.uuid4().hex}.mp4")
+    partial = partial_file(path)
     try:
         _encode(images, partial, Fraction(fps).limit_denominator(1001), int(scale))
         os.replace(partial, path)
@@ -241,7 +274,7 @@ def _encode(images: np.ndarray, path: Path, fps: Fraction, scale: int) -> None:
     # images: uint8 [F,H,W,3]
     height, width = (side * scale for side in images.shape[1:3])
     even = ((0, height % 2), (0, width % 2), (0, 0))  # yuv420p halves both sides
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
+    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264", rate=fps, options={"crf": "17"})
         stream.height, stream.width, stream.pix_fmt = height + height % 2, width + width % 2, "yuv420p"
         for index, image in enumerate(images):

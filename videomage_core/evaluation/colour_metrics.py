@@ -10,6 +10,7 @@ from .tracking import track
 
 LEVELS = 6  # of each of red, green and blue
 
+VERSION = 1  # raised when the same videos get other scores
 MEANINGS = {
     "colours": "share of colours that frames, or characters cut out of them, have in common with the pictures",
     "steadiness": "1 less the mean change of a pixel between consecutive frames, 0 to 1",

@@ -36,13 +36,13 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data.examples import CLIP_SUFFIXES
+from ..data.media_files import CLIP_SUFFIXES
+from ..text_files import read_toml
 
 GRID = "grid.toml"
 
@@ -180,7 +180,7 @@ def load_grid(folder: Path) -> Grid:
     path = folder / GRID
     if not path.is_file():
         raise FileNotFoundError(f"grid: {path} is not there; give a folder that holds {GRID}")
-    read = _read(path)
+    read = read_toml(path, "grid")
     subjects = {
         name: Subject(name, superclass, _present(folder / "subjects" / name))
         for name, superclass in _table(read, "subjects", path).items()
@@ -194,17 +194,6 @@ def load_grid(folder: Path) -> Grid:
     if problems:
         raise ValueError(f"{path}: {'; '.join(problems)}")
     return grid
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"grid: {path} is no TOML ({error})") from error
 
 
 def _table(read: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:

@@ -11,7 +11,6 @@ normalised): the processors of transformers need a torchvision, or are other one
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from ..text_files import read_json_object
+
+VERSION = 1  # raised when the same videos get other scores
 METRICS: dict[str, bool] = {"CLIP-T": True, "CLIP-I": True, "DINO-I": True, "T. Cons.": True}
 MEANINGS = {
     "CLIP-T": "similarity of frames and prompt, by CLIP, -1 to 1",
@@ -55,7 +57,7 @@ def check_folder(folder: Path, what: str) -> None:
             raise FileNotFoundError(f"{what}: {folder} lacks {name}; {advice}")
     if not any((folder / name).is_file() for name in _WEIGHTS):
         raise FileNotFoundError(f"{what}: {folder} holds none of {', '.join(_WEIGHTS)}; {advice}")
-    kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    kind = read_json_object(folder / "config.json", "model").get("model_type")
     if kind not in kinds:
         raise ValueError(f"{what}: {folder} holds a model of type {kind!r}, allowed: {', '.join(kinds)}; {advice}")
 
@@ -73,7 +75,7 @@ class _Preparation:
 
     @classmethod
     def of(cls, folder: Path) -> _Preparation:
-        read = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))
+        read = read_json_object(folder / "preprocessor_config.json", "model")
         size = read.get("size", 224)
         squash = not read.get("do_center_crop", False) and not (isinstance(size, Mapping) and "shortest_edge" in size)
         if isinstance(size, Mapping):

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..text_files import read_json
 from .benchmark import Record, Results
 from .grid import Grid
 from .hypotheses import Verdict, judge_hypotheses, scores_of, subjects_of
@@ -55,7 +56,7 @@ def _same(run: Mapping[str, Any], about: Mapping[str, Any]) -> bool:
 
 def _runs(folder: Path, name: str) -> list[dict[str, Any]]:
     path = folder / f"{name}_runs.json"
-    return list(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else []
+    return list(read_json(path, "report")) if path.is_file() else []
 
 
 def _write_runs(runs: Sequence[Mapping[str, Any]], folder: Path, name: str) -> None:

@@ -1,8 +1,8 @@
 """Makes a benchmark's videos: LoRAs are trained once and shared, videos kept by content and method.
 
 Everything lies in one folder and is named after all that it depends on.  A stopped benchmark goes on where
-it was, and a change of settings, base or pictures makes anew only what depends on it; a change of the engine's
-code makes everything anew (``engine_version``).
+it was, and a change of settings, base or pictures makes anew only what depends on it; so does a stage whose
+``VERSION`` was raised.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ..atomic_write import partial_file
+from ..cache_key import cache_key
 from ..callbacks import Callbacks
 from ..config import TrainingConfig
 from ..data.examples import load_motion_clip, load_subject_images
 from ..data.lora_file import LoraModel
-from ..data.masks import Segmenter, segmenter_key_parts
+from ..data.masks import Segmenter
 from ..data.media import to_uint8
 from ..history import History
 from ..model.backbone import Backbone
@@ -34,15 +35,18 @@ from ..presets import Preset
 from ..stages.baselines import sample_averaged, sample_base, sample_merged
 from ..stages.collaborative_sampling import sample_collaboratively
 from ..stages.ddim_inversion import invert_clip
-from ..stages.fusion import fuse_subjects
-from ..stages.motion_lora import train_motion
-from ..stages.subject_lora import train_subject
-from ..training.loop import TrainingDiverged, cache_key
+from ..stages.fusion import fuse_subjects, fusion_key
+from ..stages.motion_lora import motion_key, train_motion
+from ..stages.subject_lora import subject_key, train_subject
+from ..stages.versions import STAGE_VERSIONS
+from ..text_files import read_text
+from ..training.loop import TrainingDiverged
 from ..training.store import StoredResult, load_result, run_dir, save_result
-from .code_version import engine_version
 from .grid import Cell, Grid
 from .memory import peak_memory
 from .methods import Method
+
+_SAMPLERS = ("collaborative_sampling", "comparisons", "motion_start")  # whose versions a video depends on
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class Runner:
     ) -> None:
         self.backbone, self.preset, self.grid, self.folder, self.callbacks = backbone, preset, grid, folder, callbacks
         self.segmenter = segmenter
-        self.mark = (fingerprint(backbone.network), _encoders_version(backbone), engine_version())
+        self.mark = (fingerprint(backbone.network), _encoders_version(backbone))
         self._concepts: dict[tuple[Path, int], LoraModel] = {}  # by folder and steps
         self._failed: dict[tuple[Path, int], Exception] = {}
         self.training_seconds: dict[tuple[str, str], float] = {}  # (what, its folder) -> with all that it makes first
@@ -110,8 +114,9 @@ class Runner:
         config = preset.collaborative if method.combine == "scs" and motion is not None else preset.sampling
         parts = [part for concept in (*combined, *([motion] if motion else [])) for part in concept.key_parts()]
         plain = self.grid.plain_prompt(cell)
+        versions = {name: STAGE_VERSIONS[name] for name in _SAMPLERS}
         key = cache_key(
-            method.combine, self.mark, config, prompt, plain, cell.seed, self._clip_mark(cell, preset), *parts
+            method.combine, self.mark, versions, config, prompt, plain, cell.seed, self._clip_mark(cell, preset), *parts
         )  # fmt: skip
         path = self.folder / "videos" / f"{cell.name}-{key}.safetensors"  # methods that make the same share it
         kept = _read(path, method, cell)
@@ -154,17 +159,17 @@ class Runner:
         """The subject's LoRA."""
         entry = self.grid.subjects[name]
         images = load_subject_images(entry.folder)
-        seen = [part for image in images for part in (image.pixels, image.mask, image.prompt)]
+        captions, config = preset.captions, preset.subject
 
         def train(folder: Path) -> tuple[LoraModel, History]:
             trained = train_subject(
-                self.backbone, images, entry.token, entry.superclass, preset.subject, folder,
-                captions=preset.captions, callbacks=self.callbacks, cache=self.folder,
+                self.backbone, images, entry.token, entry.superclass, config, folder,
+                captions=captions, callbacks=self.callbacks, cache=self.folder,
             )  # fmt: skip
             return trained.concept, trained.history
 
-        parts = [entry.token, entry.superclass, preset.captions, *seen]
-        return self._trained(f"subject {name}", preset.subject, self.preset.subject, train, *parts)
+        key = subject_key(images, entry.token, entry.superclass, config, captions=captions)
+        return self._trained(f"subject {name}", config, self.preset.subject, train, key)
 
     def motion(self, name: str, preset: Preset) -> LoraModel:
         """The motion's LoRA."""
@@ -177,8 +182,8 @@ class Runner:
             trained = train_motion(self.backbone, [clip], entry.prompt, config, folder, callbacks=self.callbacks)
             return trained.concept, trained.history
 
-        parts = [entry.prompt, *clip.key_parts()]
-        return self._trained(f"motion {name}", config, self.preset.motion, train, *parts)
+        key = motion_key([clip], entry.prompt, config)
+        return self._trained(f"motion {name}", config, self.preset.motion, train, key)
 
     def fusion(self, names: Sequence[str], preset: Preset) -> LoraModel:
         """The fused LoRA of some subjects."""
@@ -192,9 +197,8 @@ class Runner:
             )
             return fused.concept, fused.history
 
-        parts = [part for concept in subjects for part in concept.key_parts()]
-        parts += [preset.prompts, *segmenter_key_parts(self.segmenter)]
-        return self._trained(f"fusion {' '.join(names)}", preset.fusion, self.preset.fusion, train, *parts)
+        key = fusion_key(subjects, preset.fusion, preset.prompts, self.segmenter)
+        return self._trained(f"fusion {' '.join(names)}", preset.fusion, self.preset.fusion, train, key)
 
     def inverted(self, name: str, preset: Preset) -> torch.Tensor:
         """The motion clip's inverted noise, the same for every method."""
@@ -212,10 +216,10 @@ class Runner:
         config: TrainingConfig,
         usual: TrainingConfig,
         train: Callable[[Path], tuple[LoraModel, History]],
-        *parts: object,
+        key: str,
     ) -> LoraModel:
         """A LoRA, trained now or kept from before; ``usual`` are the preset's own settings of its kind."""
-        folder = run_dir(self.folder / "trainings", name.replace(" ", "_"), config, self.mark, *parts)
+        folder = run_dir(self.folder / "trainings", name.replace(" ", "_"), key, *self.mark)
         asked = (folder, config.steps)  # under a constant schedule trainings of other lengths share a folder
         if asked in self._failed:
             raise self._failed[asked]
@@ -256,7 +260,7 @@ def _add_seconds(folder: Path, seconds: float) -> None:
 
 def _seconds_of(folder: Path) -> float:
     path = folder / _SECONDS
-    return float(path.read_text(encoding="utf-8")) if path.is_file() else 0.0
+    return float(read_text(path)) if path.is_file() else 0.0
 
 
 def _encoders_version(backbone: Backbone) -> str:

@@ -7,7 +7,6 @@ true scenes, right and deliberately wrong, is measured by ``python -m emoji_worl
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
@@ -20,12 +19,15 @@ from torch.nn import functional
 from ..data.examples import load_motion_clip
 from ..data.images import list_images, load_picture
 from ..data.media import to_uint8
+from ..data.media_files import folders_in
+from ..text_files import read_json_object
 from .grid import Cell, Grid
 from .likeness import CROP
 from .mobilenet import features
 from .tracking import Track, crops, row_colours, track, track_from_masks
 from .trajectories import FRAMES, Agreement, agreement, trajectory, trajectory_agreement
 
+VERSION = 1  # raised when the same videos get other scores
 NEIGHBOURS = 3  # pictures of a class, or ways of a motion, whose mean nearness counts
 BANDS = 8  # rows of a background are averaged to so many
 
@@ -95,7 +97,7 @@ class TrackedMetrics:
             cut[name] = torch.cat([crops(to_uint8(clip.pixels), t, CROP) for t in tracks])
         own = {name: _cut_out(subject.folder) for name, subject in grid.subjects.items()}
         kinds = {
-            home.name: {someone.name: _cut_out(someone) for someone in sorted(home.iterdir()) if someone.is_dir()}
+            home.name: {someone.name: _cut_out(someone) for someone in folders_in(home)}
             for home in _folders(grid.folder / "kinds")
         }
         self._looks = _features(own, kinds, cut)
@@ -279,7 +281,7 @@ def _cut_out(folder: Path) -> torch.Tensor:
 
 
 def _folders(home: Path) -> list[Path]:
-    return sorted(path for path in home.iterdir() if path.is_dir()) if home.is_dir() else []
+    return folders_in(home) if home.is_dir() else []
 
 
 def _bands_of(folder: Path) -> np.ndarray:
@@ -294,4 +296,4 @@ def _bands(video: np.ndarray) -> np.ndarray:
 def _read_ways(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         return {}
-    return {name: np.array(ways) for name, ways in json.loads(path.read_text(encoding="utf-8")).items()}
+    return {name: np.array(ways) for name, ways in read_json_object(path, "grid").items()}

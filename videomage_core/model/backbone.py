@@ -8,7 +8,7 @@ Shapes: B batch, F frames, C latent channels, H W latent height and width, T tex
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -21,6 +21,7 @@ from .text import SpecialToken, TokenSpan
 
 Prediction = Literal["epsilon", "v", "flow"]
 Role = Literal["spatial", "temporal"]
+LayerKind = Literal["projections", "cross_attention"]
 Gradients = Literal["none", "checkpointed", "stored"]
 
 
@@ -163,13 +164,20 @@ class Backbone(Protocol):
     def initial_vectors(self, words: str, count: int) -> torch.Tensor:
         """Vectors [count, D] for a new special token to start from: those of ``words``, repeated or averaged."""
 
-    def targets(self, role: Role, attention_only: bool = False, train_transformer_in: bool = True) -> list[Target]:
+    def targets(
+        self,
+        role: Role,
+        attention_only: bool = False,
+        train_transformer_in: bool = True,
+        leave_out: Collection[LayerKind] = (),
+    ) -> list[Target]:
         """The linear layers of one role.  Roles may overlap in a base that does not split them.
 
         Args:
             role: spatial layers learn looks, temporal ones motion.
             attention_only: q, k, v and out alone, without projections and feed-forward layers.
             train_transformer_in: with those of a temporal transformer at the network's input.
+            leave_out: kinds of layers that are not wanted; all attention of temporal layers is self-attention.
         """
 
     def attention_layers(self, kind: Literal["cross", "temporal"]) -> list[AttentionLayer]:

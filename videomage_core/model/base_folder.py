@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import os
+import pickle
 from pathlib import Path
 
+import torch
+from safetensors import SafetensorError, safe_open
+
+from ..data.media_files import entries, files_in, folders_in
+from ..file_problem import file_problem
+from ..text_files import read_json_object
 from .backbone import Prediction
 
 EMOJI_BASE = Path(__file__).parents[1] / "assets" / "emoji_base"
@@ -15,13 +22,27 @@ PREDICTIONS: dict[str, Prediction] = {
 }
 
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-WEIGHTS = ("*.safetensors", "*.bin")
+_WEIGHTS = (".safetensors", ".bin")
+_SAFETENSORS = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
+_LOOKED_AT = 64  # weights
+# Of diffusers' schedulers: what changes the video and is not done here.
+_NOT_HONOURED = {
+    "rescale_betas_zero_snr": "its first step holds no signal at all",
+    "clip_sample": "latents cut to a range",
+    "thresholding": "latents rescaled by their quantile",
+    "use_karras_sigmas": "other noise levels",
+    "use_exponential_sigmas": "other noise levels",
+    "use_beta_sigmas": "other noise levels",
+    "use_flow_sigmas": "flow matching",
+}
+_DDIM_DEFAULTS = {"clip_sample": True}  # of diffusers, where the file says nothing
+_BETAS = ("linear", "scaled_linear", "squaredcos_cap_v2")
 
 
 def check_size(folder: Path, height: int, width: int) -> None:
     """Raise ValueError, before anything is loaded, if a base cannot make videos of that size."""
     check_base_folder(folder)
-    blocks = json.loads((folder / "vae" / "config.json").read_text(encoding="utf-8"))["block_out_channels"]
+    blocks = read_json_object(folder / "vae" / "config.json", "base")["block_out_channels"]
     require_multiples(2 ** (len(blocks) - 1), height, width)
 
 
@@ -44,15 +65,72 @@ def is_base_folder(folder: Path) -> bool:
     return True
 
 
+def base_name(folder: Path) -> str:
+    """What a base is called: its folder, by the name it was given by; in a hub's cache, the model's own name."""
+    folder = Path(os.path.abspath(folder))  # not resolved: a link keeps its name
+    owner = folder.parent.parent.name
+    if folder.parent.name == "snapshots" and owner.startswith("models--"):
+        return owner.rpartition("--")[2]
+    return folder.name
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files of weights of one part of a base; safetensors first."""
+    return [file for suffix in _WEIGHTS for file in files_in(folder, (suffix,))]
+
+
+def check_weights(folder: Path) -> None:
+    """ValueError for a file of weights that is something else, as a Git LFS pointer, or ends too early; reads no more
+    than headers."""
+    for part in ("unet", "vae", "text_encoder"):
+        for file in weight_files(folder / part):
+            if (problem := file_problem(file)) is not None:
+                raise ValueError(f"base: {file} {problem}")
+
+
+def stored_dtype(folder: Path) -> torch.dtype | None:
+    """In which precision most of a base's U-Net is stored; None where its files do not say without being read whole."""
+    for file in weight_files(folder / "unet"):
+        try:
+            if file.suffix.lower() == ".safetensors":
+                with safe_open(file, framework="pt") as opened:
+                    names = list(opened.keys())
+                    kinds = {_SAFETENSORS.get(opened.get_slice(name).get_dtype()) for name in names[:_LOOKED_AT]}
+            else:
+                weights = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+                kinds = {weight.dtype for weight in list(weights.values())[:_LOOKED_AT]}
+        except (OSError, RuntimeError, ValueError, SafetensorError, pickle.UnpicklingError, AttributeError):
+            return None
+        if len(kinds) == 1:
+            return kinds.pop()
+    return None
+
+
 def check_base_folder(folder: Path) -> None:
     """Raise, before anything is loaded, if ``folder`` is no whole base with a UNet3DConditionModel."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"base: {folder} is not a folder; give one in diffusers layout ({', '.join(_PARTS)})")
+        layout = f"give a folder in diffusers layout ({', '.join(_PARTS)})"
+        if folder.is_file():
+            raise ValueError(f"base: {folder} is a file; {layout}, not a single checkpoint")
+        raise FileNotFoundError(f"base: {folder} is not a folder; {layout}")
+    missing = _missing(folder)
+    if missing:
+        raise FileNotFoundError(f"base: {folder} lacks {', '.join(missing)}; {_instead(folder)}")
+    kind = read_json_object(folder / "unet" / "config.json", "base").get("_class_name")
+    if kind != "UNet3DConditionModel":
+        raise ValueError(
+            f"base: {folder}/unet is a {kind}, allowed is UNet3DConditionModel "
+            "(ZeroScope v2, ModelScope text-to-video, or the embedded base)"
+        )
+    _check_scheduler(folder / "scheduler" / "scheduler_config.json")
+
+
+def _missing(folder: Path) -> list[str]:
     missing = [part for part in _PARTS if not (folder / part).is_dir()]
-    for part, config in (("unet", "config.json"), ("vae", "config.json"), ("text_encoder", "config.json")):
-        if part not in missing and not (folder / part / config).is_file():
-            missing.append(f"{part}/{config}")
-        if part not in missing and not any(f for pattern in WEIGHTS for f in (folder / part).glob(pattern)):
+    for part in ("unet", "vae", "text_encoder"):
+        if part not in missing and not (folder / part / "config.json").is_file():
+            missing.append(f"{part}/config.json")
+        if part not in missing and not weight_files(folder / part):
             missing.append(f"{part}/*.safetensors (or *.bin)")
     tokenizer = folder / "tokenizer"
     pieces = [name for name in ("vocab.json", "merges.txt") if not (tokenizer / name).is_file()]
@@ -60,21 +138,43 @@ def check_base_folder(folder: Path) -> None:
         missing += [f"tokenizer/{name}" for name in pieces]
     if "scheduler" not in missing and not (folder / "scheduler" / "scheduler_config.json").is_file():
         missing.append("scheduler/scheduler_config.json")
-    if missing:
-        raise FileNotFoundError(f"base: {folder} lacks {', '.join(missing)}; copy the whole model folder again")
-    kind = json.loads((folder / "unet" / "config.json").read_text(encoding="utf-8")).get("_class_name")
-    if kind != "UNet3DConditionModel":
-        raise ValueError(
-            f"base: {folder}/unet is a {kind}, allowed is UNet3DConditionModel "
-            "(ZeroScope v2, ModelScope text-to-video, or the embedded base)"
+    return missing
+
+
+def _instead(folder: Path) -> str:
+    """What to give instead of a folder that is no whole base."""
+    there = entries(folder)
+    if (folder / "snapshots").is_dir() and (snapshots := folders_in(folder / "snapshots")):
+        return f"it is a hub's cache of the model; give {' or '.join(map(str, snapshots))}"
+    models = [path.name for path in there if path.name.startswith("models--")]
+    if models:
+        return f"it is a hub's cache; give {folder / models[0] / 'snapshots'}/<hash>, or another of its models'"
+    bare = sorted({path.suffix.lower() for path in there if path.suffix.lower() in (".pth", ".pt", ".ckpt")})
+    if bare or any(path.suffix.lower() == ".safetensors" for path in there):
+        return (
+            f"it holds a single checkpoint ({', '.join(bare) or '.safetensors'}, as ModelScope's first release), which "
+            "is not read; give the same model in diffusers layout, e.g. damo-vilab/text-to-video-ms-1.7b or "
+            "cerspense/zeroscope_v2_576w on Hugging Face"
         )
-    scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))
-    if scheduler.get("rescale_betas_zero_snr"):
+    within = [path for path in there if path.is_dir() and (path / "unet").is_dir()]
+    if within:
+        return f"a base lies in it; give {within[0]}"
+    return "copy the whole model folder again"
+
+
+def _check_scheduler(path: Path) -> None:
+    """ValueError for what a scheduler asks for and the engine does not do: it would make other videos, silently."""
+    config = read_json_object(path, "base")
+    settings = {**_DDIM_DEFAULTS, **config} if config.get("_class_name") == "DDIMScheduler" else config
+    asked = [f"{name} ({effect})" for name, effect in _NOT_HONOURED.items() if settings.get(name)]
+    if asked:
         raise ValueError(
-            f"base: {folder}/scheduler asks for rescale_betas_zero_snr, whose first step holds no signal at all; "
-            "set it to false in scheduler_config.json if the model was not trained so"
+            f"base: {path} asks for {', '.join(asked)}, which VideoMage does not do; set it to false there if the "
+            "model was not trained so"
         )
-    if scheduler.get("prediction_type", "epsilon") not in PREDICTIONS:
-        raise ValueError(
-            f"base: {folder}/scheduler predicts {scheduler['prediction_type']!r}, allowed: {', '.join(PREDICTIONS)}"
-        )
+    if "FlowMatch" in str(config.get("_class_name")):
+        raise ValueError(f"base: {path} is a {config['_class_name']}; UNet3DConditionModel bases predict epsilon or v")
+    choices = {"prediction_type": PREDICTIONS, "timestep_spacing": ("leading",), "beta_schedule": _BETAS}
+    for name, allowed in choices.items():
+        if config.get(name, next(iter(allowed))) not in allowed:
+            raise ValueError(f"base: {path} has {name} {config[name]!r}, allowed: {', '.join(allowed)}")

@@ -16,6 +16,8 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
+from ..data.media_files import files_in
+
 _TENSORS, _VALUES, _TOLERANCE = 16, 4096, 0.01
 
 
@@ -40,7 +42,7 @@ class Fingerprint:
 
 def fingerprint_of_file(folder: Path) -> Fingerprint | None:
     """The mark of a base whose U-Net lies in ``folder``, without loading it; None unless it is one safetensors file."""
-    files = sorted(folder.glob("*.safetensors"))
+    files = files_in(folder, (".safetensors",))
     if not files or list(folder.glob("*.index.json")):
         return None
     with safe_open(files[0], framework="pt") as file:

@@ -16,6 +16,7 @@ The adapters themselves are peft's.  Four of its habits are kept out of the engi
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -40,6 +41,7 @@ def add(
     scale: float = 1.0,
     dropout: float = 0.0,
     seed: int = 0,
+    gaussian: bool = False,
 ) -> list[nn.Parameter]:
     """Put a new LoRA on ``targets``, inactive; it begins as zero (B = 0).
 
@@ -52,6 +54,8 @@ def add(
         dropout: share of a LoRA's inputs dropped while its dropout modules are in train mode, which
             they are not until a trainer puts them there; 0 is off.
         seed: of the random A.
+        gaussian: A is drawn with a standard deviation of 1 / R, as MotionDirector does; else as peft does,
+            evenly within 1 / sqrt(in).
 
     Returns:
         Its parameters, float32, requiring gradients.
@@ -59,7 +63,8 @@ def add(
     Raises:
         ValueError: the name is taken, or the base has no such layer.
     """
-    return _inject(backbone, name, targets, {target.module: rank for target in targets}, scale, dropout, seed)
+    ranks = {target.module: rank for target in targets}
+    return _inject(backbone, name, targets, ranks, scale, dropout, seed, gaussian)
 
 
 def _inject(
@@ -70,6 +75,7 @@ def _inject(
     scale: float,
     dropout: float = 0.0,
     seed: int = 0,
+    gaussian: bool = False,
 ) -> list[nn.Parameter]:
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -85,7 +91,7 @@ def _inject(
         alpha_pattern={module: rank * scale for module, rank in others.items()},
         lora_dropout=dropout,
         target_modules=list(ranks),
-        init_lora_weights=True,
+        init_lora_weights="gaussian" if gaussian else True,
     )
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
@@ -203,6 +209,9 @@ def use_adapters(backbone: Backbone, strengths: Mapping[str, float]) -> Iterator
         raise ValueError(
             f"strengths: got {', '.join(unknown)}, on this base are {', '.join(names(backbone)) or 'no LoRAs'}"
         )
+    wrong = [f"{value} of {name}" for name, value in strengths.items() if not math.isfinite(value)]
+    if wrong:
+        raise ValueError(f"strengths: got {', '.join(wrong)}, must be finite numbers")
     before = _strengths(backbone)
     _switch_to(backbone, strengths)
     try:
@@ -233,8 +242,10 @@ def trainable_adapter(
     """
     with restore_adapters(backbone), ExitStack() as stack:
         if start is None:
-            share = config.dropout if isinstance(config, NewLoraConfig) else 0.0
-            new = add(backbone, name, targets, config.rank, dropout=share, seed=config.seed)
+            share, gaussian = 0.0, False
+            if isinstance(config, NewLoraConfig):
+                share, gaussian = config.dropout, config.target_modules == "motion_director"
+            new = add(backbone, name, targets, config.rank, dropout=share, seed=config.seed, gaussian=gaussian)
             parameters = dict(zip(_labels(targets), new, strict=True))
         else:
             parameters = load(backbone, name, start, trainable=True)

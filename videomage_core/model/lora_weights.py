@@ -31,21 +31,26 @@ class LoraWeights:
         return self.scale * (b @ a)
 
 
-def average(loras: Sequence[LoraWeights]) -> LoraWeights:
+def average(loras: Sequence[LoraWeights], coefficients: Sequence[float] | None = None) -> LoraWeights:
     """The exact average of N LoRAs: what it adds to a layer is the mean of what they add.
 
+    Args:
+        loras: at least one.
+        shares: w_n, how much each counts; None: 1 / N each.
+
     mean(B) mean(A) would be something else: the average is of the products.  So the factors are
-    concatenated, A = [A_1; ...; A_N] and B = [B_1 * scale_1 / N, ..., B_N * scale_N / N], and the
+    concatenated, A = [A_1; ...; A_N] and B = [w_1 scale_1 B_1, ..., w_N scale_N B_N], and the
     ranks add up.  A layer that only some of them have counts as zero in the others.
     """
     if not loras:
         raise ValueError("loras: got none, give at least one")
+    each = [1 / len(loras)] * len(loras) if coefficients is None else list(coefficients)
     modules = list(dict.fromkeys(module for weights in loras for module in weights.layers))
     layers = {}
     for module in modules:
-        have = [weights for weights in loras if module in weights.layers]
-        a = torch.cat([weights.layers[module][0] for weights in have])  # N of [R,in] -> [sum R,in]
-        b = torch.cat([weights.layers[module][1] * (weights.scale / len(loras)) for weights in have], dim=1)
+        have = [(weights, share) for weights, share in zip(loras, each, strict=True) if module in weights.layers]
+        a = torch.cat([weights.layers[module][0] for weights, _ in have])  # N of [R,in] -> [sum R,in]
+        b = torch.cat([weights.layers[module][1] * (weights.scale * share) for weights, share in have], dim=1)
         layers[module] = (a, b)
     return LoraWeights(layers)
 

@@ -216,6 +216,35 @@ def require_plain_words(text: str) -> None:
         )
 
 
+_WEB_UI = (
+    (re.compile(r"<(lora|lyco|hypernet|embedding):[^>]*>", re.IGNORECASE), "load LoRAs by nodes or --lora"),
+    (re.compile(r"\([^()]*:\s*[0-9.]+\s*\)|\(\([^()]*\)\)"), "brackets give words no weight here"),
+    (re.compile(r"\b(BREAK|AND)\b(?=.*\S)|\{[^{}]*\|[^{}]*\}|\bembedding:\S+|__[\w/]+__"), "it has no effect here"),
+)
+
+
+def prompt_warnings(text: str, tokens: Sequence[SpecialToken] = ()) -> list[str]:
+    """What a prompt probably means otherwise than it is read: a sentence each.
+
+    Args:
+        text: the prompt.
+        tokens: of the LoRAs that act on it.
+    """
+    known = [token.name for token in tokens]
+    missing = [name for name in known if name.lower() not in text.lower()]
+    warnings = []
+    if missing:
+        what = "no token of its LoRAs" if len(missing) == len(known) else "not all tokens of its LoRAs"
+        warnings.append(
+            f"prompt: it names {what}; without {', '.join(missing)} a subject may not show: write e.g. 'A {missing[0]}'"
+        )
+    for pattern, cure in _WEB_UI:
+        match = pattern.search(text)
+        if match:
+            warnings.append(f"prompt: {match.group()!r} is read as plain words, not as a web UI does; {cure}")
+    return warnings
+
+
 def _by_name(tokens: Sequence[SpecialToken]) -> dict[str, SpecialToken]:
     known = {token.name.lower(): token for token in tokens}
     if len(known) != len(tokens):

@@ -7,7 +7,7 @@ by substring) and ``transformer_in``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from torch import nn
 
 from . import attention_maps
 from .attention_maps import AttentionLayer, AttentionMaps, ForwardEnded
-from .backbone import Gradients, MemoryMode, NoiseLevel, Prediction, Role, Target
+from .backbone import Gradients, LayerKind, MemoryMode, NoiseLevel, Prediction, Role, Target
 from .base_folder import PREDICTIONS, require_multiples
 from .fast_attention import FastAttention
 from .offloading import bytes_of, checkpointed, offloaded, patch_forward
@@ -213,7 +213,13 @@ class UNet3DBackbone:
         """See ``Backbone``."""
         return self.prompts.initial_vectors(words, count)
 
-    def targets(self, role: Role, attention_only: bool = False, train_transformer_in: bool = True) -> list[Target]:
+    def targets(
+        self,
+        role: Role,
+        attention_only: bool = False,
+        train_transformer_in: bool = True,
+        leave_out: Collection[LayerKind] = (),
+    ) -> list[Target]:
         """See ``Backbone``: all linear layers of the spatial, or of the temporal transformers."""
         names = [
             name.removesuffix(".base_layer")  # as peft calls a layer that carries a LoRA
@@ -224,6 +230,10 @@ class UNet3DBackbone:
             names = [name for name in names if {"attn1", "attn2"} & set(name.split("."))]
         if not train_transformer_in:
             names = [name for name in names if not name.startswith("transformer_in.")]
+        if "projections" in leave_out:
+            names = [name for name in names if name.rpartition(".")[2] not in ("proj_in", "proj_out")]
+        if "cross_attention" in leave_out and role == "spatial":
+            names = [name for name in names if "attn2" not in name.split(".")]
         return [Target(name) for name in names]
 
     @contextmanager

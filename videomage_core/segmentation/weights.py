@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,6 +10,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+
+from ..file_problem import file_problem
+from ..text_files import read_json, read_json_object
 
 ASSETS = Path(__file__).parents[1] / "assets" / "segmentation"
 SUFFIXES = (".safetensors", ".pt", ".pth")
@@ -38,7 +40,7 @@ _MODEL_TYPES = {"grounding-dino": DINO, "sam2": SAM2, "sam2_video": SAM2, "bert"
 def folder_kind(folder: Path) -> str | None:
     """The ``model_type`` that a folder's ``config.json`` names; None where there is none."""
     try:
-        read = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        read = read_json(folder / "config.json")
     except (OSError, ValueError):
         return None
     return str(read["model_type"]) if isinstance(read, dict) and "model_type" in read else None
@@ -84,6 +86,8 @@ def read_weights(path: Path, kind: str) -> dict[str, torch.Tensor]:
         else:
             read = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        if (problem := file_problem(path)) is not None:
+            raise ValueError(f"{kind}: {path.name} {problem}; wanted is {WANTED[kind]}") from error
         raise ValueError(
             f"{kind}: {path.name} cannot be read as weights: it is damaged, or holds more than weights, which is never "
             f"executed; wanted is {WANTED[kind]}"
@@ -191,13 +195,7 @@ def beside(path: Path) -> dict[str, Any]:
     file = path.with_suffix(".json")
     if not file.is_file():
         return {}
-    try:
-        read = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{file.name}: it is no JSON ({error})") from error
-    if not isinstance(read, dict):
-        raise ValueError(f"{file.name}: got {type(read).__name__}, must be a JSON object of sizes")
-    return read
+    return read_json_object(file, "sizes")
 
 
 def known_sizes(name: str, given: Mapping[str, Any], known: Iterable[str]) -> dict[str, Any]:
@@ -214,4 +212,4 @@ def known_sizes(name: str, given: Mapping[str, Any], known: Iterable[str]) -> di
 
 def asset(name: str) -> dict[str, Any]:
     """A bundled description of published models."""
-    return dict(json.loads((ASSETS / name).read_text(encoding="utf-8")))
+    return read_json_object(ASSETS / name)

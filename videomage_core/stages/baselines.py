@@ -21,6 +21,8 @@ from ..model.fingerprint import fingerprint
 from ..model.text import superclass_prompt
 from ..sampling import generate_videos, initial_noise, predict_with_guidance, preview, step, to_x0_eps
 
+VERSION = 1  # raised when the same inputs give other videos
+
 
 def sample_base(
     backbone: Backbone,

@@ -1,23 +1,26 @@
 """Spatial-temporal collaborative sampling, SCS: Sec. 3.3, Eq. 9-11, Algorithm 1.
 
 Two branches of one base, with the subject LoRA theta_hat_s and with the motion LoRA theta_m, denoise
-one video x_t.  In each of the first tau steps x_t is copied into x_sub and x_mot, which guide each other:
+one video x_t.  In each step x_t is copied into x_sub and x_mot, and both branches predict its noise (Eq. 9):
 
-    L_s->m = || M_SCA,s - M_SCA,m ||^2     x_mot := x_mot - alpha_t * grad L_s->m     (Eq. 10, 11)
-    L_m->s = || M_TSA,s - M_TSA,m ||^2     x_sub := x_sub - alpha_t * grad L_m->s     (Eq. 10, 11)
+    eps_sub = eps_theta_hat_s(x_sub, c_tgt, t)     eps_mot = eps_theta_m(x_mot, c~_tgt, t)
+
+In the first tau steps the copies are moved before that:
+
+    L_s->m = || M_SCA,s - M_SCA,m ||^2     L_m->s = || M_TSA,s - M_TSA,m ||^2               (Eq. 10)
+    x_mot := x_mot - alpha_t * grad L_s->m     x_sub := x_sub - alpha_t * grad L_m->s      (Eq. 11)
 
 The subject branch says where each subject is (its spatial cross-attention maps M_SCA), the motion
 branch how things move (its temporal self-attention maps M_TSA); the one that is not moved is a constant.  Then
 
-    eps_t = beta_s * eps_theta_hat_s(x_sub, c_tgt) + beta_m * eps_theta_m(x_mot, c~_tgt)    (Eq. 9; Algorithm 1, line
-    13)
+    eps_t = beta_s * eps_sub + beta_m * eps_mot     (Algorithm 1, line 13)
 
-and one step.  c_tgt names special tokens, c~_tgt their superclass words in the same places.
+and one step.  c_tgt names special tokens, c~_tgt their superclass words in the same places.  ``algorithm1.py`` has
+these lines as functions; here they are put together.
 
 Where the paper is silent (ours):
 
-* Norms are means, over a layer's map and then over the layers: 1e3 to 1e5 all work in Table 3e, which
-  suggests means.  But then a gradient shrinks as latents grow, so alpha is multiplied by
+* Norms are means.  But then a gradient shrinks as latents grow, so alpha is multiplied by
   (number of latent values) / ``PAPER_VALUES``: it is the paper's at its size, and moves videos of another
   height and width about as far.  Over frames that holds for x_mot; x_sub moves 1 to 3 times less for
   twice the frames.  How far maps react depends on the base, so a base may want an alpha of its own:
@@ -31,15 +34,13 @@ Where the paper is silent (ours):
   of
   the move for noise that is missing, so less is taken out of x_t, and the step goes against the move: on the
   embedded base the losses hardly fall, and at alpha 1e6 they rise (docs/guidance.md).
-* For v and flow prediction each branch's output becomes eps at its own latents before the mix.
 * Maps, losses and latents are float32.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -48,15 +49,27 @@ from ..callbacks import Callbacks
 from ..config import CollaborativeConfig
 from ..data.lora_file import LoraModel, require_base
 from ..model import lora
-from ..model.attention_maps import AttentionLayer, AttentionMaps, mean_map, select_layers
-from ..model.backbone import Backbone, NoiseLevel
+from ..model.attention_maps import AttentionLayer, mean_map, select_layers
+from ..model.backbone import Backbone
 from ..model.fingerprint import fingerprint
-from ..model.text import SpecialToken, TokenSpan
-from ..sampling import initial_noise, predict_with_guidance, preview, step, to_x0_eps
-from ..training.grad_scaling import scaled_gradients
+from ..model.text import SpecialToken
+from ..sampling import initial_noise, preview
+from .algorithm1 import (
+    MOTION,
+    PAPER_VALUES,
+    SUBJECT,
+    Branch,
+    alpha_at,
+    betas_at,
+    branches_of,
+    collaborative_step,
+    guidance,
+    guided_update,
+    progress_at,
+    rms,
+)
 
-PAPER_VALUES = 4 * 24 * 40 * 72  # latent values of the paper's videos: 24 frames of 320x576 pixels
-SUBJECT, MOTION = "subject", "motion"  # names of the two adapters
+VERSION = 1  # raised when the same inputs give other videos
 
 
 @dataclass(frozen=True)
@@ -77,17 +90,6 @@ class CollaborativeResult:
     maps: torch.Tensor | None = None
     subject_update_ratios: list[float] = field(default_factory=list)
     motion_update_ratios: list[float] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class _Branch:
-    """One of the two: its LoRA, its prompt, and where the subjects' words stand in it."""
-
-    adapter: str
-    strength: float
-    text: torch.Tensor  # [1, T, D]
-    spans: list[TokenSpan]
-    share: float  # beta
 
 
 def sample_collaboratively(
@@ -122,7 +124,7 @@ def sample_collaboratively(
     check_pair(subject, motion)
     tokens = list(subject.tokens)
     require_named(prompt, tokens)
-    spans = backbone.token_spans(prompt, tokens)
+    words = tuple(span.word for span in backbone.token_spans(prompt, tokens))
     cross = select_layers(backbone.attention_layers("cross"), config.cross_attention_layers)
     temporal = select_layers(backbone.attention_layers("temporal"), config.temporal_attention_layers)
     with lora.restore_adapters(backbone), torch.no_grad():
@@ -131,7 +133,7 @@ def sample_collaboratively(
             require_base(concept, backbone.name, base_fingerprint)
         lora.load(backbone, SUBJECT, subject.weights)
         lora.load(backbone, MOTION, motion.weights)
-        branches = _branches(backbone, prompt, tokens, spans, config)
+        branches = branches_of(backbone, prompt, tokens, config)
         x = initial_noise(backbone, seed, config, inverted).to(backbone.device)
         negative = backbone.encode_prompt([config.negative_prompt])
         with lora.merged(backbone):
@@ -139,7 +141,6 @@ def sample_collaboratively(
                 backbone, x, branches, negative, cross, temporal, config, with_maps, callbacks
             )
         video = backbone.decode_video(latents)[0].cpu()
-    words = tuple(span.word for span in spans)
     return CollaborativeResult(video, words, looks, *moved)
 
 
@@ -161,26 +162,10 @@ def require_named(prompt: str, tokens: Sequence[SpecialToken]) -> None:
         )
 
 
-def _branches(
-    backbone: Backbone,
-    prompt: str,
-    tokens: Sequence[SpecialToken],
-    spans: list[TokenSpan],
-    config: CollaborativeConfig,
-) -> tuple[_Branch, _Branch]:
-    text = backbone.encode_prompt([prompt], tokens)
-    plain = backbone.encode_prompt([prompt], tokens, as_superclass=True)
-    plain_spans = backbone.token_spans(prompt, tokens, as_superclass=True)
-    return (
-        _Branch(SUBJECT, config.subject_strength, text, spans, config.beta_subject),
-        _Branch(MOTION, config.motion_strength, plain, plain_spans, config.beta_motion),
-    )
-
-
 def _denoise(
     backbone: Backbone,
     x: torch.Tensor,
-    branches: tuple[_Branch, _Branch],
+    branches: tuple[Branch, Branch],
     negative: torch.Tensor,
     cross: list[AttentionLayer],
     temporal: list[AttentionLayer],
@@ -190,142 +175,26 @@ def _denoise(
 ) -> tuple[torch.Tensor, torch.Tensor | None, tuple[list[float], list[float]]]:
     """Algorithm 1: clean latents, the subjects' maps, and how far guidance moved x_sub and x_mot."""
     levels = backbone.levels(config.steps)
-    looks: list[torch.Tensor] = []
+    seen: list[torch.Tensor] = []
     moved: tuple[list[float], list[float]] = ([], [])
-    size = (config.height, config.width)
     for index in range(config.steps):
         callbacks.check()
-        level, following = levels[index], levels[index + 1]
-        x_sub, x_mot = x, x
-        guided = index < config.tau and config.alpha > 0
-        if guided:
+        level, betas = levels[index], betas_at(progress_at(index, config.steps), config)
+        latents = (x, x)
+        if index < config.tau and config.alpha > 0:
             alpha = alpha_at(index, config) * x.numel() / PAPER_VALUES
-            maps, (to_sub, to_mot) = guidance(backbone, x, level, branches, cross, temporal)
-            x_sub, x_mot = x - alpha * to_sub, x - alpha * to_mot
-            for kept, update in zip(moved, (to_sub, to_mot), strict=True):
-                kept.append(alpha * _rms(update) / _rms(x))
+            maps, gradients = guidance(backbone, x, level, branches, cross, temporal)
+            latents = (guided_update(x, gradients[0], alpha), guided_update(x, gradients[1], alpha))
+            for sizes, gradient in zip(moved, gradients, strict=True):
+                sizes.append(alpha * rms(gradient) / rms(x))
             if with_maps:
-                looks.append(mean_map([m.detach() for m in maps.cross.values()], *size))
-        eps = torch.zeros_like(x)
-        for branch, at in zip(branches, (x_sub, x_mot), strict=True):
-            if branch.share == 0:
-                continue
-            with lora.use_adapters(backbone, {branch.adapter: branch.strength}):
-                output = predict_with_guidance(backbone, at, level, branch.text, negative, config.guidance_scale)
-            eps = eps + branch.share * to_x0_eps(output, at, level, backbone.prediction)[1]  # Algorithm 1, line 13
-        if guided and config.guided_step_from == "updated":
-            x = config.beta_subject * x_sub + config.beta_motion * x_mot
-        preview(backbone, to_x0_eps(eps, x, level, "epsilon")[0], index, config.steps, callbacks)
-        x = step(eps, x, level, following, "epsilon")
+                seen.append(mean_map([m.detach() for m in maps.cross.values()], config.height, config.width))
+        x0, x = collaborative_step(backbone, x, (level, levels[index + 1]), branches, negative, latents, betas, config)
+        preview(backbone, x0, index, config.steps, callbacks)
         callbacks.progress(index + 1, config.steps, "collaborative sampling")
     if moved[0]:
         callbacks.log(
             f"guidance moved x_sub by {statistics.mean(moved[0]):.2%} and x_mot by {statistics.mean(moved[1]):.2%} "
             f"(mean RMS(update) / RMS(x) of {len(moved[0])} steps)"
         )
-    return x, torch.stack(looks).mean(0) if looks else None, moved
-
-
-def alpha_at(index: int, config: CollaborativeConfig) -> float:
-    """alpha_t of step ``index``, counted from 0."""
-    progress = index / max(1, config.steps - 1)
-    if config.alpha_decay == "none":
-        return config.alpha
-    if config.alpha_decay == "linear":
-        return config.alpha * (1 - 0.5 * progress)
-    return config.alpha * (1 - 0.5 * progress) ** 0.5
-
-
-def guidance(
-    backbone: Backbone,
-    x: torch.Tensor,
-    level: NoiseLevel,
-    branches: tuple[_Branch, _Branch],
-    cross: Sequence[AttentionLayer],
-    temporal: Sequence[AttentionLayer],
-) -> tuple[AttentionMaps, tuple[torch.Tensor, torch.Tensor]]:
-    """What each branch tells the other at x [1, C, F, h, w]: two forwards to the last site, two ways back.
-
-    Where the base recomputes activations, only one branch's are there at a time: a fraction of the memory, for one more
-    forward and each layer run twice; the same result.
-
-    Args:
-        backbone: the base, with both LoRAs on it.
-        x: noisy latents.
-        level: theirs.
-        branches: subject's and motion's.
-        cross: whose M_SCA are compared.
-        temporal: whose M_TSA are compared.
-
-    Returns:
-        The subject branch's maps, and the gradients of L_m->s to x_sub and of L_s->m to x_mot
-        (Eq. 10), both like x.
-    """
-    subject, motion = branches
-    # Half precision would round these gradients, of means over whole maps, to zero on their way back.
-    scale = 2.0**20 if backbone.dtype == torch.float16 else 1.0
-
-    def gradient(loss: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
-        (found,) = scaled_gradients(loss, [at], scale)
-        assert found is not None
-        return found
-
-    def attended(
-        branch: _Branch, moving: Sequence[AttentionLayer], constant: Sequence[AttentionLayer] = ()
-    ) -> AbstractContextManager[tuple[torch.Tensor, AttentionMaps]]:
-        return _attended(backbone, x, level, branch, moving, constant)
-
-    with torch.enable_grad():
-        if not backbone.memory.gradient_checkpointing:
-            with attended(subject, temporal, constant=cross) as (x_sub, of_subject):
-                pass
-            with attended(motion, cross, constant=temporal) as (x_mot, of_motion):
-                pass
-            to_sub = gradient(map_distance(of_subject.temporal, of_motion.temporal), x_sub)
-            to_mot = gradient(map_distance(of_motion.cross, of_subject.cross), x_mot)
-            return of_subject, (to_sub, to_mot)
-        with torch.no_grad(), attended(motion, temporal) as (_, of_motion):
-            pass
-        with attended(subject, temporal, constant=cross) as (x_sub, of_subject):  # on the way back recorded again
-            to_sub = gradient(map_distance(of_subject.temporal, of_motion.temporal), x_sub)
-        of_subject.temporal.clear()  # and with it the graph
-        with attended(motion, cross) as (x_mot, of_motion):
-            to_mot = gradient(map_distance(of_motion.cross, of_subject.cross), x_mot)
-        return of_subject, (to_sub, to_mot)
-
-
-@contextmanager
-def _attended(
-    backbone: Backbone,
-    x: torch.Tensor,
-    level: NoiseLevel,
-    branch: _Branch,
-    moving: Sequence[AttentionLayer],
-    constant: Sequence[AttentionLayer],
-) -> Iterator[tuple[torch.Tensor, AttentionMaps]]:
-    """One branch run as far as the last site; its LoRA acts inside.
-
-    Yields a copy of x, and the maps: gradients flow from those of ``moving`` to it.
-    """
-    at = x.detach().requires_grad_(torch.is_grad_enabled())
-    with (
-        lora.use_adapters(backbone, {branch.adapter: branch.strength}),
-        backbone.record([*moving, *constant], branch.spans, stop=True, constant=constant) as maps,
-    ):
-        backbone.record_forward(at, level, branch.text)
-        yield at, maps
-
-
-def map_distance(moved: Mapping[str, torch.Tensor], constant: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """|| moved - constant ||^2: the mean over each layer's map, then over the layers.
-
-    Args:
-        moved: maps by layer, with a graph.
-        constant: the other branch's, of the same layers and shapes; no gradient flows there.
-    """
-    errors = [(moved[name] - constant[name].detach()).square().mean() for name in moved]
-    return torch.stack(errors).mean()
-
-
-def _rms(values: torch.Tensor) -> float:
-    return float(values.square().mean().sqrt())
+    return x, torch.stack(seen).mean(0) if seen else None, moved

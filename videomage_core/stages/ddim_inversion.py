@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from ..cache_key import cache_key
 from ..callbacks import Callbacks
 from ..config import SamplingConfig
 from ..data.augmentation import resize_clip
@@ -14,7 +15,8 @@ from ..model import lora
 from ..model.backbone import Backbone
 from ..model.fingerprint import fingerprint
 from ..sampling import invert
-from ..training.loop import cache_key
+
+VERSION = 1  # raised when the same inputs give other noise
 
 
 def invert_clip(
@@ -42,7 +44,7 @@ def invert_clip(
     callbacks = callbacks or Callbacks()
     backbone.latent_shape(config.frames, config.height, config.width)
     fitted = resize_clip(pixels, config.frames, config.height, config.width)
-    key = cache_key("inverted", fingerprint(backbone.network), fitted, config.ddim_inversion_steps)
+    key = cache_key("inverted", VERSION, fingerprint(backbone.network), fitted, config.ddim_inversion_steps)
     path = folder / f"inverted-{key}.safetensors" if folder is not None else None
 
     def make() -> torch.Tensor:

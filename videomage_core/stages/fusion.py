@@ -17,12 +17,14 @@ in each frame, taken as a constant; norms are means, over all recorded layers; t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from ..cache_key import training_key
 from ..callbacks import Callbacks
 from ..config import FusionConfig, SamplingConfig
 from ..data.cutmix import CutMix
@@ -36,10 +38,11 @@ from ..model.fingerprint import fingerprint
 from ..model.lora_weights import average, compress
 from ..model.text import SpecialToken
 from ..sampling import add_noise
-from ..training.grad_scaling import loss_scale_for, scaled_gradients, with_gradients
-from ..training.loop import ParameterGroup, cache_key, fit
+from ..training.loop import Backward, ParameterGroup
 from .fusion_data import CutMixSources, FusionPrompts, Teacher, prepare_fusion_data, sample_cutmix_pair
-from .training_result import metadata, sample_video, thumbnail
+from .lora_training import LoraTraining
+
+VERSION = 1  # raised when the same inputs give another LoRA
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def fuse_subjects(
     base_fingerprint = fingerprint(backbone.network)
     for concept in subjects:
         require_base(concept, backbone.name, base_fingerprint)
-    sites = select_layers(backbone.attention_layers("cross"), config.cross_attention_layers)
+    layers = select_layers(backbone.attention_layers("cross"), config.cross_attention_layers)
     backbone.latent_shape(config.frames, config.height, config.width)
     if len(subjects) == 1:
         callbacks.log("one subject: its fusion is itself")
@@ -114,42 +117,34 @@ def fuse_subjects(
         teachers, pieces = prepare_fusion_data(
             backbone, subjects, config, prompts, segmenter, folder, base_fingerprint, callbacks
         )
-        identity = cache_key(
-            "fusion",
-            prompts,
-            *segmenter_key_parts(segmenter),
-            *(part for concept in subjects for part in concept.key_parts()),
-        )
+        key = fusion_key(subjects, config, prompts, segmenter)
         with lora.trainable_adapter(backbone, "fused", [], config, start) as parameters:
-            scale = loss_scale_for(backbone.dtype)
 
-            def loss_fn(generator: torch.Generator) -> dict[str, torch.Tensor]:
-                terms = {"L_fusion": fusion_loss(backbone, teachers, config.batch_size, generator)}
+            def loss_fn(generator: torch.Generator, backward: Backward) -> None:
+                backward({"L_fusion": fusion_loss(backbone, teachers, config.batch_size, generator)})
                 if pieces is not None:
-                    pair, chosen = sample_cutmix_pair(pieces, config.cutmix_overlap, generator)
-                    named = [pieces.names[i] for i in chosen]
-                    loss = attention_loss(
-                        backbone, pair, named, tokens, sites, generator, list(parameters.values()), scale
-                    )
-                    terms["L_attn"] = config.lambda2 * loss
-                return terms
-
-            def sample_fn(step: int) -> torch.Tensor:
-                assert sampling is not None
-                with lora.dropout(backbone, "fused", on=False):
-                    return sample_video(backbone, pair_prompt(names), config.seed, sampling, callbacks, tokens)
+                    pair, named = sample_cutmix_pair(pieces, config.cutmix_overlap, generator)
+                    with pair_maps(backbone, pair, named, tokens, layers, generator) as maps:
+                        backward({"L_attn": config.lambda2 * attention_loss(maps, pair.masks)})
 
             groups = [ParameterGroup("lora", parameters, config.learning_rate)]
-            look_at = sample_fn if sampling is not None else None
-            history = fit(groups, loss_fn, config, folder, identity, callbacks, look_at, scale, base_fingerprint)
-            sample = sample_fn(config.steps) if sampling is not None else None
+            training = LoraTraining(
+                "fusion", "fused", config, folder, key, base_fingerprint, pair_prompt(names), sampling, tokens
+            )  # fmt: skip
+            about = {"subjects": len(subjects), "compression_error": round(error, 4)}
+            fused = training.run(backbone, groups, loss_fn, callbacks, **about)
             pair, maps = None, None
             if pieces is not None:
-                pair, maps = _shown_pair(backbone, pieces, tokens, sites, config)
-            weights = lora.weights(backbone, "fused")
-    about = metadata(config, subjects=len(subjects), compression_error=round(error, 4))
-    concept = LoraModel("fusion", weights, tuple(tokens), backbone.name, base_fingerprint, about, thumbnail(sample))
-    return FusionResult(concept, history, error, pair, maps, sample)
+                pair, maps = _shown_pair(backbone, pieces, tokens, layers, config)
+    return FusionResult(fused.concept, fused.history, error, pair, maps, fused.sample)
+
+
+def fusion_key(
+    subjects: Sequence[LoraModel], config: FusionConfig, prompts: FusionPrompts, segmenter: Segmenter | None = None
+) -> str:
+    """The key of a fusion; the arguments are ``fuse_subjects``'s."""
+    parts = [part for concept in subjects for part in concept.key_parts()]
+    return training_key("fusion", VERSION, config, prompts, *segmenter_key_parts(segmenter), *parts)
 
 
 def check_subjects(subjects: Sequence[LoraModel]) -> list[SpecialToken]:
@@ -210,60 +205,61 @@ def fusion_loss(
     return (output - torch.cat(wanted)).square().mean()
 
 
-def attention_loss(
+def attention_loss(maps: Sequence[torch.Tensor], masks: torch.Tensor) -> torch.Tensor:
+    """L_attn (Eq. 7) = 1/2 * sum over i of || M_SCA,i - mask_i ||^2: each token attends to its own subject alone.
+
+    The norm is a mean over places and frames, and the sum's mean is taken over the recorded layers.
+
+    Args:
+        maps: M_SCA of each layer, [1, K, F, h, w] for the tokens of K subjects; see ``pair_maps``.
+        masks: [K, F, H, W] in 0..1; brought to each layer's size by area.
+    """
+    of_layers = []
+    for m_sca in maps:
+        mask = resize_mask(masks, *m_sca.shape[-2:]).to(m_sca)
+        distances = (normalize_maps(m_sca[0]) - mask).square().mean(dim=(1, 2, 3))  # [K,F,h,w] -> [K]
+        of_layers.append(distances.sum() / 2)
+    return torch.stack(of_layers).mean()
+
+
+@contextmanager
+def pair_maps(
     backbone: Backbone,
     pair: CutMix,
     names: Sequence[str],
     tokens: Sequence[SpecialToken],
-    sites: Sequence[AttentionLayer],
+    layers: Sequence[AttentionLayer],
     generator: torch.Generator,
-    parameters: Sequence[torch.Tensor],
-    scale: float = 1.0,
-) -> torch.Tensor:
-    """L_attn (Eq. 7): each token should look at its own subject, and nowhere else.
+    level: NoiseLevel | None = None,
+) -> Iterator[list[torch.Tensor]]:
+    """Inside, M_SCA of a CutMix pair's tokens, each [1, 2, F, h, w], with gradients where they are enabled.
 
-    Blocks that are recomputed on the way back must be recorded there as they were on the way
-    there; so the gradient is taken here, inside the recording, and what is returned has its value and gradient.
+    Layers that are recomputed in the backward pass must be recorded there as they were in the forward pass: call
+    ``backward`` inside.
 
     Args:
         backbone: the base, with the fused LoRA active.
-        pair: the subjects on one background.
+        pair: two subjects on one background.
         names: their tokens, in the order of the pair's masks.
         tokens: all special tokens the prompt may name.
-        sites: whose maps are compared.
+        sites: whose maps.
         generator: of all randomness.
-        parameters: what is trained.
-        scale: as ``fit``'s loss scale; halved where half precision overflows.
+        level: of the noise; None: one drawn as in training.
     """
     with torch.no_grad():
         x0 = backbone.encode_video(pair.pixels[None])
         text = backbone.encode_prompt([pair_prompt(names)], tokens)
     spans = backbone.token_spans(pair_prompt(names), tokens)
-    level = backbone.random_level(1, generator)
+    level = level or backbone.random_level(1, generator)
     x_t = add_noise(x0, torch.randn(x0.shape, generator=generator).to(x0.device), level)
-    with backbone.record(sites, spans, stop=True) as maps:
+    with backbone.record(layers, spans, stop=True) as recorded:
         backbone.record_forward(x_t, level, text)
-        loss = map_error(list(maps.cross.values()), pair.masks)
-        if not loss.requires_grad:
+        maps = list(recorded.cross.values())
+        if torch.is_grad_enabled() and not any(m_sca.requires_grad for m_sca in maps):
             raise ValueError(
                 "cross_attention_layers: the maps of these layers do not depend on the LoRA; record later ones too"
             )
-        gradients = scaled_gradients(loss, parameters, scale)
-    return with_gradients(loss, parameters, gradients)
-
-
-def map_error(maps: Sequence[torch.Tensor], masks: torch.Tensor) -> torch.Tensor:
-    """1/2 * sum over i of || M_SCA,i - mask_i ||^2, the mean over layers, places and frames.
-
-    Args:
-        maps: of each layer, [1, K, F, h, w] for K subjects.
-        masks: [K, F, H, W] in 0..1; brought to each layer's size by area.
-    """
-    errors = []
-    for recorded in maps:
-        wanted = resize_mask(masks, *recorded.shape[-2:]).to(recorded)
-        errors.append((normalize_maps(recorded[0]) - wanted).square().mean(dim=(1, 2, 3)).sum() / 2)
-    return torch.stack(errors).mean()
+        yield maps
 
 
 def pair_prompt(names: Sequence[str]) -> str:
@@ -276,17 +272,11 @@ def _shown_pair(
     backbone: Backbone,
     pieces: CutMixSources,
     tokens: Sequence[SpecialToken],
-    sites: Sequence[AttentionLayer],
+    layers: Sequence[AttentionLayer],
     config: FusionConfig,
 ) -> tuple[CutMix, torch.Tensor]:
     """A pair to look at, and where its tokens look, halfway between noise and video: [2, F, H, W]."""
     generator = torch.Generator().manual_seed(config.seed)
-    pair, chosen = sample_cutmix_pair(pieces, config.cutmix_overlap, generator)
-    names = [pieces.names[i] for i in chosen]
-    x0 = backbone.encode_video(pair.pixels[None])
-    level = backbone.levels(2)[0]
-    x_t = add_noise(x0, torch.randn(x0.shape, generator=generator).to(x0.device), level)
-    text = backbone.encode_prompt([pair_prompt(names)], tokens)
-    with backbone.record(sites, backbone.token_spans(pair_prompt(names), tokens), stop=True) as maps:
-        backbone.record_forward(x_t, level, text)
-    return pair, mean_map(list(maps.cross.values()), *pair.pixels.shape[-2:])
+    pair, names = sample_cutmix_pair(pieces, config.cutmix_overlap, generator)
+    with pair_maps(backbone, pair, names, tokens, layers, generator, backbone.levels(2)[0]) as maps:
+        return pair, mean_map(maps, *pair.pixels.shape[-2:])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from ..cache_key import cache_key
 from ..callbacks import Callbacks
 from ..config import FusionConfig, SamplingConfig
 from ..data.cutmix import CutMix, Cutout, cut_out, cutmix, resample_frames
@@ -16,7 +17,6 @@ from ..data.masks import GivenMasks, PlainBackground, Segmenter
 from ..model import lora
 from ..model.backbone import Backbone
 from ..model.fingerprint import Fingerprint
-from ..training.loop import cache_key
 from .generated_clips import generate_clips
 
 # What the subjects' own LoRAs are asked to show; {subject} stands for the token.
@@ -175,8 +175,8 @@ def _cutouts(videos: torch.Tensor, name: str, words: str, segmenter: Segmenter, 
     return found
 
 
-def sample_cutmix_pair(pieces: CutMixSources, overlap: float, generator: torch.Generator) -> tuple[CutMix, list[int]]:
-    """Two different subjects on the clean background, and which they are."""
+def sample_cutmix_pair(pieces: CutMixSources, overlap: float, generator: torch.Generator) -> tuple[CutMix, list[str]]:
+    """Two different subjects on the clean background, and their tokens."""
     chosen = torch.randperm(len(pieces.cutouts), generator=generator)[:2].tolist()
     cut = [pieces.cutouts[i][int(torch.randint(len(pieces.cutouts[i]), (), generator=generator))] for i in chosen]
-    return cutmix(cut, pieces.background, overlap, generator), chosen
+    return cutmix(cut, pieces.background, overlap, generator), [pieces.names[i] for i in chosen]

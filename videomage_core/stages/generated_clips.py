@@ -7,13 +7,15 @@ from pathlib import Path
 
 import torch
 
+from ..cache_key import cache_key
 from ..callbacks import Callbacks
 from ..config import SamplingConfig
 from ..data.tensor_cache import cached_tensor
 from ..model.backbone import Backbone
 from ..model.text import SpecialToken
 from ..sampling import sample_prompt
-from ..training.loop import cache_key
+
+VERSION = 1  # raised when the same inputs give other clips
 
 
 def generate_clips(
@@ -46,7 +48,8 @@ def generate_clips(
     """
     learned = [(token.name, token.vectors) for token in tokens]
     marks = [key for pair in learned for key in pair]
-    path = folder / "generated" / f"{name}-{cache_key(generated_by, list(prompts), sampling, seed, *marks)}.safetensors"
+    key = cache_key(VERSION, generated_by, list(prompts), sampling, seed, *marks)
+    path = folder / "generated" / f"{name}-{key}.safetensors"
 
     def make() -> torch.Tensor:
         callbacks.log(f"making {len(prompts)} {name} clips, of which none were given or kept")

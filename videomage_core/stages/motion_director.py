@@ -7,27 +7,50 @@ Two paths, each with a gradient of its own; eps and t are the same in both:
                L_mot      = || eps_theta_s,t(x_t, c, t) - eps ||^2
                L_debiased = || phi(eps_theta_s,t(x_t, c, t)) - phi(eps) ||^2    phi against a random anchor frame
 
-In a fifth of the steps the spatial LoRA is off and its path is left out.  Only the temporal LoRA is kept.  All
-this is as in the authors' code.  Ours: rank, learning rates and steps are those of every motion LoRA here, one
+In a fifth of the steps the spatial LoRA is off and its path is left out.  Only the temporal LoRA is kept.  The
+spatial LoRA is on self-attention and feed-forward layers (96 of ZeroScope's 192), the temporal one on attention and
+feed-forward layers (170 of 204), neither on projections; A begins with a standard deviation of 1 / R, dropout is 0.1.
+All this is as in the authors' code.  Ours: rank, learning rates and steps are those of every motion LoRA here, one
 spatial LoRA serves all clips (theirs can have one for each), no frame is mirrored, both gradients are clipped
 together, and both LoRAs take their steps at once (theirs: the spatial one first).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 
 from ..config import MotionConfig
 from ..model import lora
-from ..model.backbone import Backbone
+from ..model.backbone import Backbone, LayerKind, Role, Target
 from ..sampling import add_noise, training_target
-from ..training.grad_scaling import scaled_gradients, with_gradients
+from ..training.loop import Backward
 
 MOTION, APPEARANCE = "motion", "appearance"
+DROPOUT = 0.1  # of what goes into its LoRAs
 SKIPPED = 0.2  # of the steps, in which the spatial LoRA is off
+
+
+def settled(config: MotionConfig) -> MotionConfig:
+    """The same settings with "auto" decided, and MotionDirector's dropout with its layers unless another is set."""
+    if config.target_modules == "auto":
+        config = dataclasses.replace(
+            config, layers="motion_director" if config.objective == "motion_director" else "all"
+        )
+    if config.target_modules == "motion_director":
+        config = dataclasses.replace(config, dropout=config.dropout or DROPOUT)
+    return config
+
+
+def layers_of(backbone: Backbone, role: Role, config: MotionConfig) -> list[Target]:
+    """The layers on which a motion's training puts its LoRA of a role; ``config`` is settled."""
+    own: tuple[LayerKind, ...] = (
+        ("projections", "cross_attention") if config.target_modules == "motion_director" else ()
+    )
+    return backbone.targets(role, config.target_modules == "attention", config.train_transformer_in, own)
 
 
 @contextmanager
@@ -37,7 +60,8 @@ def appearance_lora(backbone: Backbone, config: MotionConfig) -> Iterator[dict[s
     Yields:
         Its parameters by names that are the same in every run.
     """
-    targets = backbone.targets("spatial", config.target_modules == "attention")
+    config = settled(config)
+    targets = layers_of(backbone, "spatial", config)
     with (
         lora.trainable_adapter(backbone, APPEARANCE, targets, config) as parameters,
         lora.use_adapters(backbone, {MOTION: 1.0}),
@@ -52,12 +76,12 @@ def dual_path_loss(
     appearance: Sequence[torch.Tensor],
     motion: Sequence[torch.Tensor],
     generator: torch.Generator,
-    scale: float = 1.0,
-) -> dict[str, torch.Tensor]:
-    """The terms of both paths, of freshly noised clips; each carries a gradient to its own LoRA alone.
+    backward: Backward,
+) -> None:
+    """The terms of both paths, of freshly noised clips: L_spatial (0 where it is left out), L_mot and L_debiased.
 
-    Blocks that are recomputed on the way back run with the adapters that act then; so each path's gradient is
-    taken while its own do.
+    Layers that are recomputed in the backward pass run with the adapters that are active then; so each path calls
+    ``backward`` while its own are, for its own LoRA alone.
 
     Args:
         backbone: the base, with the adapters ``MOTION`` and ``APPEARANCE`` on it.
@@ -66,10 +90,7 @@ def dual_path_loss(
         appearance: the spatial LoRA's parameters.
         motion: the temporal LoRA's.
         generator: of all randomness.
-        scale: as ``fit``'s loss scale; halved where half precision overflows.
-
-    Returns:
-        L_spatial (0 where it is left out), L_mot and L_debiased.
+        backward: as the training loop hands it over.
     """
     level = backbone.random_level(len(x0), generator)
     eps = torch.randn(x0.shape, generator=generator).to(x0.device)
@@ -78,35 +99,18 @@ def dual_path_loss(
     frame, anchor = torch.randint(x0.shape[2], (2,), generator=generator).tolist()
     one = slice(frame, frame + 1)
 
-    def spatial() -> dict[str, torch.Tensor]:
-        output = backbone.predict(x_t[:, :, one], level, text)
-        return {"L_spatial": (output - target[:, :, one]).square().mean()}
-
-    def temporal() -> dict[str, torch.Tensor]:
-        output = backbone.predict(x_t, level, text)
-        apart = debiased(output, anchor) - debiased(target, anchor)
-        return {"L_mot": (output - target).square().mean(), "L_debiased": apart.square().mean()}
-
-    terms = {"L_spatial": torch.zeros((), device=x0.device)}
+    skipped_term = {"L_spatial": torch.zeros((), device=x0.device)} if skipped else {}
     if not skipped:
         with lora.use_adapters(backbone, {APPEARANCE: 1.0}):
-            terms.update(_own_gradient(spatial, appearance, scale))
+            output = backbone.predict(x_t[:, :, one], level, text)
+            backward({"L_spatial": (output - target[:, :, one]).square().mean()}, appearance)
     with lora.use_adapters(backbone, {MOTION: 1.0} if skipped else {MOTION: 1.0, APPEARANCE: 1.0}):
-        terms.update(_own_gradient(temporal, motion, scale))
-    return terms
+        output = backbone.predict(x_t, level, text)
+        difference = debiased(output, anchor) - debiased(target, anchor)
+        temporal = {"L_mot": (output - target).square().mean(), "L_debiased": difference.square().mean()}
+        backward({**skipped_term, **temporal}, motion)
 
 
 def debiased(output: torch.Tensor, anchor: int, beta: float = 1.0) -> torch.Tensor:
     """phi of MotionDirector, Eq. 4: each frame of [B, C, F, h, w] against an anchor frame of the same clip."""
     return (beta**2 + 1) ** 0.5 * output - beta * output[:, :, anchor : anchor + 1]
-
-
-def _own_gradient(
-    path: Callable[[], dict[str, torch.Tensor]], parameters: Sequence[torch.Tensor], scale: float
-) -> dict[str, torch.Tensor]:
-    """A path's terms, whose sum's gradient to ``parameters`` is taken now and carried by the last of them."""
-    terms = path()
-    gradients = scaled_gradients(torch.stack(list(terms.values())).sum(), parameters, scale)
-    *others, last = terms
-    carried = with_gradients(terms[last], parameters, gradients)
-    return {**{name: terms[name].detach() for name in others}, last: carried}

@@ -23,12 +23,12 @@ from pathlib import Path
 
 import torch
 
+from ..cache_key import cache_key, training_key
 from ..callbacks import Callbacks
 from ..config import MotionConfig, SamplingConfig, TrainingConfig
 from ..data.augmentation import resize_clip, resize_to
 from ..data.examples import MotionClip
 from ..data.frames import quantize
-from ..data.lora_file import LoraModel
 from ..data.masks import GivenMasks, PlainBackground
 from ..model import lora
 from ..model.backbone import Backbone
@@ -36,11 +36,13 @@ from ..model.fingerprint import fingerprint
 from ..model.text import SpecialToken, require_plain_words
 from ..sampling import add_noise, training_target
 from ..training.grad_scaling import loss_scale_for
-from ..training.loop import ParameterGroup, cache_key, fit
-from .motion_director import MOTION, appearance_lora, dual_path_loss
+from ..training.loop import Backward, ParameterGroup, fit
+from .lora_training import LoraTraining
+from .motion_director import MOTION, appearance_lora, dual_path_loss, layers_of, settled
 from .subject_lora import prediction_error
-from .training_result import TrainingResult, metadata, sample_video, thumbnail
+from .training_result import TrainingResult
 
+VERSION = 1  # raised when the same inputs give another LoRA
 _MARGIN = 0.1  # around a cut-out subject, as a share of its larger side
 
 
@@ -78,7 +80,7 @@ def train_motion(
         Cancelled: stopped by the host; a checkpoint was written, and the same call goes on.
         TrainingDiverged: the loss is no number any more.
     """
-    callbacks = callbacks or Callbacks()
+    callbacks, config = callbacks or Callbacks(), settled(config)
     _check(backbone, clips, prompt, config)
     base_fingerprint = fingerprint(backbone.network)
     with torch.no_grad():
@@ -91,40 +93,35 @@ def train_motion(
             _appearance(backbone, clip, config, folder / f"inversion_{i}", callbacks) for i, clip in enumerate(clips)
         ]
     examples = [_Example(x, text, c_ap) for x, text, c_ap in zip(latents, texts, looks, strict=True)]
-    kind = "motion of both paths" if config.objective == "motion_director" else "motion"
-    identity = cache_key(kind, prompt, *(part for clip in clips for part in clip.key_parts()))
-
-    targets = backbone.targets("temporal", config.target_modules == "attention", config.train_transformer_in)
+    key = motion_key(clips, prompt, config)
+    targets = layers_of(backbone, "temporal", config)
     with lora.trainable_adapter(backbone, MOTION, targets, config) as parameters, ExitStack() as stack:
         groups = [ParameterGroup("lora", parameters, config.learning_rate)]
-        scale = loss_scale_for(backbone.dtype)
         beside: list[torch.Tensor] = []  # MotionDirector's spatial LoRA
         if config.objective == "debiased":
             appearance = stack.enter_context(appearance_lora(backbone, config))
             groups.append(ParameterGroup("appearance", appearance, config.learning_rate))
             beside = list(appearance.values())
 
-        def loss_fn(generator: torch.Generator) -> dict[str, torch.Tensor]:
+        def loss_fn(generator: torch.Generator, backward: Backward) -> None:
             drawn = torch.randint(len(examples), (config.batch_size,), generator=generator)
             chosen = [examples[i] for i in drawn.tolist()]
             if not beside:
-                return motion_loss(backbone, chosen, config, generator)
+                return backward(motion_loss(backbone, chosen, config, generator))
             x0, text = torch.cat([e.latents for e in chosen]), torch.cat([e.motion for e in chosen])
-            return dual_path_loss(backbone, x0, text, beside, list(parameters.values()), generator, scale)
+            dual_path_loss(backbone, x0, text, beside, list(parameters.values()), generator, backward)
 
-        def sample_fn(step: int) -> torch.Tensor:
-            assert sampling is not None
-            with lora.dropout(backbone, MOTION, on=False):
-                return sample_video(backbone, sample_prompt or prompt, config.seed, sampling, callbacks)
+        training = LoraTraining(
+            "motion", MOTION, config, folder, key, base_fingerprint, sample_prompt or prompt, sampling
+        )  # fmt: skip
+        return training.run(backbone, groups, loss_fn, callbacks, clips=len(clips))
 
-        look_at = sample_fn if sampling is not None else None
-        history = fit(groups, loss_fn, config, folder, identity, callbacks, look_at, scale, base_fingerprint)
-        sample = sample_fn(config.steps) if sampling is not None else None
-        weights = lora.weights(backbone, MOTION)
-    about = metadata(config, clips=len(clips))
-    return TrainingResult(
-        LoraModel("motion", weights, (), backbone.name, base_fingerprint, about, thumbnail(sample)), history, sample
-    )  # fmt: skip
+
+def motion_key(clips: Sequence[MotionClip], prompt: str, config: MotionConfig) -> str:
+    """The key of a motion's training; the arguments are ``train_motion``'s."""
+    return training_key(
+        "motion", VERSION, settled(config), prompt, *(part for clip in clips for part in clip.key_parts())
+    )
 
 
 def motion_loss(
@@ -264,24 +261,20 @@ def invert_subject(
     with torch.no_grad():
         x0 = backbone.encode_video(picture[None, :, None])  # [3,H,W] -> [1,C,1,h,w]
 
-    def loss_fn(generator: torch.Generator) -> dict[str, torch.Tensor]:
+    def loss_fn(generator: torch.Generator, backward: Backward) -> None:
         text = backbone.encode_prompt([f"A {name}"], [learned]).expand(config.batch_size, -1, -1)
         error = prediction_error(backbone, x0.expand(config.batch_size, -1, -1, -1, -1), text, generator)
-        return {"L_sub": error.mean()}
+        backward({"L_sub": error.mean()})
 
     loop = TrainingConfig(
         steps=config.textual_inversion_steps, save_every_n_steps=config.save_every_n_steps, seed=config.seed,
         gradient_accumulation_steps=config.gradient_accumulation_steps, max_grad_norm=config.max_grad_norm,
     )  # fmt: skip
     groups = [ParameterGroup("token", {"vectors": vectors}, config.textual_inversion_learning_rate)]
-    identity = cache_key(
-        "inversion",
-        source or quantize(picture, -1),
-        superclass,
-        config.batch_size,
-        config.textual_inversion_learning_rate,
-        config.textual_inversion_num_vectors,
-    )
+    key = training_key(
+        "inversion", VERSION, loop, source or quantize(picture, -1), superclass, config.batch_size,
+        config.textual_inversion_learning_rate, config.textual_inversion_num_vectors,
+    )  # fmt: skip
     base_fingerprint, scale = fingerprint(backbone.network), loss_scale_for(backbone.dtype)
-    fit(groups, loss_fn, loop, folder, identity, callbacks, loss_scale=scale, base=base_fingerprint)
+    fit(groups, loss_fn, loop, folder, key, callbacks, loss_scale=scale, base=base_fingerprint)
     return dataclasses.replace(start, vectors=vectors.detach())

@@ -16,21 +16,23 @@ from pathlib import Path
 
 import torch
 
+from ..cache_key import training_key
 from ..callbacks import Callbacks
 from ..config import SamplingConfig, SubjectConfig
 from ..data.augmentation import augment
-from ..data.examples import CaptionedClip, SubjectImage
-from ..data.lora_file import LoraModel
-from ..data.masks import require_useful, resize_mask
+from ..data.examples import CaptionedClip, SubjectImage, add_masks
+from ..data.masks import Segmenter, require_useful, resize_mask, segmenter_key_parts
 from ..model import lora
 from ..model.backbone import Backbone
 from ..model.fingerprint import Fingerprint, fingerprint
 from ..model.text import SpecialToken
 from ..sampling import add_noise, training_target
-from ..training.grad_scaling import loss_scale_for
-from ..training.loop import ParameterGroup, cache_key, fit
+from ..training.loop import Backward, ParameterGroup
 from .generated_clips import generate_clips
-from .training_result import TrainingResult, metadata, sample_video, thumbnail
+from .lora_training import LoraTraining
+from .training_result import TrainingResult
+
+VERSION = 1  # raised when the same inputs give another LoRA
 
 # The paper takes Panda-70M's clips.  Ours, where none are given: clips the base makes of these.
 GENERAL_CAPTIONS = (
@@ -79,6 +81,7 @@ def train_subject(
     sampling: SamplingConfig | None = None,
     callbacks: Callbacks | None = None,
     cache: Path | None = None,
+    segmenter: Segmenter | None = None,
 ) -> TrainingResult:
     """Train, or resume, a subject LoRA and its token.
 
@@ -95,6 +98,7 @@ def train_subject(
         sampling: size and steps of the samples; None makes none.
         callbacks: progress, previews and cancel.
         cache: keeps the auxiliary clips that the base made, for other subjects too; None: ``folder``.
+        segmenter: finds the subject by its superclass in each picture without a mask; None: the whole picture counts.
 
     Raises:
         ValueError: no picture, a prompt without the token, masks that are empty, captions that name the token.
@@ -105,48 +109,53 @@ def train_subject(
     prompt = prompt or f"A {token}"
     start = SpecialToken(token, backbone.initial_vectors(superclass, config.num_vectors_per_token), superclass)
     _check(backbone, images, start, prompt, config)
+    key = subject_key(images, token, superclass, config, prompt, auxiliary, captions, segmenter)
+    images = add_masks(images, superclass, segmenter, callbacks)
     base_fingerprint = fingerprint(backbone.network)
     with torch.no_grad():
         views = _views(backbone, images, prompt, config, callbacks)
         clips = _auxiliary(
             backbone, auxiliary, captions, superclass, config, cache or folder, base_fingerprint, callbacks
         )
-    identity = cache_key(
-        "subject", token.lower(), superclass, prompt, *(part for image in images for part in image.key_parts()),
-        *_auxiliary_parts(auxiliary, captions, superclass, config),
-    )  # fmt: skip
 
     vectors = torch.nn.Parameter(start.vectors.to(backbone.device))
     learned = SpecialToken(token, vectors, superclass)
     targets = backbone.targets("spatial", attention_only=config.target_modules == "attention")
 
-    def loss_fn(generator: torch.Generator) -> dict[str, torch.Tensor]:
+    def loss_fn(generator: torch.Generator, backward: Backward) -> None:
         terms = {"L_sub": _subject_loss(backbone, _pick(views, config.batch_size, generator), learned, generator)}
         if clips:
             clip = clips[int(torch.randint(len(clips), (), generator=generator))]
             terms["L_reg"] = config.lambda1 * _regularization(backbone, clip, generator)
-        return terms
+        backward(terms)
 
     with lora.trainable_adapter(backbone, "subject", targets, config) as parameters:
         groups = [
             ParameterGroup("lora", parameters, config.learning_rate),
             ParameterGroup("token", {"vectors": vectors}, config.token_learning_rate),
         ]
+        training = LoraTraining(
+            "subject", "subject", config, folder, key, base_fingerprint, prompt, sampling, [learned]
+        )
+        return training.run(backbone, groups, loss_fn, callbacks, images=len(images))
 
-        def sample_fn(step: int) -> torch.Tensor:
-            assert sampling is not None
-            with lora.dropout(backbone, "subject", on=False):
-                return sample_video(backbone, prompt, config.seed, sampling, callbacks, [learned])
 
-        look_at = sample_fn if sampling is not None else None
-        scale = loss_scale_for(backbone.dtype)
-        history = fit(groups, loss_fn, config, folder, identity, callbacks, look_at, scale, base_fingerprint)
-        sample = sample_fn(config.steps) if sampling is not None else None
-        weights = lora.weights(backbone, "subject")
-    kept = SpecialToken(token, vectors.detach().float().cpu(), superclass)
-    about = metadata(config, images=len(images))
-    concept = LoraModel("subject", weights, (kept,), backbone.name, base_fingerprint, about, thumbnail(sample))
-    return TrainingResult(concept, history, sample)
+def subject_key(
+    images: Sequence[SubjectImage],
+    token: str,
+    superclass: str,
+    config: SubjectConfig,
+    prompt: str | None = None,
+    auxiliary: Sequence[CaptionedClip] = (),
+    captions: Sequence[str] = GENERAL_CAPTIONS,
+    segmenter: Segmenter | None = None,
+) -> str:
+    """The key of a subject's training; the arguments are ``train_subject``'s."""
+    return training_key(
+        "subject", VERSION, config, token.lower(), superclass, prompt or f"A {token.lower()}",
+        *(part for image in images for part in image.key_parts()),
+        *_auxiliary_parts(auxiliary, captions, superclass, config), *segmenter_key_parts(segmenter),
+    )  # fmt: skip
 
 
 def _subject_loss(

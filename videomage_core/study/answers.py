@@ -6,6 +6,7 @@ off when the file is opened again, and its trial is asked anew.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import os
@@ -14,6 +15,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..text_files import read_text
 from .trials import Study, Trial
 
 QUESTIONS = ("motion_fidelity", "subject_fidelity", "text_alignment", "video_quality")
@@ -37,6 +39,7 @@ class Answers:
 
     def __init__(self, path: Path) -> None:
         self.path, self._lock = path, threading.Lock()
+        _require_utf8(path)
         _cut_unfinished(path)
         self.rows = read_answers(path) if path.is_file() and path.stat().st_size else []
         self._known = {(row["participant"], row["method"], row["comparison"], row["cell"]) for row in self.rows}
@@ -88,7 +91,7 @@ def read_answers(path: Path) -> list[dict[str, str]]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"answers: {path} is not there; it is written as soon as somebody has answered")
-    text = path.read_bytes().decode("utf-8")
+    text = read_text(path, "answers")
     lines = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1], newline="")))  # whole ones
     if not lines or tuple(lines[0]) != COLUMNS:
         raise ValueError(f"answers: {path} does not begin with the columns {','.join(COLUMNS)}; choose another file")
@@ -100,6 +103,15 @@ def read_answers(path: Path) -> list[dict[str, str]]:
             raise ValueError(f"answers: line {number} of {path} is damaged ({','.join(line)}); mend or delete it")
         rows.setdefault((row["participant"], row["method"], row["comparison"], row["cell"]), row)
     return list(rows.values())
+
+
+def _require_utf8(path: Path) -> None:
+    """What is appended is UTF-8, and one file is in one encoding."""
+    if path.is_file():
+        try:
+            codecs.getincrementaldecoder("utf-8")().decode(path.read_bytes())  # its end may be half a character
+        except UnicodeDecodeError as error:
+            raise ValueError(f"answers: {path} is not UTF-8 any more ({error}); save it as CSV UTF-8") from error
 
 
 def _append(path: Path, row: Mapping[str, str]) -> None:

@@ -17,6 +17,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..data.media_files import files_in, folders_in
+from ..text_files import read_text
+
 CLIPS = (".mp4", ".webm", ".gif")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 REFERENCES, PROMPT = "references", "prompt.txt"
@@ -87,7 +90,7 @@ def load_study(folder: Path, method: str) -> Study:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"study: {folder} is not a folder; {LAYOUT}")
-    names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    names = sorted(path.name for path in folders_in(folder))
     methods = [name for name in names if name != REFERENCES]
     if REFERENCES not in names or len(methods) < 2:
         raise ValueError(f"study: {folder} holds the folders {', '.join(names) or '(none)'}; {LAYOUT}")
@@ -95,7 +98,7 @@ def load_study(folder: Path, method: str) -> Study:
         raise ValueError(f"--method: got {method!r}, {folder} has {', '.join(methods)}")
     problems: list[str] = []
     cells = {}
-    for place in sorted(path for path in (folder / REFERENCES).iterdir() if path.is_dir()):
+    for place in folders_in(folder / REFERENCES):
         cells[place.name] = _cell(place, problems)
     videos = {}
     for name in methods:
@@ -119,7 +122,7 @@ def load_study(folder: Path, method: str) -> Study:
 
 def _cell(place: Path, problems: list[str]) -> Cell:
     text, pictures, clips = place / PROMPT, _files(place, PICTURES), _files(place, CLIPS)
-    prompt = text.read_text(encoding="utf-8").strip() if text.is_file() else ""
+    prompt = read_text(text, "prompt").strip() if text.is_file() else ""
     if not prompt:
         problems.append(f"{REFERENCES}/{place.name}/{PROMPT} is missing or empty")
     if not pictures:
@@ -130,8 +133,4 @@ def _cell(place: Path, problems: list[str]) -> Cell:
 
 
 def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in suffixes and path.is_file() and not path.name.startswith(".")
-    )
+    return files_in(folder, suffixes)

@@ -5,14 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..atomic_write import partial_file
+from ..history import History
 from ..model.fingerprint import Fingerprint
+from .optimizer import ParameterGroup
 
 CHECKPOINT = "checkpoint.pt"
 _KEYS = {"identity", "base", "step", "parameters", "optimizer", "history"}
@@ -42,7 +45,7 @@ def latest_checkpoint(path: Path, owner: Mapping[str, Any], steps: int) -> dict[
 
     Args:
         path: of the checkpoint.
-        owner: the training's "identity" and the mark of its "base".
+        owner: the training's key as "identity", and the fingerprint of its "base".
         steps: asked for.
 
     Raises:
@@ -52,8 +55,8 @@ def latest_checkpoint(path: Path, owner: Mapping[str, Any], steps: int) -> dict[
     if found is not None:
         if not _belongs(found, owner):
             raise ValueError(
-                f"folder: {path.parent} holds the checkpoint of another training (other data, settings or base); "
-                "choose another folder, or delete it to begin anew"
+                f"folder: {path.parent} holds the checkpoint of another training (other data, settings or base, or of "
+                "another version of VideoMage); choose another folder, or delete it to begin anew"
             )
         if found["step"] > steps:
             with contextlib.suppress(FileNotFoundError):  # another process of the same training was first
@@ -97,3 +100,54 @@ def _belongs(state: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
         return True
     theirs, ours = (Fingerprint(mark[0], tuple(mark[1:])) for mark in (state["base"], owner["base"]))
     return theirs.matches(ours)
+
+
+def state_of(
+    groups: Sequence[ParameterGroup], optimizer: Any, history: History, done: int, owner: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a checkpoint holds."""
+    return {
+        **owner,
+        "step": done,
+        "parameters": {g.name: {n: p.detach().cpu() for n, p in g.parameters.items()} for g in groups},
+        "optimizer": optimizer.state_dict(),
+        "history": asdict(history),
+    }
+
+
+def restore(
+    path: Path, groups: Sequence[ParameterGroup], optimizer: Any, owner: Mapping[str, Any], steps: int
+) -> History:
+    """Bring parameters and optimiser to where the furthest fitting checkpoint stopped; the history up to there.
+
+    Raises:
+        ValueError: see ``furthest``; a checkpoint of other weights.
+    """
+    state = latest_checkpoint(path, owner, steps)
+    if state is None:
+        return History()
+    kept, trained = state["parameters"], {group.name: set(group.parameters) for group in groups}
+    if {group: set(kept[group]) for group in kept} != trained:
+        raise ValueError(
+            f"folder: {path} was written by another version of VideoMage, which trained other weights; finish the "
+            "training with that version, choose another folder, or delete the file to begin anew"
+        )
+    with torch.no_grad():
+        for group in groups:
+            for name, parameter in group.parameters.items():
+                parameter.copy_(state["parameters"][group.name][name])
+    optimizer.load_state_dict(_in_order(state["optimizer"], kept, groups))
+    history = state["history"]
+    return History(history["losses"], history["seconds"], resumed_at=state["step"])
+
+
+def _in_order(
+    optimizer: Mapping[str, Any], kept: Mapping[str, Mapping[str, torch.Tensor]], groups: Sequence[ParameterGroup]
+) -> dict[str, Any]:
+    """A kept optimiser's state, which goes by the number of a parameter, renumbered from its order to the groups'."""
+    numbers = {key: number for number, key in enumerate((group, name) for group in kept for name in kept[group])}
+    moved = enumerate(numbers[group.name, name] for group in groups for name in group.parameters)
+    return {
+        **optimizer,
+        "state": {new: optimizer["state"][old] for new, old in moved if old in optimizer["state"]},
+    }

@@ -30,18 +30,3 @@ def scaled_gradients(loss: torch.Tensor, inputs: Sequence[torch.Tensor], scale: 
         if scale <= 1 or all(g is None or bool(g.isfinite().all()) for g in gradients):
             return [None if g is None else g / scale for g in gradients]
         scale /= 2
-
-
-def with_gradients(
-    loss: torch.Tensor, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]
-) -> torch.Tensor:
-    """A term of that value and these gradients, for a loss whose way back cannot wait until ``fit`` takes it.
-
-    Args:
-        loss: [].
-        parameters: what is trained.
-        gradients: of the loss, for each parameter; None where there is none.
-    """
-    terms = [(p * g).sum() for p, g in zip(parameters, gradients, strict=True) if g is not None]
-    carrier = torch.stack(terms).sum()
-    return loss.detach() + (carrier - carrier.detach())

@@ -22,10 +22,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ..atomic_write import partial_file
-from ..config import TrainingConfig
+from ..cache_key import cache_key
 from ..data.lora_file import LoraModel, load_lora, save_lora
 from ..history import History
-from .loop import cache_key, cache_key_settings
+from ..output_paths import illegal_on_windows
+from ..text_files import read_json
 
 _LORA, _VIDEOS, _HISTORY = "lora.safetensors", "videos.safetensors", "history.json"
 
@@ -45,12 +46,9 @@ class StoredResult:
     videos: dict[str, torch.Tensor]
 
 
-_DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)[0-9¹²³])(\.|$)", re.IGNORECASE)  # no files on Windows
-
-
 def require_file_name(name: str) -> None:
     """ValueError unless a LoRA file can have this name: letters, digits, spaces, "_", "-" and ".", no folder."""
-    if not re.fullmatch(r"[\w][\w .-]*", name) or name.endswith((".", " ")) or len(name) > 100 or _DEVICE.match(name):
+    if not re.fullmatch(r"[\w][\w .-]*", name) or len(name) > 100 or illegal_on_windows(name):
         shown = name if len(name) <= 100 else f"{name[:100]}..."
         raise ValueError(
             f"file name: got {shown!r}, allowed are letters, digits, spaces, '_', '-' and '.', at most 100 of them, "
@@ -58,18 +56,17 @@ def require_file_name(name: str) -> None:
         )
 
 
-def run_dir(root: Path, name: str, config: TrainingConfig, *parts: object) -> Path:
-    """The folder of a training, named after its file's name and a mark of all that its result depends on.
+def run_dir(root: Path, name: str, key: str, *base: object) -> Path:
+    """The folder of a training, named after its file's name and a key of all that its result depends on.
 
     Args:
         root: where such folders are.
         name: of the LoRA file.
-        config: its settings; how often it is saved or sampled does not count, nor its steps under a
-            constant schedule: what was trained already is a beginning.
-        parts: texts, numbers and tensors, as the user gave them: the base's name, pictures, prompts.
+        key: the training's, which its stage gives: ``subject_key``, ``motion_key``, ``fusion_key``.
+        base: what tells the base from others.
     """
     require_file_name(name)
-    return root / f"{name}-{cache_key(cache_key_settings(config), *parts)}"
+    return root / f"{name}-{cache_key(key, *base)}"
 
 
 def load_result(folder: Path, steps: int) -> StoredResult | None:
@@ -78,7 +75,7 @@ def load_result(folder: Path, steps: int) -> StoredResult | None:
     if not all((folder / name).is_file() for name in (_LORA, _VIDEOS, _HISTORY)):
         return None
     try:
-        history = History(**json.loads((folder / _HISTORY).read_text(encoding="utf-8")))
+        history = History(**read_json(folder / _HISTORY))
         return StoredResult(load_lora(folder / _LORA), history, load_file(folder / _VIDEOS))
     except (ValueError, TypeError, SafetensorError):  # damaged: the checkpoint makes it anew
         return None

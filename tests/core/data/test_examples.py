@@ -159,7 +159,7 @@ def test_clips_come_with_their_captions_at_the_size_wanted(tmp_path):
 def test_wrong_folders_of_clips_are_told(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"auxiliary clips: .*nowhere is not a folder"):
         load_captioned_clips(tmp_path / "nowhere", 3, 8, 8)
-    with pytest.raises(ValueError, match=r"holds none; allowed: \.avi, .*\.mp4"):
+    with pytest.raises(ValueError, match=r"holds none; allowed: .*\.avi, .*\.mp4"):
         load_captioned_clips(tmp_path, 3, 8, 8)
     save_video(plain(5, 0.5), tmp_path / "a.mp4", 8)
     with pytest.raises(FileNotFoundError, match=r"a\.mp4 has no caption; write it to a\.txt"):

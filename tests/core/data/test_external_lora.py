@@ -6,6 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from videomage_core.cli import main
 from videomage_core.data.external_lora import load_external_lora
 from videomage_core.data.lora_file import apply_loras
 
@@ -31,6 +32,7 @@ def test_peft_and_kohya_files_give_the_same_subject(emoji_base, tmp_path):
     save_file(kohya, tmp_path / "kohya.safetensors")
     first = load_external_lora(emoji_base, tmp_path / "peft.safetensors", "red cat", "cat")
     second = load_external_lora(emoji_base, tmp_path / "kohya.safetensors", "red cat", "cat")
+    assert first.details["scale"].startswith("scale 1 from") and "0.5 from its .alpha" in second.details["scale"]
     assert set(first.weights.layers) == set(second.weights.layers) == {MODULE, OTHER}
     for module in (MODULE, OTHER):
         a, b = factors(emoji_base, module)
@@ -53,6 +55,17 @@ def test_the_token_means_its_trigger_words(emoji_base, tmp_path):
     [
         ({"unet.conv_in.lora_A.weight": torch.zeros(1, 4), "unet.conv_in.lora_B.weight": torch.zeros(4, 1)}, "conv_in"),
         ({"weights": torch.zeros(1)}, "none of its keys"),
+        (
+            {f"unet.{MODULE}.lora_A.weight": torch.zeros(1, 7), f"unet.{MODULE}.lora_B.weight": torch.zeros(9, 1)},
+            rf"does not fit 'emoji_base': {MODULE} is 9x7 in the file and \d+x\d+ in the base",
+        ),
+        (
+            {
+                "diffusion_model.blocks.0.self_attn.q.lora_A.weight": torch.zeros(1, 4),
+                "diffusion_model.blocks.0.self_attn.q.lora_B.weight": torch.zeros(4, 1),
+            },
+            "1 of its layers, e.g. 'blocks.0.self_attn.q', .*it seems to be for Wan",
+        ),
         ({"lora_te_text_model_x.lora_down.weight": torch.zeros(1, 1)}, "changes the text encoder"),
     ],
 )
@@ -68,3 +81,30 @@ def test_a_file_that_is_not_there_or_not_whole_is_named(emoji_base, tmp_path):
     (tmp_path / "half.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{")
     with pytest.raises(ValueError, match=r"half.safetensors is not a whole safetensors file"):
         load_external_lora(emoji_base, tmp_path / "half.safetensors", "cat", "cat")
+
+
+@pytest.mark.parametrize(("trigger", "superclass", "named"), [("  ", "cat", "trigger"), ("sks cat", " ", "superclass")])
+def test_words_that_are_missing_are_asked_for(emoji_base, tmp_path, trigger, superclass, named):
+    with pytest.raises(ValueError, match=rf"{named}: got .* needs its trigger words"):
+        load_external_lora(emoji_base, tmp_path / "x.safetensors", trigger, superclass)
+
+
+def test_inspect_says_what_an_ordinary_file_holds(tmp_path, capsys):
+    tensors = {
+        "lora_unet_blocks_0_self_attn_q.lora_down.weight": torch.ones(4, 8),
+        "lora_unet_blocks_0_self_attn_q.lora_up.weight": torch.ones(8, 4),
+        "lora_unet_blocks_0_self_attn_q.alpha": torch.tensor(2.0),
+    }
+    header = {"ss_tag_frequency": '{"10_cup": {"sks cup": 12}}', "ss_base_model_version": "wan2.1"}
+    save_file(tensors, tmp_path / "cup.safetensors", header)
+    assert main(["inspect", str(tmp_path / "cup.safetensors")]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[1:] == [
+        "base: Wan (wan2.1)",
+        "trigger words: sks cup",
+        "LoRA: rank 4 on 1 layers",
+        "scale 0.5 from its .alpha tensor (alpha 2 / 4)",
+    ]
+    (tmp_path / "x.safetensors").write_bytes(b"GGUF" + b"\0" * 60)
+    assert main(["inspect", str(tmp_path / "x.safetensors")]) == 2
+    assert "is a GGUF file" in capsys.readouterr().err

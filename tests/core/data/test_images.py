@@ -152,7 +152,8 @@ def test_the_damaged_one_of_five_is_named(tmp_path: Path, damage: str) -> None:
     whole = paths[3].read_bytes()
     paths[3].write_bytes({"cut off": whole[: len(whole) // 2], "text": b"<html>no image</html>", "empty": b""}[damage])
     for source in (tmp_path, paths):
-        with pytest.raises(ValueError, match=r"3\.png cannot be read.*save it anew as PNG or JPEG"):
+        why = {"cut off": "save it anew as PNG or JPEG", "text": "it is a web page", "empty": "it is empty"}[damage]
+        with pytest.raises(ValueError, match=rf"3\.png cannot be read.*{why}"):
             load_images(source)
 
 
@@ -185,3 +186,60 @@ def test_real_photos() -> None:
         images = load_images(folder, (48, 48))
         assert len(images) == 5
         assert all(image.shape == (3, 48, 48) and image.std() > 0.1 for image in images)
+
+
+@pytest.mark.parametrize("form", ["jpg", "png", "tif"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_picture_is_shrunk_while_it_is_read(tmp_path: Path, form: str, orientation: int) -> None:
+    """To the smallest of its aspect that covers the size, upright; a small one stays bit for bit."""
+    y, x = np.mgrid[0:900, 0:1600]
+    smooth = np.stack([x / 1600, y / 900, np.full_like(x, 0.5, dtype=float)], axis=-1) * 255
+    image = Image.fromarray(smooth.astype(np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = image.transpose(Image.Transpose.ROTATE_90) if orientation == 6 else image
+    path = saved(tmp_path, stored, f"a.{form}", exif=exif)
+    picture = load_picture(path, min_size=(50, 60))
+    assert picture.pixels.shape == (3, 50, 89) and picture.source_size == (900, 1600)
+    whole = load_picture(path).pixels[None]
+    expected = torch.nn.functional.interpolate(whole, (50, 89), mode="area")[0]
+    assert float((picture.pixels - expected).abs().max()) < 0.03
+    assert torch.equal(load_picture(path, min_size=(900, 2000)).pixels, whole[0])
+
+
+def test_a_large_transparent_picture_shrinks_without_a_rim(tmp_path: Path) -> None:
+    image = np.zeros((400, 400, 4), dtype=np.uint8)
+    image[100:300, 100:300] = 255
+    picture = load_picture(saved(tmp_path, Image.fromarray(image)), min_size=(20, 20))
+    assert picture.pixels.shape == (3, 20, 20) and picture.alpha is not None
+    assert float(picture.pixels.min()) > 0.98 and abs(float(picture.alpha.mean()) - 0.25) < 0.01
+
+
+def test_too_many_pixels_are_told_with_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path, Image.new("L", (2000, 1000)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500_000)
+    with pytest.raises(ValueError, match=r"image\.png has 2 megapixels, at most 1 are read; save a smaller copy"):
+        load_image(path)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_phones_photo_of_108_megapixels_is_no_alarm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path, Image.new("L", (1500, 1000)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000_000)
+    assert load_image(path).shape == (3, 1000, 1500)
+
+
+def test_files_that_are_something_else_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n")
+    with pytest.raises(ValueError, match=r"a\.jpg cannot be read: it is a Git LFS pointer"):
+        load_image(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    if "HEIF" not in Image.OPEN:
+        with pytest.raises(ValueError, match=r"a\.jpg cannot be read: it is HEIC, which needs pillow-heif"):
+            load_image(tmp_path / "a.jpg")
+
+
+def test_a_postscript_under_a_pictures_name_starts_no_program(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
+    with pytest.raises(ValueError, match=r"a\.png cannot be read \(cannot identify image file"):
+        load_image(tmp_path / "a.png")

@@ -144,11 +144,11 @@ def test_a_failed_write_leaves_the_old_file(concept, tmp_path, monkeypatch):
     save_lora(path, concept)
     before = path.read_bytes()
 
-    def full(*_args, **_options):
-        path.with_suffix(".partial").write_bytes(b"half")
+    def full(_tensors, partial, **_options):
+        partial.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("videomage_core.data.lora_file.save_file", full)
+    monkeypatch.setattr("videomage_core.data.safetensors_file.save_file", full)
     with pytest.raises(OSError, match="No space left"):
         save_lora(path, concept)
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1

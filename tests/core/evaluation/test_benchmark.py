@@ -12,6 +12,7 @@ import torch
 
 from tests.core.evaluation.small_grid import write_small_grid
 from tests.core.test_demo import SHORT
+from videomage_core.cache_key import cache_key
 from videomage_core.callbacks import Callbacks, Cancelled
 from videomage_core.cli import main
 from videomage_core.data.media import load_clip
@@ -23,7 +24,6 @@ from videomage_core.evaluation.report import log_run, write_report
 from videomage_core.evaluation.runner import Runner
 from videomage_core.evaluation.study_folder import require_new, write_study
 from videomage_core.study.trials import load_study
-from videomage_core.training.loop import cache_key
 
 MORE_IS_BETTER = {"brightness": True}
 

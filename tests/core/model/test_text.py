@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from videomage_core.model.text import SpecialToken, superclass_prompt
+from videomage_core.model.text import SpecialToken, prompt_warnings, superclass_prompt
 
 
 def token(name: str, base, words: str = "dog", count: int = 1) -> SpecialToken:
@@ -104,3 +104,40 @@ def test_a_word_that_is_not_there_is_refused(emoji_base):
 def test_a_malformed_token_is_refused(name, shape, superclass, message):
     with pytest.raises(ValueError, match=message):
         SpecialToken(name, torch.zeros(shape), superclass)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        ("a <toy> is running on <toy>s", []),
+        ("A <TOY> and a dog (a good one)", []),
+        (
+            "a toy is running",
+            ["it names no token of its LoRAs; without <toy> a subject may not show: write e.g. 'A <toy>'"],
+        ),
+        (
+            "a <toy> <lora:style:0.8>",
+            ["'<lora:style:0.8>' is read as plain words, not as a web UI does; load LoRAs by"],
+        ),
+        (
+            "a (red:1.2) <toy>",
+            ["'(red:1.2)' is read as plain words, not as a web UI does; brackets give words no weight"],
+        ),
+        ("a ((red)) <toy>", ["'((red))' is read as plain words"]),
+        (
+            "a {red|blue} <toy> BREAK grass",
+            ["'{red|blue}' is read as plain words, not as a web UI does; it has no effect"],
+        ),
+    ],
+)
+def test_what_a_prompt_probably_means_otherwise_is_warned_of(prompt, said):
+    warnings = prompt_warnings(prompt, [SpecialToken("<toy>", torch.zeros(1, 4), "toy")])
+    assert len(warnings) == len(said)
+    for warning, part in zip(warnings, said, strict=True):
+        assert part in warning
+
+
+def test_one_of_two_tokens_left_out_is_warned_of():
+    both = [SpecialToken(name, torch.zeros(1, 4), "toy") for name in ("<a>", "<b>")]
+    (warning,) = prompt_warnings("an <a> is running", both)
+    assert "not all tokens of its LoRAs; without <b> a subject" in warning

@@ -5,16 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from videomage_core.segmentation.boxes import (
-    DEVIATION,
-    MEAN,
-    Fitted,
-    normalised,
-    overlap,
-    places,
-    resize,
-    resize_image,
-)
+from videomage_core.segmentation.boxes import DEVIATION, MEAN, Fitted, normalised, overlap, places, resize, resize_image
 
 
 @pytest.mark.parametrize("size", [(48, 48), (320, 576), (640, 30), (7, 5), (208, 320), (1, 1)])

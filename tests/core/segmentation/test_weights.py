@@ -186,8 +186,8 @@ def test_sizes_beside_a_file_are_data(tmp_path):
     with pytest.raises(ValueError, match=r"own\.json: it has hiden; known are hidden, memory"):
         w.known_sizes("own.json", w.beside(path), ["hidden", "memory"])
     (tmp_path / "own.json").write_text("import os")
-    with pytest.raises(ValueError, match=r"own\.json: it is no JSON"):
+    with pytest.raises(ValueError, match=r"own\.json is no JSON"):
         w.beside(path)
     (tmp_path / "own.json").write_text("[1]")
-    with pytest.raises(ValueError, match="got list, must be a JSON object"):
+    with pytest.raises(ValueError, match="holds a JSON list, must be an object"):
         w.beside(path)

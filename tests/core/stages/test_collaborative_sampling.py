@@ -15,16 +15,18 @@ from videomage_core.model import lora
 from videomage_core.model.loading import load_unet3d
 from videomage_core.model.lora_weights import average
 from videomage_core.sampling import classifier_free_guidance, generate_videos, initial_noise, step
+from videomage_core.stages import algorithm1
 from videomage_core.stages import collaborative_sampling as scs
-from videomage_core.stages.collaborative_sampling import (
+from videomage_core.stages.algorithm1 import (
     MOTION,
     PAPER_VALUES,
     SUBJECT,
     alpha_at,
+    branches_of,
     guidance,
     map_distance,
-    sample_collaboratively,
 )
+from videomage_core.stages.collaborative_sampling import sample_collaboratively
 
 # alpha is far above the paper's, so that a few steps with LoRAs of noise show what guidance does
 CONFIG = CollaborativeConfig(
@@ -98,10 +100,6 @@ def test_the_motion_branch_alone_is_plain_sampling_of_the_superclass_words(emoji
 # one step
 
 
-def branches_of(base, prompt: str, tokens, config: CollaborativeConfig = CONFIG):
-    return scs._branches(base, prompt, tokens, base.token_spans(prompt, tokens), config)
-
-
 def plain_guidance(base, x, level, branches, cross, temporal) -> tuple[torch.Tensor, torch.Tensor]:
     """Eq. 10 from two whole forwards: to x_sub the temporal maps' gradient, to x_mot the cross maps'."""
     places, seen = [], []
@@ -124,7 +122,7 @@ def branches(emoji_base, both, motion):
     with lora.restore_adapters(emoji_base):
         lora.load(emoji_base, SUBJECT, both.weights)
         lora.load(emoji_base, MOTION, motion.weights)
-        yield branches_of(emoji_base, PROMPT, list(both.tokens))
+        yield branches_of(emoji_base, PROMPT, list(both.tokens), CONFIG)
 
 
 @pytest.fixture
@@ -134,7 +132,7 @@ def sites(emoji_base):
 
 @pytest.mark.parametrize("mode", ["high", "medium", "low"])
 @pytest.mark.parametrize("part", [slice(None), slice(1, 3)])
-def test_guidance_is_eq_9_and_10(emoji_base, branches, sites, part, mode, in_mode):
+def test_guidance_is_eq_10(emoji_base, branches, sites, part, mode, in_mode):
     cross, temporal, level = sites[0][part], sites[1][part], emoji_base.levels(4)[1]
     with in_mode(mode):
         maps, got = guidance(emoji_base, INVERTED, level, branches, cross, temporal)
@@ -153,7 +151,7 @@ def test_half_precision_rounds_no_guidance_away(emoji_base, both, motion, sites,
         with lora.restore_adapters(base):
             lora.load(base, SUBJECT, both.weights)
             lora.load(base, MOTION, motion.weights)
-            pair = branches_of(base, PROMPT, list(both.tokens))
+            pair = branches_of(base, PROMPT, list(both.tokens), CONFIG)
             found.append(guidance(base, INVERTED, base.levels(4)[1], pair, *sites)[1])
     for full, half in zip(*found, strict=True):
         assert likeness(full, half) > 0.99 and 0.9 < float(half.norm() / full.norm()) < 1.1
@@ -192,8 +190,7 @@ def test_memory_modes_change_nothing_but_memory(emoji_base, both, motion, mode, 
 
 
 def guided_step(base, x, level, following, branches, moves, guided_step_from, coefficients=(0.5, 0.5)) -> torch.Tensor:
-    """The mix (Algorithm 1, line 13) and a step, at guidance scale 3: from x less a share of each move, or from x
-    itself."""
+    """Line 13 and a step, at guidance scale 3: from x less a share of each move, or from x itself."""
     eps, start, empty = torch.zeros_like(x), x, base.encode_prompt([""])
     for branch, move, share in zip(branches, moves, coefficients, strict=True):
         at = x - move
@@ -314,7 +311,7 @@ def test_three_subjects_and_superclasses_of_two_words(emoji_base, make_concept, 
     tokens = tuple(token for concept in three for token in concept.tokens)
     fused = dataclasses.replace(three[0], kind="fusion", weights=weights, tokens=tokens)
     prompt = "a <toy> and a <pet> are passing <cat>s"
-    subject, moving = branches_of(emoji_base, prompt, tokens)
+    subject, moving = branches_of(emoji_base, prompt, tokens, CONFIG)
     assert [len(span.positions) for span in subject.spans] == [1, 1, 1]
     counts = [len(span.positions) for span in moving.spans]
     assert counts[0] > 1 and counts[1] == 1 and counts[2] > 1
@@ -363,7 +360,7 @@ def test_a_stop_or_an_error_leaves_the_base_alone(emoji_base, both, motion):
 
 
 def test_an_error_inside_guidance_leaves_the_base_alone(emoji_base, both, motion, monkeypatch):
-    monkeypatch.setattr(scs, "map_distance", refuse)
+    monkeypatch.setattr(algorithm1, "map_distance", refuse)
     with pytest.raises(AssertionError, match="guidance was asked for"):
         sample(emoji_base, both, motion)
     assert not lora.names(emoji_base)

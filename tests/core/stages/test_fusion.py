@@ -22,9 +22,9 @@ from videomage_core.model import lora
 from videomage_core.model.loading import load_unet3d
 from videomage_core.model.lora_weights import LoraWeights, average, compress
 from videomage_core.stages import fusion, fusion_data
-from videomage_core.stages.fusion import attention_loss, check_subjects, fuse_subjects, fusion_loss, map_error
+from videomage_core.stages.fusion import attention_loss, check_subjects, fuse_subjects, fusion_loss, pair_maps
 from videomage_core.stages.fusion_data import Teacher
-from videomage_core.training.grad_scaling import loss_scale_for
+from videomage_core.training.grad_scaling import loss_scale_for, scaled_gradients
 
 CONFIG = FusionConfig(
     steps=3, frames=2, height=24, width=24, learning_rate=1e-3, save_every_n_steps=2,
@@ -214,19 +214,19 @@ def eq_7(maps: Sequence[torch.Tensor], masks: torch.Tensor) -> torch.Tensor:
     return total / len(maps) / 2
 
 
-def test_map_error_is_eq_7():
+def test_attention_loss_is_eq_7():
     maps = [torch.rand(1, 2, 2, side, side, generator=seeded(side)) * 0.02 for side in (6, 3)]
-    got, wanted = map_error(maps, pasted().masks), eq_7(maps, pasted().masks)
+    got, wanted = attention_loss(maps, pasted().masks), eq_7(maps, pasted().masks)
     assert float(got) == pytest.approx(float(wanted), rel=1e-5)
     right = [by_area(pasted().masks, side, side).float()[None] * 0.01 for side in (24, 12)]
     peaked = [layer / layer.amax((-2, -1), keepdim=True) * 0.01 for layer in right]
-    assert float(map_error(peaked[:1], pasted().masks)) < 1e-10
-    assert float(map_error([layer[:, [1, 0]] for layer in peaked], pasted().masks)) > 0.1
+    assert float(attention_loss(peaked[:1], pasted().masks)) < 1e-10
+    assert float(attention_loss([layer[:, [1, 0]] for layer in peaked], pasted().masks)) > 0.1
 
 
 @pytest.mark.parametrize("mode", ["high", "medium", "low"])
 @pytest.mark.parametrize("chosen", [slice(None), slice(1, 2)])
-def test_attention_loss_has_the_value_and_the_gradient_of_eq_7(emoji_base, subjects, chosen, mode, in_mode):
+def test_maps_of_a_pair_have_the_value_and_the_gradient_of_eq_7(emoji_base, subjects, chosen, mode, in_mode):
     sites, pair = emoji_base.attention_layers("cross")[chosen], pasted()
     tokens = [*subjects[0].tokens, *subjects[1].tokens]
     start = average([concept.weights for concept in subjects])
@@ -240,18 +240,17 @@ def test_attention_loss_has_the_value_and_the_gradient_of_eq_7(emoji_base, subje
             emoji_base.predict(x, level, emoji_base.encode_prompt([PAIR], tokens))
             wanted = eq_7(list(maps.cross.values()), pair.masks)
         plain = torch.autograd.grad(wanted, list(parameters.values()), allow_unused=True)
-        for scale in (1.0, 1024.0):
-            with in_mode(mode):
-                trained = list(parameters.values())
-                got = attention_loss(emoji_base, pair, ["<toy>", "<pet>"], tokens, sites, seeded(), trained, scale)
-                assert float(got.detach()) == pytest.approx(float(wanted.detach()), rel=1e-4)
-                found = torch.autograd.grad(3 * got, list(parameters.values()), allow_unused=True)
-            largest = max(float(gradient.abs().max()) for gradient in plain if gradient is not None)
-            assert largest > 0
-            for name, one, two in zip(parameters, plain, found, strict=True):
-                assert (one is None) == (two is None), name
-                if one is not None:
-                    torch.testing.assert_close(two, 3 * one, atol=1e-4 * largest, rtol=1e-3)
+        trained = list(parameters.values())
+        with in_mode(mode), pair_maps(emoji_base, pair, ["<toy>", "<pet>"], tokens, sites, seeded()) as recorded:
+            got = attention_loss(recorded, pair.masks)
+            assert float(got.detach()) == pytest.approx(float(wanted.detach()), rel=1e-4)
+            found = torch.autograd.grad(got, trained, allow_unused=True)
+        largest = max(float(gradient.abs().max()) for gradient in plain if gradient is not None)
+        assert largest > 0
+        for name, one, two in zip(parameters, plain, found, strict=True):
+            assert (one is None) == (two is None), name
+            if one is not None:
+                torch.testing.assert_close(two, one, atol=1e-4 * largest, rtol=1e-3)
 
 
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])
@@ -262,8 +261,8 @@ def test_half_precision_rounds_no_gradient_of_l_attn_away(emoji_base, subjects, 
         with lora.trainable_adapter(base, "fused", [], CONFIG, start) as parameters:
             trained, scale = list(parameters.values()), loss_scale_for(base.dtype)
             sites, names = base.attention_layers("cross"), ["<toy>", "<pet>"]
-            loss = attention_loss(base, pasted(), names, tokens, sites, seeded(), trained, scale)
-            gradients = torch.autograd.grad(loss, trained, allow_unused=True)
+            with pair_maps(base, pasted(), names, tokens, sites, seeded()) as maps:
+                gradients = scaled_gradients(attention_loss(maps, pasted().masks), trained, scale)
             found.append(torch.cat([gradient.flatten() for gradient in gradients if gradient is not None]))
     full, half = found
     assert float(torch.nn.functional.cosine_similarity(full, half, dim=0)) > 0.98
@@ -277,12 +276,11 @@ def test_maps_that_no_part_of_the_lora_reaches_are_an_error(emoji_base, subjects
     early, tokens = emoji_base.attention_layers("cross")[:1], [*subjects[0].tokens, *subjects[1].tokens]
     with (
         pytest.raises(ValueError, match="cross_attention_layers: the maps of these layers do not depend on the LoRA"),
-        lora.trainable_adapter(emoji_base, "fused", [], CONFIG, late) as parameters,
+        lora.trainable_adapter(emoji_base, "fused", [], CONFIG, late),
         in_mode(mode),
+        pair_maps(emoji_base, pasted(), ["<toy>", "<pet>"], tokens, early, seeded()),
     ):
-        attention_loss(
-            emoji_base, pasted(), ["<toy>", "<pet>"], tokens, early, seeded(), list(parameters.values())
-        )  # fmt: skip
+        pass
 
 
 def drawn_pair() -> CutMix:
@@ -303,16 +301,21 @@ def test_following_both_losses_makes_both_smaller(emoji_base, make_concept):
         start = average([concept.weights for concept in subjects])
         with lora.trainable_adapter(emoji_base, "fused", [], CONFIG, start) as parameters:
             trained = list(parameters.values())
-            for loss in (
-                lambda: attention_loss(emoji_base, drawn_pair(), names, tokens, sites, seeded(), trained),
-                lambda: fusion_loss(emoji_base, have, 0, seeded()),
-            ):
+
+            def of_maps(backward) -> None:
+                with pair_maps(emoji_base, drawn_pair(), names, tokens, sites, seeded()) as maps:
+                    backward(attention_loss(maps, drawn_pair().masks))
+
+            for follow in (of_maps, lambda backward: backward(fusion_loss(emoji_base, have, 0, seeded()))):
                 optimizer, values = torch.optim.AdamW(trained, lr=2e-3), []
+
+                def backward(loss: torch.Tensor, values: list[float] = values) -> None:
+                    values.append(float(loss.detach()))
+                    loss.backward()
+
                 for _ in range(15):
-                    value = loss()
-                    values.append(float(value.detach()))
                     optimizer.zero_grad()
-                    value.backward()
+                    follow(backward)
                     optimizer.step()
                 assert values[-1] < 0.9 * values[0], values
 
@@ -333,7 +336,7 @@ def test_lambda2_zero_is_without_l_attn(emoji_base, subjects, tmp_path, monkeypa
     def refuse(*_):
         raise AssertionError("asked for L_attn")
 
-    for module, name in ((fusion, "attention_loss"), (fusion, "draw_pair"), (fusion_data, "cut_out")):
+    for module, name in ((fusion, "pair_maps"), (fusion, "draw_pair"), (fusion_data, "cut_out")):
         monkeypatch.setattr(module, name, refuse)
     segmenter = type("Refusing", (), {"segment": refuse})()
     config = dataclasses.replace(CONFIG, lambda2=0.0, steps=1)

@@ -176,7 +176,8 @@ def test_a_pair_is_two_different_subjects_in_the_order_of_its_masks():
     pieces = CutMixSources(cutouts, torch.full((3, 2, 24, 24), 0.5), ["<a>", "<b>", "<c>"])
     generator, seen = torch.Generator().manual_seed(0), Counter()
     for _ in range(60):
-        pair, chosen = sample_cutmix_pair(pieces, 0.3, generator)
+        pair, names = sample_cutmix_pair(pieces, 0.3, generator)
+        chosen = [pieces.names.index(name) for name in names]
         seen[tuple(chosen)] += 1
         for index, mask in zip(chosen, pair.masks, strict=True):
             torch.testing.assert_close(pair.pixels[0][mask == 1], torch.full((int(mask.sum()),), brightness[index]))

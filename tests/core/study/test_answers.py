@@ -79,3 +79,16 @@ def test_other_files_are_refused_and_left_alone(path):
     path.write_text(",".join(COLUMNS) + "\n2026,ann,1,c,VideoMage,Merged,Merged,Merged,Merged,Merged,Fox\n")
     with pytest.raises(ValueError, match=r"line 2 of .* is damaged"):
         read_answers(path)
+
+
+def test_a_table_saved_by_a_spreadsheet_is_read_and_never_mixed_with_another_encoding(study, path):
+    first, second, *_ = study.order_for("ann")
+    Answers(path).add(study, "ann", first, LEFT)
+    plain = path.read_bytes()
+    path.write_bytes(b"\xef\xbb\xbf" + plain.replace(b"\n", b"\r\n"))
+    again = Answers(path)
+    again.add(study, "ann", second, LEFT)
+    assert [row["cell"] for row in read_answers(path)] == [first.cell, second.cell]
+    path.write_bytes(plain.decode().encode("utf-16"))
+    with pytest.raises(ValueError, match=r"answers\.csv is not UTF-8 any more .*; save it as CSV UTF-8"):
+        Answers(path)

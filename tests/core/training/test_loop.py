@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from videomage_core.cache_key import training_key
 from videomage_core.callbacks import Callbacks, Cancelled
 from videomage_core.config import TrainingConfig
 from videomage_core.model.fingerprint import Fingerprint
@@ -23,6 +24,7 @@ from videomage_core.training.loop import ParameterGroup, TrainingDiverged, fit, 
 CONFIG = TrainingConfig(
     steps=10, save_every_n_steps=2, gradient_accumulation_steps=2, lr_scheduler="cosine", lr_warmup_steps=2
 )
+KEY = training_key("x", 1, CONFIG)
 
 
 def make_groups() -> list[ParameterGroup]:
@@ -37,18 +39,18 @@ def make_groups() -> list[ParameterGroup]:
 def make_loss(groups: list[ParameterGroup]):
     lora, token = groups[0].parameters, groups[1].parameters["<toy>"]
 
-    def loss_fn(generator: torch.Generator) -> dict[str, torch.Tensor]:
+    def loss_fn(generator: torch.Generator, backward) -> None:
         x = torch.randn(5, 3, generator=generator)
         dropped = torch.nn.functional.dropout(x, 0.5)  # draws from the global generator
         fit_term = (dropped @ lora["a"] @ lora["b"] - x * 2 + token.sum(0)).square().mean()
-        return {"subject": fit_term, "prior": 0.25 * token.square().mean()}
+        backward({"subject": fit_term, "prior": 0.25 * token.square().mean()})
 
     return loss_fn
 
 
 def train(folder: Path, config: TrainingConfig = CONFIG, callbacks: Callbacks | None = None, identity: str = "x"):
     groups = make_groups()
-    history = fit(groups, make_loss(groups), config, folder, identity, callbacks)
+    history = fit(groups, make_loss(groups), config, folder, training_key(identity, 1, config), callbacks)
     return groups, history
 
 
@@ -187,13 +189,13 @@ def test_a_loss_that_is_not_finite_stops_with_step_and_cause(tmp_path, bad):
     groups = make_groups()
     good, seen = make_loss(groups), []
 
-    def loss_fn(generator):
+    def loss_fn(generator, backward):
         seen.append(1)
-        terms = good(generator)
-        return terms | {"subject": terms["subject"] * bad} if len(seen) == 12 else terms
+        bad_at_last = bad if len(seen) == 12 else 1
+        good(generator, lambda terms: backward(terms | {"subject": terms["subject"] * bad_at_last}))
 
     with pytest.raises(TrainingDiverged, match=r"the loss \(subject\) .* step 6\. .*learning rate that is too high"):
-        fit(groups, loss_fn, CONFIG, tmp_path, "x")
+        fit(groups, loss_fn, CONFIG, tmp_path, KEY)
     resumed, history = train(tmp_path)
     assert history.resumed_at == 4
     assert same(resumed, train(tmp_path / "whole")[0])
@@ -206,9 +208,9 @@ def test_accumulated_halves_equal_one_batch(tmp_path):
         weight = torch.ones(3, requires_grad=True)
         items = iter([torch.tensor([1.0, 2, 3]), torch.tensor([3.0, 1, 0])])
 
-        def loss_fn(_):
+        def loss_fn(_, backward):
             chosen = [next(items) for _ in range(2 // accumulation)]
-            return {"l": torch.stack([(weight * x).sum().square() for x in chosen]).mean()}
+            backward({"l": torch.stack([(weight * x).sum().square() for x in chosen]).mean()})
 
         config = TrainingConfig(steps=1, gradient_accumulation_steps=accumulation, max_grad_norm=0)
         fit([ParameterGroup("w", {"w": weight}, 0.1)], loss_fn, config, tmp_path / str(accumulation), "x")
@@ -308,7 +310,7 @@ def test_an_interrupt_anywhere_in_a_step_never_saves_half_of_it(tmp_path, monkey
     loss = make_loss(groups)
     if moment == "loss":
         inner = loss
-        loss = lambda generator: (interrupt_at(10), inner(generator))[1]  # noqa: E731
+        loss = lambda *given: (interrupt_at(10), inner(*given))[1]  # noqa: E731
     elif moment == "progress":
         callbacks = Callbacks(progress=lambda *_: interrupt_at(5))
     else:
@@ -320,7 +322,7 @@ def test_an_interrupt_anywhere_in_a_step_never_saves_half_of_it(tmp_path, monkey
 
         monkeypatch.setattr(torch.optim.AdamW, "step", stepped)
     with pytest.raises(KeyboardInterrupt):
-        fit(groups, loss, CONFIG, tmp_path / "stopped", "x", callbacks)
+        fit(groups, loss, CONFIG, tmp_path / "stopped", KEY, callbacks)
     monkeypatch.undo()
     resumed, history = train(tmp_path / "stopped")
     assert history.resumed_at == (5 if moment == "progress" else 4)
@@ -382,8 +384,8 @@ def test_any_loss_scale_divides_out(tmp_path):
     def trained(scale: float) -> torch.Tensor:
         weight = torch.linspace(-1, 1, 7, dtype=torch.float64).requires_grad_()
 
-        def loss_fn(generator: torch.Generator) -> dict[str, torch.Tensor]:
-            return {"l": (weight - torch.randn(7, generator=generator)).square().sum()}
+        def loss_fn(generator: torch.Generator, backward) -> None:
+            backward({"l": (weight - torch.randn(7, generator=generator)).square().sum()})
 
         fit([ParameterGroup("w", {"w": weight}, 0.1)], loss_fn, CONFIG, tmp_path / str(scale), "x", loss_scale=scale)
         return weight.detach()
@@ -395,8 +397,8 @@ def test_small_gradients_survive_half_precision_by_their_scale(tmp_path):
     def moved(scale: float) -> bool:
         weight = torch.ones(3, requires_grad=True)
 
-        def loss_fn(_) -> dict[str, torch.Tensor]:
-            return {"l": (weight.half().float() * 2e-8).sum()}  # fp16 ends at 6e-8
+        def loss_fn(_, backward) -> None:
+            backward({"l": (weight.half().float() * 2e-8).sum()})  # fp16 ends at 6e-8
 
         config = TrainingConfig(steps=1)
         fit([ParameterGroup("w", {"w": weight}, 0.1)], loss_fn, config, tmp_path / str(scale), "x", loss_scale=scale)
@@ -410,12 +412,64 @@ def test_small_gradients_survive_half_precision_by_their_scale(tmp_path):
 def test_a_gradient_that_is_not_finite_stops_although_the_loss_is(tmp_path):
     weight = torch.zeros(3, requires_grad=True)
 
-    def loss_fn(_) -> dict[str, torch.Tensor]:
-        return {"l": weight.sum().sqrt()}
+    def loss_fn(_, backward) -> None:
+        backward({"l": weight.sum().sqrt()})
 
     with pytest.raises(TrainingDiverged, match=r"the gradient is not a finite number at step 1\."):
         fit([ParameterGroup("w", {"w": weight}, 0.1)], loss_fn, CONFIG, tmp_path, "x")
     assert torch.equal(weight.detach(), torch.zeros(3)) and not list(tmp_path.iterdir())
+
+
+def test_terms_handed_over_one_by_one_or_together_give_the_same(tmp_path):
+    """In float64: the gradients of a sum are the sum of the gradients, through accumulation and clipping."""
+
+    def trained(name: str, apart: bool) -> tuple[torch.Tensor, dict[str, list[float]]]:
+        weight = torch.linspace(-1, 1, 7, dtype=torch.float64).requires_grad_()
+
+        def loss_fn(generator: torch.Generator, backward) -> None:
+            x = torch.randn(7, generator=generator, dtype=torch.float64)
+            terms = {"fit": (weight - x).square().sum(), "prior": 0.3 * weight.square().mean()}
+            for part in [{name: term} for name, term in terms.items()] if apart else [terms]:
+                backward(part)
+
+        history = fit([ParameterGroup("w", {"w": weight}, 0.1)], loss_fn, CONFIG, tmp_path / name, "x")
+        return weight.detach(), history.losses
+
+    (together, losses), (apart, same_losses) = trained("together", False), trained("apart", True)
+    torch.testing.assert_close(apart, together, rtol=1e-12, atol=1e-12)
+    assert set(losses) == set(same_losses) == {"fit", "prior", "loss"}
+    for name in losses:
+        assert same_losses[name] == pytest.approx(losses[name], rel=1e-12)
+
+
+def test_a_term_may_reach_some_parameters_alone(tmp_path):
+    one, two = (torch.ones(2, requires_grad=True) for _ in range(2))
+
+    def loss_fn(_, backward) -> None:
+        backward({"both": (one * two).sum()}, [one])
+
+    fit([ParameterGroup("w", {"one": one, "two": two}, 0.1)], loss_fn, TrainingConfig(steps=1), tmp_path, "x")
+    assert not torch.equal(one.detach(), torch.ones(2)) and torch.equal(two.detach(), torch.ones(2))
+
+
+def test_a_step_whose_gradients_overflow_is_taken_again_scaled_less(tmp_path):
+    """Half precision: 100 times 1024 is past fp16's 65504; the same step at 512 gives what full precision gives."""
+
+    def trained(half: bool, scale: float) -> torch.Tensor:
+        weight = torch.tensor([1.0, 3.0], requires_grad=True)
+
+        def loss_fn(generator: torch.Generator, backward) -> None:
+            x = torch.randint(1, 4, (2,), generator=generator)
+            seen = weight.half() if half else weight
+            backward({"l": (seen * 100 * x).float().sum()})
+
+        config = TrainingConfig(steps=3, max_grad_norm=0)
+        folder = tmp_path / f"{half}_{scale}"
+        history = fit([ParameterGroup("w", {"w": weight}, 0.1)], loss_fn, config, folder, "x", loss_scale=scale)
+        assert len(history.losses["l"]) == 3
+        return weight.detach()
+
+    torch.testing.assert_close(trained(True, 1024.0), trained(False, 1.0), rtol=1e-3, atol=1e-3)
 
 
 def test_gradients_that_are_scaled_too_much_for_half_precision_are_taken_again_scaled_less():

@@ -8,9 +8,13 @@ import json
 import pytest
 import torch
 
+from videomage_core.cache_key import training_key
 from videomage_core.config import SubjectConfig
+from videomage_core.data.examples import SubjectImage
 from videomage_core.data.lora_file import load_lora
 from videomage_core.history import History
+from videomage_core.stages import subject_lora
+from videomage_core.stages.subject_lora import subject_key
 from videomage_core.training.store import (
     StoredResult,
     export_lora,
@@ -29,24 +33,31 @@ def made(shared_emoji_base, make_concept) -> StoredResult:
 
 
 def test_the_folder_is_named_after_all_that_the_result_depends_on(tmp_path):
-    config, picture = SubjectConfig(), torch.zeros(3, 4, 4)
-    folder = run_dir(tmp_path, "dog", config, picture, "a <dog>")
-    assert folder.parent == tmp_path and folder.name.startswith("dog-")
-    assert folder == run_dir(tmp_path, "dog", config, picture.clone(), "a <dog>")
-    others = [
-        run_dir(tmp_path, "dog", config, picture + 1, "a <dog>"),
-        run_dir(tmp_path, "dog", config, picture, "a <cat>"),
-        run_dir(tmp_path, "dog", dataclasses.replace(config, rank=8), picture, "a <dog>"),
-    ]
-    assert len({folder, *others}) == 4
+    picture, config = torch.zeros(3, 4, 4), SubjectConfig()
+
+    def folder(config: SubjectConfig = config, shown: torch.Tensor = picture, token: str = "<dog>", base: str = "zero"):
+        return run_dir(tmp_path, "dog", subject_key([SubjectImage(shown)], token, "dog", config), base)
+
+    assert folder().parent == tmp_path and folder().name.startswith("dog-")
+    assert folder() == folder(shown=picture.clone()) == folder(token="<DOG>")
+    changed = [folder(shown=picture + 1), folder(token="<cat>"), folder(dataclasses.replace(config, rank=8))]
+    assert len({folder(), folder(base="wan"), *changed}) == 5
 
 
-def test_more_steps_go_on_in_the_same_folder_but_not_under_a_schedule(tmp_path):
-    def folder(**changes):
-        return run_dir(tmp_path, "dog", SubjectConfig(**changes))
+def test_a_raised_version_makes_everything_of_its_stage_anew(tmp_path, monkeypatch):
+    images, config = [SubjectImage(torch.zeros(3, 4, 4))], SubjectConfig()
+    before = subject_key(images, "<dog>", "dog", config)
+    assert subject_key(images, "<dog>", "dog", config) == before
+    monkeypatch.setattr(subject_lora, "VERSION", subject_lora.VERSION + 1)
+    assert subject_key(images, "<dog>", "dog", config) != before
 
-    assert folder(steps=10) == folder(steps=20) == folder(steps=10, save_every_n_steps=7, sample_every_n_steps=3)
-    assert folder(steps=10, lr_scheduler="cosine") != folder(steps=20, lr_scheduler="cosine")
+
+def test_more_steps_go_on_in_the_same_folder_but_not_under_a_schedule():
+    def key(**changes):
+        return training_key("subject", 1, SubjectConfig(**changes))
+
+    assert key(steps=10) == key(steps=20) == key(steps=10, save_every_n_steps=7, sample_every_n_steps=3)
+    assert key(steps=10, lr_scheduler="cosine") != key(steps=20, lr_scheduler="cosine")
 
 
 def test_what_is_kept_is_found_again(tmp_path, made):

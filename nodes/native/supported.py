@@ -1,0 +1,83 @@
+"""What SCS Guider can work with, asked before anything is loaded, and what to do where it cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...videomage_core.model.dit_maps import Span
+
+SPANS = "videomage_spans"  # a conditioning's option: {"word", "start", "end"} of each subject, in order of the prompt
+SUPPORTED = ("WanModel",)  # networks whose blocks have self- and cross-attention, and add nothing in place
+
+
+def require_supported(name: str, patcher: Any) -> None:
+    """ValueError unless a MODEL is one that can be guided."""
+    network = getattr(getattr(patcher, "model", None), "diffusion_model", None)
+    kind = type(network).__name__
+    if kind not in SUPPORTED:
+        raise ValueError(
+            f"{name}: got a {kind}, SCS Guider works with Wan 2.1 and 2.2 text-to-video and image-to-video models; "
+            "other models (LTX, Hunyuan, VACE, Animate and more) are not carried yet: sample them with CFGGuider, or "
+            "train with this pack's own nodes on a base of theirs"
+        )
+    options = getattr(patcher, "model_options", {})
+    if options.get("context_handler") is not None:
+        raise ValueError(
+            f"{name}: has context windows, which cut a video into parts that guidance cannot compare; take the Context "
+            "Windows node away, and make the video shorter"
+        )
+    if "easycache" in options.get("transformer_options", {}):
+        raise ValueError(
+            f"{name}: has EasyCache or LazyCache on it, which would mix up the branches' estimates; take that node away"
+        )
+    several = options.get("multigpu_clones") or _additional(patcher, "multigpu")
+    if several:
+        raise ValueError(f"{name}: is spread over several GPUs, which guidance does not know; take that node away")
+
+
+def _additional(patcher: Any, key: str) -> Any:
+    get = getattr(patcher, "get_additional_models_with_key", None)
+    return get(key) if get else None
+
+
+def require_conditioning(name: str, conditioning: Any) -> None:
+    """ValueError unless a conditioning is one prompt over the whole video, all the time."""
+    if len(conditioning) != 1:
+        raise ValueError(
+            f"{name}: got {len(conditioning)} combined prompts, guidance compares one; wire Encode Prompt (SCS) to it"
+        )
+    partial = [key for key in ("area", "mask", "start_percent", "end_percent", "hooks") if key in conditioning[0][1]]
+    if partial:
+        raise ValueError(
+            f"{name}: has {', '.join(partial)} set, guidance compares prompts that hold everywhere and always; take "
+            "such nodes away, or set tau to 0"
+        )
+
+
+def spans_of(conditionings: Mapping[str, Any]) -> tuple[list[str], dict[str, list[Span]]]:
+    """The subjects' words, and their token spans in each conditioning.
+
+    Raises:
+        ValueError: there are none, or not as many in each.
+    """
+    found = {name: conditioning[0][1].get(SPANS) or [] for name, conditioning in conditionings.items()}
+    for name, spans in found.items():
+        if not spans:
+            raise ValueError(
+                f"{name}: does not say where the subjects stand in the prompt; make both prompts with Encode Prompt "
+                "(SCS) and mark the subjects there, or set tau to 0"
+            )
+    names, every = list(found), list(found.values())
+    if len(every[0]) != len(every[1]):
+        raise ValueError(
+            f"{names[0]}, {names[1]}: name {len(every[0])} and {len(every[1])} subjects; wire both outputs of one "
+            "Encode Prompt (SCS)"
+        )
+    for (name, spans), conditioning in zip(found.items(), conditionings.values(), strict=True):
+        tokens = conditioning[0][0].shape[1]
+        bad = [span for span in spans if not 0 <= span["start"] < span["end"] <= tokens]
+        if bad:
+            raise ValueError(f"{name}: {bad[0]} is not within the prompt's {tokens} tokens; encode the prompt again")
+    spans = {name: [(int(of["start"]), int(of["end"])) for of in own] for name, own in found.items()}
+    return [str(of["word"]) for of in every[0]], spans
