@@ -18,7 +18,7 @@ class LoadBase(Node):
         return schema(
             node_id="VideoMage_LoadBase",
             display_name="Load Video Base",
-            description="The text-to-video model that everything is trained on and sampled with.",
+            description="Loads the text-to-video base model that LoRAs are trained on and sampled with.",
             search_aliases=["zeroscope", "modelscope", "text to video"],
             inputs=[
                 io.Combo.Input(
@@ -34,20 +34,24 @@ class LoadBase(Node):
                     "dtype",
                     list(DTYPES),
                     default="auto",
-                    tooltip="Precision of the base. auto: as ComfyUI would on this device. LoRAs are always trained in "
-                    "fp32.",
+                    tooltip=(
+                        "Precision of the base model. auto: ComfyUI's choice for this device. LoRAs are always "
+                        "trained in fp32."
+                    ),
                 ),
                 io.Combo.Input(
                     "memory",
                     list(CHOICES),
                     default="auto",
-                    tooltip="How much of the device's memory to use; the results are nearly the same. high: all stays "
-                    "there, fastest. medium: activations are computed again instead of kept, about a third slower, and "
-                    "what is not in use waits in main memory. low: so do the weights, layer by layer: for the smallest "
-                    "cards. auto: the fastest that fits.",
+                    tooltip=(
+                        "How much VRAM to use; the results are nearly the same. high: everything stays in VRAM; "
+                        "fastest. medium: gradient checkpointing, about a third slower, and models that are not in "
+                        "use are offloaded. low: weights are offloaded too, layer by layer, for the smallest cards. "
+                        "auto: the fastest mode that fits."
+                    ),
                 ),
             ],
-            outputs=[Base.Output("base_model", display_name="base", tooltip="The loaded base.")],
+            outputs=[Base.Output("base_model", display_name="base", tooltip="The loaded base model.")],
         )
 
     @classmethod

@@ -29,13 +29,13 @@ def seed_input() -> io.Input:
         min=0,
         max=2**63 - 1,
         control_after_generate=True,
-        tooltip="Same seed and settings, same video.",
+        tooltip="Random seed: the same seed and settings give the same video.",
     )
 
 
 def prompt_input(example: str) -> io.Input:
     return io.String.Input(
-        "prompt", default=example, multiline=True, tooltip="What to show. Name every subject by its token."
+        "prompt", default=example, multiline=True, tooltip="The prompt. Name every subject by its token."
     )
 
 
@@ -44,14 +44,14 @@ def clip_input() -> io.Input:
         "clip",
         types=CLIP_TYPES,
         optional=True,
-        tooltip="A clip of the motion; its inverted noise joins the start noise, with the share noise_prior.",
+        tooltip=("A clip of the motion. Its inverted noise is mixed into the initial noise with weight noise_prior."),
     )
 
 
 def video_outputs() -> list[io.Output]:
     return [
         io.Image.Output("frames_out", display_name="frames", tooltip="The video's frames."),
-        io.Video.Output("video", display_name="video", tooltip="The video, at the rate fps."),
+        io.Video.Output("video", display_name="video", tooltip="The video, at fps frames per second."),
     ]
 
 
@@ -62,13 +62,16 @@ class SCSSampler(Node):
         return schema(
             node_id="VideoMage_SCSSampler",
             display_name="SCS Sampler",
-            description="Makes a video of your subjects doing your motion: two branches of one model, with the "
-            "subject and with the motion LoRA, guide each other (spatial-temporal collaborative sampling).",
+            description=(
+                "Generates a video of your subjects performing your motion by spatial-temporal collaborative "
+                "sampling: two branches of one model, one with the subject LoRA and one with the motion LoRA, "
+                "guide each other."
+            ),
             search_aliases=["videomage", "collaborative sampling"],
             hidden=[io.Hidden.unique_id],
             inputs=[
-                Base.Input("base", tooltip="The base on which both LoRAs were trained."),
-                Lora.Input("subject", tooltip="The LoRA of one subject, or a fused one of several."),
+                Base.Input("base", tooltip="The base model that both LoRAs were trained on."),
+                Lora.Input("subject", tooltip="The LoRA of one subject, or the fused LoRA of several."),
                 Lora.Input("motion", tooltip="A motion LoRA."),
                 clip_input(),
                 prompt_input("A <my_dog> is riding a <my_cat>"),
@@ -80,8 +83,10 @@ class SCSSampler(Node):
                 io.Image.Output(
                     "overlays",
                     display_name="attention overlays",
-                    tooltip="Where each subject's token looked in the guided steps, side by side; the plain video "
-                    "where tau or alpha is 0.",
+                    tooltip=(
+                        "Cross-attention maps of each subject's token in the guided steps, side by side. With tau or "
+                        "alpha 0, the plain video."
+                    ),
                 ),
                 made,
             ],

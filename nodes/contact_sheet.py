@@ -20,8 +20,7 @@ class ContactSheet(Node):
         return schema(
             node_id="VideoMage_ContactSheet",
             display_name="Contact Sheet",
-            description="Pictures, clips and videos under each other, each with its frames in a row and a label: "
-            "to compare.",
+            description="Arranges images, clips and videos in rows, each with its frames side by side and a label.",
             is_output_node=True,
             inputs=[
                 *(
@@ -31,17 +30,17 @@ class ContactSheet(Node):
                     for i in range(1, MOST + 1)
                 ),
                 io.String.Input(
-                    "labels", default="", multiline=True, tooltip="A label a line, in the order of the rows."
+                    "labels", default="", multiline=True, tooltip="Labels, one per line, in the order of the rows."
                 ),
                 io.Int.Input(
                     "scale",
                     default=1,
                     min=1,
                     max=16,
-                    tooltip="Each pixel becomes scale x scale pixels; for tiny videos.",
+                    tooltip="Integer upscaling factor, for tiny videos.",
                 ),
             ],
-            outputs=[io.Image.Output("sheet", display_name="sheet", tooltip="All rows on one picture.")],
+            outputs=[io.Image.Output("sheet", display_name="sheet", tooltip="All rows in one image.")],
         )
 
     @classmethod

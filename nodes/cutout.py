@@ -19,8 +19,11 @@ class SubjectClip(Node):
         return schema(
             node_id="VideoMage_SubjectClip",
             display_name="Cut Out for Fusion",
-            description="Gives a subject's LoRA a clip or photo of the subject with your own mask, between its loader "
-            "and Fuse Subject LoRAs: the fusion then pastes that, instead of videos that the LoRA makes.",
+            description=(
+                "Adds your own masked clip or photo of a subject to its LoRA, between the loader and Fuse "
+                "Subject LoRAs: fusion then uses this cut-out for its CutMix pairs instead of videos that the "
+                "LoRA generates."
+            ),
             search_aliases=["mask", "cutmix", "fuse"],
             inputs=[
                 Lora.Input("lora", tooltip="The LoRA of one subject."),
@@ -30,15 +33,18 @@ class SubjectClip(Node):
                     tooltip="The subject, alone or among others: frames, VIDEO, or a photo.",
                 ),
                 io.Mask.Input(
-                    "mask", tooltip="Where the subject is, 1 on it: a mask a frame, or one for all. Of any size."
+                    "mask",
+                    tooltip="The subject's mask, 1 on the subject: one per frame, or one for all frames, of any size.",
                 ),
             ],
             outputs=[
                 Lora.Output(
                     "lora_with_cutout",
                     display_name="LoRA",
-                    tooltip="The same LoRA with the clip, for Fuse Subject LoRAs. Wire it through this node again for "
-                    "a second clip. A saved file does not hold clips.",
+                    tooltip=(
+                        "The same LoRA with the cut-out, for Fuse Subject LoRAs. Chain this node to add another. "
+                        "Saved files do not contain cut-outs."
+                    ),
                 )
             ],
         )

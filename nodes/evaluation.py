@@ -27,15 +27,15 @@ class Evaluate(Node):
         return schema(
             node_id="VideoMage_Evaluate",
             display_name="Evaluate",
-            description="Scores a video, or two beside each other: likeness to the subjects' pictures, agreement "
-            "with the prompt, consistency from frame to frame.",
+            description=(
+                "Scores one video or compares two: similarity to the subjects' images, agreement with the "
+                "prompt, temporal consistency."
+            ),
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
             inputs=[
                 io.MultiType.Input("video", types=CLIP_TYPES, tooltip="Frames or a VIDEO to score."),
-                io.MultiType.Input(
-                    "other", types=CLIP_TYPES, optional=True, tooltip="Another to compare it with, drawn beside it."
-                ),
+                io.MultiType.Input("other", types=CLIP_TYPES, optional=True, tooltip="A second video to compare with."),
                 *growing_inputs(
                     io.Image,
                     "pictures",
@@ -47,11 +47,12 @@ class Evaluate(Node):
                     "prompt",
                     default="",
                     multiline=True,
-                    tooltip="What the video was to show, in plain words without special tokens: for CLIP-T. Empty "
-                    "leaves it out.",
+                    tooltip=(
+                        "The prompt in plain words, without special tokens, for CLIP-T. Empty: CLIP-T is not measured."
+                    ),
                 ),
                 io.String.Input(
-                    "labels", default="video\nother", multiline=True, tooltip="A name a line, for the chart."
+                    "labels", default="video\nother", multiline=True, tooltip="Names for the chart, one per line."
                 ),
                 io.Boolean.Input(
                     "plain_background",
@@ -72,8 +73,8 @@ class Evaluate(Node):
                 ),
             ],
             outputs=[
-                io.String.Output("scores", display_name="scores", tooltip="A line a metric, a column a video."),
-                io.Image.Output("chart", display_name="chart", tooltip="The scores as bars."),
+                io.String.Output("scores", display_name="scores", tooltip="A row per metric, a column per video."),
+                io.Image.Output("chart", display_name="chart", tooltip="The scores as a bar chart."),
             ],
         )
 

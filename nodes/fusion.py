@@ -52,15 +52,17 @@ class FuseSubjects(Node):
         return schema(
             node_id="VideoMage_FuseSubjects",
             display_name="Fuse Subject LoRAs",
-            description="Makes one LoRA of those of 2 to 8 subjects, so that each keeps its own look in one video.",
+            description=(
+                "Fuses the LoRAs of 2 to 8 subjects into one, so that each keeps its own appearance in the same video."
+            ),
             search_aliases=["merge lora", "gradient fusion", "multi subject"],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
             inputs=[
-                Base.Input("base", tooltip="The base on which all of them were trained."),
+                Base.Input("base", tooltip="The base model that all the LoRAs were trained on."),
                 segmenter_input(
-                    "Cuts each subject out of the videos its LoRA makes, by its kind of thing. From Load Segmenter. "
-                    "Without it, their background must be plain."
+                    "Segments each subject, by its superclass, in the videos its LoRA generates. From Load "
+                    "Segmenter. Without it, their background must be plain."
                 ),
                 *growing_inputs(Lora, "lora", MOST, 2, "The LoRA of subject {i}; each with a token of its own."),
                 file_name_input("my_subjects"),
@@ -70,16 +72,21 @@ class FuseSubjects(Node):
                         "teacher_prompts",
                         default="",
                         multiline=True,
-                        tooltip="What each subject's LoRA shows, to teach the fused one; a prompt a line, "
-                        "with {subject} for the token. Empty: those that suit the base.",
+                        tooltip=(
+                            "Prompts of the teacher videos, one per line, with {subject} for the token. "
+                            "Empty: the base's "
+                            "defaults."
+                        ),
                     )
                 ),
                 advanced(
                     io.String.Input(
                         "cutmix_prompt",
                         default="",
-                        tooltip="A prompt with {subject} that shows it alone on a plain background, to be "
-                        "cut out. Empty: the one that suits the base.",
+                        tooltip=(
+                            "Prompt of the videos that are cut out for CutMix, with {subject}: the subject alone on a "
+                            "plain background. Empty: the base's default."
+                        ),
                     )
                 ),
             ],
@@ -88,8 +95,10 @@ class FuseSubjects(Node):
                 io.Image.Output(
                     "cutmix_pair",
                     display_name="CutMix pair",
-                    tooltip="Two cut-out subjects on one background, and where the fused LoRA looks for each. With "
-                    "lambda2 0 there is none: the samples once more.",
+                    tooltip=(
+                        "A CutMix pair and the cross-attention map of each of its subjects under the fused LoRA. With "
+                        "lambda2 0, the samples again."
+                    ),
                 ),
             ],
         )

@@ -19,7 +19,7 @@ class LoadLora(Node):
         return schema(
             node_id="VideoMage_LoadLora",
             display_name="Load VideoMage LoRA",
-            description="A subject, a motion or a fusion, from models/loras, with its special tokens.",
+            description="Loads a subject, motion or fused LoRA from models/loras, with its special tokens.",
             inputs=[
                 io.Combo.Input(
                     "lora_name", host.lora_names(), tooltip="A file in models/loras. Trained ones are in videomage/."
@@ -27,8 +27,10 @@ class LoadLora(Node):
                 io.String.Input(
                     "rename",
                     default="",
-                    tooltip="Give a token another name, e.g. '<dog>=<my_dog>': needed where two LoRAs have the same "
-                    "token. Empty: as they are.",
+                    tooltip=(
+                        "Renames tokens, e.g. '<dog>=<my_dog>'; needed if two LoRAs use the same token. Empty: "
+                        "unchanged."
+                    ),
                 ),
             ],
             outputs=[Lora.Output("lora", display_name="LoRA", tooltip="The LoRA with its tokens.")],
@@ -68,13 +70,17 @@ class SaveLora(Node):
         return schema(
             node_id="VideoMage_SaveLora",
             display_name="Save VideoMage LoRA",
-            description="Writes a LoRA to models/loras/videomage under a name of your own; never over another file. "
-            "Trained LoRAs are saved there already.",
+            description=(
+                "Saves a LoRA to models/loras/videomage under a name of your choice and never overwrites "
+                "another file. Trained LoRAs are already saved there."
+            ),
             is_output_node=True,
             inputs=[
                 Lora.Input("lora", tooltip="A trained or fused LoRA."),
                 io.String.Input(
-                    "file_name", default="my_lora", tooltip="Without .safetensors; a number is added if it is taken."
+                    "file_name",
+                    default="my_lora",
+                    tooltip="File name without .safetensors. If it is taken, a number is appended.",
                 ),
             ],
             outputs=[Lora.Output("saved", display_name="LoRA", tooltip="The same LoRA.")],
@@ -96,10 +102,12 @@ class LoraInfo(Node):
         return schema(
             node_id="VideoMage_LoraInfo",
             display_name="LoRA Info",
-            description="What a LoRA holds: its kind, its base, its tokens and their classes, how it was trained.",
+            description=(
+                "Describes a LoRA: its kind, base model, tokens with their superclasses, and training settings."
+            ),
             is_output_node=True,
             inputs=[Lora.Input("lora", tooltip="Any VideoMage LoRA.")],
-            outputs=[io.String.Output("text", display_name="text", tooltip="What is shown, as text.")],
+            outputs=[io.String.Output("text", display_name="text", tooltip="The description as text.")],
         )
 
     @classmethod

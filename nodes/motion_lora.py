@@ -50,17 +50,19 @@ class TrainMotion(Node):
         return schema(
             node_id="VideoMage_TrainMotion",
             display_name="Train Motion LoRA",
-            description="Learns a motion from one clip, without the looks of who performs it.",
+            description=("Trains a LoRA for a motion from one clip, without the appearance of the subjects that "
+"perform it."),
             search_aliases=["motion director", "motion lora"],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
             inputs=[
-                Base.Input("base", tooltip="The model that learns."),
+                Base.Input("base", tooltip="The base model to train on."),
                 io.MultiType.Input(
-                    "clip", types=CLIP_TYPES, tooltip="The clip: frames (IMAGE) or a VIDEO, of any length."
+                    "clip", types=CLIP_TYPES, tooltip="The clip: frames (IMAGE) or a VIDEO of any length."
                 ),
                 segmenter_input(
-                    "Cuts the subjects out of one frame by their words, where no masks are wired. From Load Segmenter."
+                    "Segments the subjects in one frame by their names, if no masks are connected. From Load "
+"Segmenter."
                 ),
                 *growing_inputs(
                     io.Mask, "mask", SUBJECTS, 0,
@@ -70,13 +72,13 @@ class TrainMotion(Node):
                 io.String.Input(
                     "prompt",
                     default="A person is riding a horse",
-                    tooltip="The motion in plain words: who performs it in the clip, and what they do.",
+                    tooltip="The motion in plain words: who is in the clip and what they do.",
                 ),
                 io.String.Input(
                     "subjects",
                     default="person, horse",
-                    tooltip="Who is seen in the clip, in plain words with commas, in the order of the masks. "
-                    "Their looks are taken out. May be empty where omega is 0.",
+                    tooltip=("The subjects of the clip in plain words, separated by commas, in the order of the masks. "
+"Their appearance is removed from what is learned. May be empty if omega is 0."),
                 ),
                 file_name_input("my_motion"),
                 *settings_inputs(MotionConfig()),

@@ -43,13 +43,15 @@ class SampleVideo(Node):
         return schema(
             node_id="VideoMage_SampleVideo",
             display_name="Sample Video",
-            description="A video of a prompt, with or without LoRAs. With the seed, clip and size of an SCS "
-            "Sampler it begins from the same noise, so that the two can be compared.",
+            description=(
+                "Generates a video from a prompt, with or without LoRAs. With the seed, clip and size of an "
+                "SCS Sampler it starts from the same noise, so the two can be compared."
+            ),
             search_aliases=["text to video", "zeroscope"],
             hidden=[io.Hidden.unique_id],
             inputs=[
-                Base.Input("base", tooltip="The model that makes the video."),
-                *growing_inputs(Lora, "lora", MOST, 0, "A LoRA of any kind."),
+                Base.Input("base", tooltip="The base model."),
+                *growing_inputs(Lora, "lora", MOST, 0, "A subject, motion or fused LoRA."),
                 clip_input(),
                 prompt_input("A dog is running on grass"),
                 io.Combo.Input(

@@ -38,33 +38,44 @@ class LoadSegmenter(Node):
         return schema(
             node_id="VideoMage_LoadSegmenter",
             display_name="Load Segmenter",
-            description="GroundingDINO and SAM 2, which find and cut out what words name. They are loaded when they "
-            "are used, one after the other, and freed after. Nothing is downloaded.",
+            description=(
+                "Chooses GroundingDINO and SAM 2, which segment what you name in words. They are loaded one "
+                "at a time when used and freed afterwards. Nothing is downloaded."
+            ),
             search_aliases=["grounding dino", "sam2", "segment anything", "grounded sam"],
             inputs=[
                 io.Combo.Input(
                     "detector",
                     host.detector_names(),
-                    tooltip="GroundingDINO, which finds the words: a file (groundingdino_swint_ogc.pth, "
-                    "groundingdino_swinb_cogcoor.pth) or a Hugging Face folder (grounding-dino-tiny, -base) in "
-                    "models/grounding-dino.",
+                    tooltip=(
+                        "GroundingDINO, which detects boxes from words: a file (groundingdino_swint_ogc.pth, "
+                        "groundingdino_swinb_cogcoor.pth) or a Hugging Face folder (grounding-dino-tiny, -base) in "
+                        "models/grounding-dino."
+                    ),
                 ),
                 io.Combo.Input(
                     "sam2",
                     host.sam2_names(),
-                    tooltip="SAM 2, which makes masks of what was found and follows them: a file (sam2.1_hiera_tiny, "
-                    "_small, _base_plus, _large; .pt or .safetensors) or a Hugging Face folder in models/sam2.",
+                    tooltip=(
+                        "SAM 2, which segments and tracks the detected boxes: a file (sam2.1_hiera_tiny, _small, "
+                        "_base_plus, _large; .pt or .safetensors) or a Hugging Face folder in models/sam2."
+                    ),
                 ),
                 io.Combo.Input(
                     "bert",
                     host.bert_names(),
-                    tooltip="BERT's vocabulary, for a detector that is a file: the folder models/bert-base-uncased. A "
-                    "Hugging Face folder has its own.",
+                    tooltip=(
+                        "The folder models/bert-base-uncased, for a detector that is a file. A Hugging Face folder "
+                        "has its own tokenizer."
+                    ),
                 ),
             ],
-            outputs=[Segmenter.Output("segmenter", display_name="segmenter", tooltip="For Segment by Words, or for the "
-                     "training nodes.")],
-        )  # fmt: skip
+            outputs=[
+                Segmenter.Output(
+                    "segmenter", display_name="segmenter", tooltip="For Segment by Words, or for the training nodes."
+                )
+            ],
+        )
 
     @classmethod
     def validate_inputs(
@@ -88,13 +99,12 @@ class SegmentByWords(Node):
         return schema(
             node_id="VideoMage_SegmentByWords",
             display_name="Segment by Words",
-            description="Type what to cut out of a picture or a clip, and get a mask for each word that follows it "
-            "through the clip.",
+            description="Segments what you name in an image or a clip and tracks each subject through the clip.",
             search_aliases=["grounding dino", "sam2", "mask from text", "segment anything", "grounded sam"],
             hidden=[io.Hidden.unique_id],
             inputs=[
                 Segmenter.Input("segmenter", tooltip="From Load Segmenter."),
-                io.MultiType.Input("clip", types=CLIP_TYPES, tooltip="A picture, or the frames of a clip, or a VIDEO."),
+                io.MultiType.Input("clip", types=CLIP_TYPES, tooltip="An image, the frames of a clip, or a VIDEO."),
                 io.String.Input(
                     "words",
                     default="person, horse",
@@ -107,20 +117,25 @@ class SegmentByWords(Node):
             outputs=[
                 *(
                     io.Mask.Output(
-                        f"mask_{i}", display_name=f"mask {i}", tooltip=f"Where the words' number {i} is, a mask a "
-                        "frame; nothing where there are fewer words.",
+                        f"mask_{i}",
+                        display_name=f"mask {i}",
+                        tooltip=f"Where the words' number {i} is, a mask a frame; nothing where there are fewer words.",
                     )
                     for i in range(1, MOST + 1)
                 ),
-                io.Image.Output("overlay", display_name="overlay", tooltip="The clip with each mask in a colour."),
+                io.Image.Output(
+                    "overlay", display_name="overlay", tooltip="The clip with each mask tinted in its own colour."
+                ),
                 io.String.Output(
-                    "subjects", display_name="subjects", tooltip="The words with commas, for Train Motion LoRA."
+                    "subjects", display_name="subjects", tooltip="The names separated by commas, for Train Motion LoRA."
                 ),
                 Segmenter.Output(
-                    "tuned", display_name="segmenter", tooltip="The segmenter with these settings, for other nodes."
+                    "tuned",
+                    display_name="segmenter",
+                    tooltip="The segmenter with these settings, for the training nodes.",
                 ),
             ],
-        )  # fmt: skip
+        )
 
     @classmethod
     def validate_inputs(cls, words: str | None = None) -> bool | str:

@@ -47,33 +47,37 @@ class TrainSubject(Node):
         return schema(
             node_id="VideoMage_TrainSubject",
             display_name="Train Subject LoRA",
-            description="Learns one subject, a character or a thing, from 3 to 5 pictures of it.",
+            description=(
+                "Trains a LoRA and a special token for one subject, a character or an object, from 3 to 5 images."
+            ),
             search_aliases=["dreambooth", "textual inversion", "character"],
             hidden=[io.Hidden.unique_id],
             is_output_node=True,
             inputs=[
-                Base.Input("base", tooltip="The model that learns."),
-                io.Image.Input("images", optional=True, tooltip="Pictures of the subject, as a batch of one size."),
+                Base.Input("base", tooltip="The base model to train on."),
+                io.Image.Input("images", optional=True, tooltip="Images of the subject, as a batch of one size."),
                 io.Mask.Input(
                     "masks",
                     optional=True,
-                    tooltip="White on the subject, one for each picture of the batch and of its size: what is around "
-                    "it is not learned. Load Image's mask is white where a picture is transparent: put Invert Mask "
-                    "between.",
+                    tooltip=(
+                        "One mask per image, white on the subject and of the image's size: the loss ignores "
+                        "everything else. Load Image's mask is white where an image is transparent: put Invert Mask "
+                        "between."
+                    ),
                 ),
                 segmenter_input(
-                    "Finds the subject by its superclass in each picture that has no mask, so that the loss stays on "
-                    "it. From Load Segmenter."
+                    "Segments the subject, by its superclass, in each image without a mask, so that the loss "
+                    "covers the subject only. From Load Segmenter."
                 ),
                 io.String.Input(
                     "token",
                     default="<my_dog>",
-                    tooltip="The new word for your subject, in angle brackets; prompts name it so.",
+                    tooltip="The special token for your subject, in angle brackets; use it in prompts.",
                 ),
                 io.String.Input(
                     "superclass",
                     default="dog",
-                    tooltip="What kind of thing it is, in plain words, e.g. 'stuffed animal'.",
+                    tooltip="The subject's class in plain words, e.g. 'stuffed animal'.",
                 ),
                 file_name_input("my_dog"),
                 io.String.Input(

@@ -51,9 +51,17 @@ def check_file_name(name: str | None) -> None:
 
 def training_outputs() -> list[io.Output]:
     return [
-        Lora.Output("lora", display_name="LoRA", tooltip="To sample with, to fuse, to describe."),
-        io.Image.Output("loss_plot", display_name="loss plot", tooltip="Loss over the steps, logarithmic."),
-        io.Image.Output("samples", display_name="samples", tooltip="Frames of a video made with the LoRA at the end."),
+        Lora.Output(
+            "lora",
+            display_name="LoRA",
+            tooltip="The trained LoRA: sample with it, fuse it, or inspect it with LoRA Info.",
+        ),
+        io.Image.Output(
+            "loss_plot", display_name="loss plot", tooltip="Loss over the training steps, on a logarithmic scale."
+        ),
+        io.Image.Output(
+            "samples", display_name="samples", tooltip="Frames of a video sampled with the LoRA after training."
+        ),
     ]
 
 

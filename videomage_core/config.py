@@ -59,23 +59,32 @@ def out_of_range(field: Any, value: Any) -> list[str]:
 class SamplingConfig(Settings):
     """Plain guided sampling."""
 
-    frames: int = setting(24, "length of the video in frames (paper, Sec. 4.1)", 1, 1024)
+    frames: int = setting(24, "number of frames (paper, Sec. 4.1)", 1, 1024)
     height: int = setting(320, "height in pixels (paper, Sec. 4.1)", 8, 4096)
     width: int = setting(576, "width in pixels (paper, Sec. 4.1)", 8, 4096)
-    fps: float = setting(8.0, "frames per second of the written video (paper, Sec. 4.1)", 0.1, 240)
-    steps: int = setting(50, "denoising steps; more is slower and finer (paper, Sec. 4.1)", 1, 1000)
-    guidance_scale: float = setting(
-        9.0, "how strongly the prompt leads; 1 is off and halves the time (paper, Sec. 4.1)", 0, 100
+    fps: float = setting(8.0, "frames per second of the saved video (paper, Sec. 4.1)", 0.1, 240)
+    steps: int = setting(
+        50, "number of denoising steps; more steps take longer and give finer detail (paper, Sec. 4.1)", 1, 1000
     )
-    negative_prompt: str = setting("", "what guidance leads away from (ours: empty; the paper does not say)")
+    guidance_scale: float = setting(
+        9.0,
+        "classifier-free guidance scale, how closely the video follows the prompt; 1 turns guidance "
+        "off and halves the time (paper, Sec. 4.1)",
+        0,
+        100,
+    )
+    negative_prompt: str = setting(
+        "", "negative prompt: what the video should not show (ours: empty; the paper does not say)"
+    )
     noise_prior: float = setting(
         0.3,
-        "where a motion clip is given: share beta of its inverted noise in the start noise; 0 is off (paper, Sec. 7.1)",
+        "weight beta of the clip's inverted noise in the initial noise, if a motion clip is given; 0 "
+        "is off (paper, Sec. 7.1)",
         0,
         1,
     )
     ddim_inversion_steps: int = setting(
-        50, "where a motion clip is given: DDIM inversion steps (ours, as MotionDirector)", 1, 1000
+        50, "DDIM inversion steps, if a motion clip is given (ours, as in MotionDirector)", 1, 1000
     )
 
 
@@ -85,40 +94,36 @@ class CollaborativeConfig(SamplingConfig):
 
     tau: int = setting(
         15,
-        "first steps, in which the branches guide each other; 0 is off, steps or more is all (paper, Sec. 4.1)",
+        "number of first steps in which the branches guide each other; 0 is off (paper, Sec. 4.1)",
         0,
         1000,
     )
     alpha: float = setting(
-        1e4, "how far guidance moves the latents, alike at every height and width; 0 is off (paper, Sec. 4.1)", 0, 1e9
+        1e4, "step size of collaborative guidance, normalised by resolution; 0 is off (paper, Sec. 4.1)", 0, 1e9
     )
     alpha_decay: str = setting(
         "linear",
-        "of alpha over all steps; linear: to a half; attend-and-excite: to 0.707, as its code; none (ours)",
+        "schedule of alpha over all steps; linear: falls to a half; attend-and-excite: falls to "
+        "0.707, as in its code; none: constant (ours)",
         choices=("linear", "attend-and-excite", "none"),
     )
     guided_step_from: str = setting(
         "updated",
-        "where a guided step starts: updated: at the mix of the two updated copies, as in Attend-and-Excite, "
-        "which on the "
-        "built-in base brings the branches' maps nearer to each other; original: at x_t itself, which there "
-        "hardly does "
-        "(ours: Algorithm 1 does not say)",
+        "latents that a guided step starts from; updated: the mix of both branches' updated latents, "
+        "as in Attend-and-Excite; original: x_t, for which guidance hardly lowers its losses on the "
+        "built-in base (ours: Algorithm 1 does not say)",
         choices=("updated", "original"),
     )
-    beta_subject: float = setting(
-        0.5, "share of the subject branch's noise in a step (paper, Algorithm 1, line 13)", 0, 1
-    )
-    beta_motion: float = setting(
-        0.5, "share of the motion branch's noise in a step (paper, Algorithm 1, line 13)", 0, 1
-    )
-    subject_strength: float = setting(1.0, "strength of the subject LoRA in its branch (ours)", 0, 4)
-    motion_strength: float = setting(1.0, "strength of the motion LoRA in its branch (ours)", 0, 4)
+    beta_subject: float = setting(0.5, "weight of the subject branch's noise (paper, Algorithm 1, line 13)", 0, 1)
+    beta_motion: float = setting(0.5, "weight of the motion branch's noise (paper, Algorithm 1, line 13)", 0, 1)
+    subject_strength: float = setting(1.0, "strength of the subject LoRA in its branch; 0 is off (ours)", 0, 4)
+    motion_strength: float = setting(1.0, "strength of the motion LoRA in its branch; 0 is off (ours)", 0, 4)
     cross_attention_layers: str = setting(
-        "all", "layers whose M_SCA are compared: all, or beginnings of names, with commas (ours)"
+        "all", "cross-attention layers whose maps M_SCA are compared: all, or name prefixes separated by commas (ours)"
     )
     temporal_attention_layers: str = setting(
-        "all", "layers whose M_TSA are compared: all, or beginnings of names, with commas (ours)"
+        "all",
+        "temporal attention layers whose maps M_TSA are compared: all, or name prefixes separated by commas (ours)",
     )
 
     def contradictions(self) -> list[str]:
@@ -140,19 +145,23 @@ EMOJI_SAMPLING = SamplingConfig(frames=8, height=48, width=48, steps=25, guidanc
 class TrainingConfig(Settings):
     """The one training loop; every stage has one of these."""
 
-    steps: int = setting(300, "optimiser steps (paper, Sec. 4.1)", 1, 1_000_000)
-    gradient_accumulation_steps: int = setting(1, "forwards summed up in one optimiser step; 1 is off (ours)", 1, 1024)
+    steps: int = setting(300, "number of optimizer steps (paper, Sec. 4.1)", 1, 1_000_000)
+    gradient_accumulation_steps: int = setting(
+        1, "forward passes whose gradients are summed in one optimizer step; 1 is off (ours)", 1, 1024
+    )
     optimizer: str = setting(
-        "adamw", "adamw, or adamw8bit where bitsandbytes is installed (ours)", choices=("adamw", "adamw8bit")
+        "adamw", "adamw, or adamw8bit, which needs bitsandbytes (ours)", choices=("adamw", "adamw8bit")
     )
     lr_scheduler: str = setting(
-        "constant", "of the learning rates after warm-up (ours)", choices=("constant", "cosine")
+        "constant", "learning-rate schedule after warm-up (ours)", choices=("constant", "cosine")
     )
-    lr_warmup_steps: int = setting(0, "steps in which the learning rates rise from 0; 0 is off (ours)", 0, 1_000_000)
-    max_grad_norm: float = setting(1.0, "gradients are scaled down to this norm; 0 is off (ours)", 0, 1e6)
-    save_every_n_steps: int = setting(50, "steps between two checkpoints (ours)", 1, 1_000_000)
-    sample_every_n_steps: int = setting(0, "steps between two samples; 0 is off (ours)", 0, 1_000_000)
-    seed: int = setting(0, "decides everything random in the training (ours)", 0, 2**31)
+    lr_warmup_steps: int = setting(
+        0, "steps over which the learning rates rise linearly from 0; 0 is off (ours)", 0, 1_000_000
+    )
+    max_grad_norm: float = setting(1.0, "gradients are clipped to this norm; 0 is off (ours)", 0, 1e6)
+    save_every_n_steps: int = setting(50, "save a checkpoint every N steps (ours)", 1, 1_000_000)
+    sample_every_n_steps: int = setting(0, "sample a video every N steps; 0 is off (ours)", 0, 1_000_000)
+    seed: int = setting(0, "random seed of the training (ours)", 0, 2**31)
 
     def contradictions(self) -> list[str]:
         if self.lr_warmup_steps >= self.steps > 0:
@@ -167,7 +176,7 @@ class LoraTrainingConfig(TrainingConfig):
     rank: int = setting(4, "rank R of the LoRA (paper, Sec. 4.1)", 1, 1024)
     learning_rate: float = setting(1e-4, "peak learning rate of the LoRA (paper, Sec. 4.1)", 0, 1)
     batch_size: int = setting(
-        1, "pictures or clips that one forward takes; more is steadier and needs more memory (ours)", 1, 256
+        1, "images or clips in one forward pass; larger batches train more steadily and need more memory (ours)", 1, 256
     )
     height: int = setting(320, "height in pixels (paper, Sec. 4.1)", 8, 4096)
     width: int = setting(576, "width in pixels (paper, Sec. 4.1)", 8, 4096)
@@ -179,30 +188,43 @@ class NewLoraConfig(LoraTrainingConfig):
 
     target_modules: str = setting(
         "all",
-        "all: every linear layer of the transformers, as MotionDirector; attention: q, k, v and out alone (ours)",
+        "layers that the LoRA adapts; all: every linear layer of the transformers, as in "
+        "MotionDirector; attention: only the query, key, value and output projections (ours)",
         choices=("all", "attention"),
     )
-    dropout: float = setting(0.0, "share of the LoRA's inputs dropped in training; 0 is off (ours)", 0, 0.9)
+    dropout: float = setting(0.0, "dropout probability of the LoRA's inputs in training; 0 is off (ours)", 0, 0.9)
 
 
 @dataclass(frozen=True)
 class SubjectConfig(NewLoraConfig):
     """Subject LoRA (Sec. 3.2, Eq. 2-4)."""
 
-    token_learning_rate: float = setting(1e-3, "peak learning rate of the token's vectors (paper, Sec. 4.1)", 0, 1)
-    num_vectors_per_token: int = setting(1, "vectors the special token stands for (ours)", 1, 16)
+    token_learning_rate: float = setting(
+        1e-3, "peak learning rate of the special token's embeddings (paper, Sec. 4.1)", 0, 1
+    )
+    num_vectors_per_token: int = setting(1, "number of embedding vectors of the special token (ours)", 1, 16)
     lambda1: float = setting(0.25, "weight of L_reg, which keeps the base's motion; 0 is off (paper, Eq. 4)", 0, 100)
-    auxiliary_clips: int = setting(16, "clips the base makes for L_reg where none are given (ours)", 1, 10_000)
-    auxiliary_frames: int = setting(8, "frames of the auxiliary clips (ours)", 2, 256)
-    auxiliary_guidance_scale: float = setting(5.0, "guidance scale of the clips that the base makes (ours)", 1, 100)
-    auxiliary_steps: int = setting(25, "denoising steps of the clips that the base makes (ours)", 1, 1000)
-    random_flip: bool = setting(False, "show pictures mirrored too; wrong for what has a left and a right (ours)")
-    min_crop_scale: float = setting(1.0, "cuts keep at least this share of a picture's sides; 1 is off (ours)", 0.2, 1)
+    auxiliary_clips: int = setting(
+        16, "number of clips that the base generates for L_reg if none are given (ours)", 1, 10_000
+    )
+    auxiliary_frames: int = setting(8, "number of frames of the auxiliary clips (ours)", 2, 256)
+    auxiliary_guidance_scale: float = setting(
+        5.0, "guidance scale of the auxiliary clips that the base generates (ours)", 1, 100
+    )
+    auxiliary_steps: int = setting(25, "denoising steps of the auxiliary clips that the base generates (ours)", 1, 1000)
+    random_flip: bool = setting(
+        False, "flip images horizontally at random; leave it off if left and right differ (ours)"
+    )
+    min_crop_scale: float = setting(
+        1.0, "smallest random crop, as a fraction of the image's sides; 1 is off (ours)", 0.2, 1
+    )
     num_augmentations: int = setting(
-        8, "ways each picture is cut or mirrored, drawn once; without either, 1 (ours)", 1, 256
+        8, "precomputed augmentations per image; without random crops and flips, 1 (ours)", 1, 256
     )
     resize_mode: str = setting(
-        "crop", "crop: cut pictures to the video's shape; pad: show all of them (ours)", choices=("crop", "pad")
+        "crop",
+        "how images are brought to the video's aspect ratio; crop: cut centrally; pad: keep all and pad (ours)",
+        choices=("crop", "pad"),
     )
 
 
@@ -210,29 +232,36 @@ class SubjectConfig(NewLoraConfig):
 class MotionConfig(NewLoraConfig):
     """Appearance-agnostic motion LoRA (Sec. 3.2, Eq. 5)."""
 
-    frames: int = setting(24, "frames taken of each clip (paper, Sec. 4.1)", 2, 1024)
+    frames: int = setting(24, "number of frames taken from each clip (paper, Sec. 4.1)", 2, 1024)
     objective: str = setting(
         "appearance-agnostic",
-        "appearance-agnostic: Eq. 5; motion_director: MotionDirector, by its spatial and temporal LoRAs",
+        "training objective; appearance-agnostic: Eq. 5 (paper); motion_director: MotionDirector's "
+        "dual path with its debiased loss, as a baseline",
         choices=("appearance-agnostic", "motion_director"),
     )
-    omega: float = setting(0.5, "how far the clip's appearance is taken out; 0 is the plain loss (paper, Eq. 5)", 0, 10)
-    train_transformer_in: bool = setting(True, "train the temporal transformer at the network's input too (ours)")
-    textual_inversion_steps: int = setting(
-        300, "steps of textual inversion for each subject of a clip (ours)", 1, 100_000
+    omega: float = setting(
+        0.5,
+        "how much of the clip's appearance is removed from the target; 0 is the plain diffusion loss (paper, Eq. 5)",
+        0,
+        10,
     )
+    train_transformer_in: bool = setting(
+        True, "also train the temporal transformer at the network's input, transformer_in (ours)"
+    )
+    textual_inversion_steps: int = setting(300, "textual-inversion steps for each subject of a clip (ours)", 1, 100_000)
     textual_inversion_learning_rate: float = setting(
-        1e-3, "peak, of the inverted tokens' vectors (paper, Sec. 4.1)", 0, 1
+        1e-3, "peak learning rate of textual inversion (paper, Sec. 4.1)", 0, 1
     )
-    textual_inversion_num_vectors: int = setting(1, "vectors each inverted token stands for (ours)", 1, 16)
+    textual_inversion_num_vectors: int = setting(1, "number of embedding vectors of each inverted token (ours)", 1, 16)
     textual_inversion_frame: float = setting(
-        0.0, "the frame whose subjects are inverted, as a share of the clip: 0 the first, 1 the last (ours)", 0, 1
+        0.0, "frame whose subjects are inverted, as a position in the clip: 0 is the first, 1 the last (ours)", 0, 1
     )
     textual_inversion_background: float = setting(
-        0.8, "brightness of the plain background behind a cut-out subject, 0 black to 1 white (ours)", 0, 1
+        0.8, "brightness of the plain background behind a cut-out subject, from 0 (black) to 1 (white) (ours)", 0, 1
     )
     appearance_prompt: str = setting(
-        "A static video of {subjects}", "c_ap, the static appearance, with {subjects} for the tokens (paper, Sec. 7.1)"
+        "A static video of {subjects}",
+        "prompt c_ap of the static appearance; {subjects} stands for the inverted tokens (paper, Sec. 7.1)",
     )
 
     def contradictions(self) -> list[str]:
@@ -246,24 +275,33 @@ class MotionConfig(NewLoraConfig):
 class FusionConfig(LoraTrainingConfig):
     """Fusing subject LoRAs (Sec. 3.3, Eq. 6-8)."""
 
-    steps: int = setting(350, "optimiser steps (paper, Sec. 7.1: 250 to 450)", 1, 1_000_000)
+    steps: int = setting(350, "number of optimizer steps (paper, Sec. 7.1: 250 to 450)", 1, 1_000_000)
     learning_rate: float = setting(1e-4, "peak learning rate (ours: the paper does not say)", 0, 1)
     rank: int = setting(
         0,
-        "rank of the fused LoRA; 0: the sum of the subjects' ranks, which begins as their exact average (ours)",
+        "rank of the fused LoRA; 0: the sum of the subjects' ranks, so that training starts from "
+        "their exact average (ours)",
         0,
         1024,
     )
-    batch_size: int = setting(0, "subjects in one step of L_fusion; 0: all of them, as Eq. 6 (ours)", 0, 64)
-    lambda2: float = setting(0.6, "weight of L_attn, which keeps subjects apart; 0 is off (paper, Eq. 8)", 0, 100)
-    frames: int = setting(8, "frames of the teacher videos (ours)", 2, 1024)
-    teacher_videos: int = setting(4, "videos that each subject's LoRA makes of itself (ours)", 1, 1000)
+    batch_size: int = setting(0, "subjects in one step of L_fusion; 0: all, as in Eq. 6 (ours)", 0, 64)
+    lambda2: float = setting(
+        0.6, "weight of L_attn, which keeps each token's attention on its own subject; 0 is off (paper, Eq. 8)", 0, 100
+    )
+    frames: int = setting(8, "number of frames of the teacher videos (ours)", 2, 1024)
+    teacher_videos: int = setting(4, "videos that each subject's LoRA generates as training data (ours)", 1, 1000)
     teacher_steps: int = setting(25, "denoising steps of the teacher videos (ours)", 1, 1000)
     teacher_guidance_scale: float = setting(9.0, "guidance scale of the teacher videos (paper, Sec. 4.1)", 0, 100)
-    cutmix_videos: int = setting(2, "videos of each subject that are cut out for L_attn (ours)", 1, 1000)
-    cutmix_overlap: float = setting(0.3, "largest share of a subject that the other may cover (ours)", 0, 0.9)
+    cutmix_videos: int = setting(
+        2, "videos of each subject that are cut out for the CutMix pairs of L_attn (ours)", 1, 1000
+    )
+    cutmix_overlap: float = setting(
+        0.3, "largest fraction of a subject that the other may cover in a CutMix pair (ours)", 0, 0.9
+    )
     cross_attention_layers: str = setting(
-        "all", "layers whose M_SCA are compared with masks: all, or beginnings of names, with commas (ours)"
+        "all",
+        "cross-attention layers whose maps M_SCA are compared with the masks: all, or name prefixes "
+        "separated by commas (ours)",
     )
 
 
@@ -271,22 +309,26 @@ class FusionConfig(LoraTrainingConfig):
 class SegmentationConfig(Settings):
     """Masks from words (Sec. 3.3 and 7.1 name Grounded-SAM and Grounded-SAM2, and no settings)."""
 
-    box_threshold: float = setting(
-        0.35, "how sure the detector must be of a box, 0 to 1 (ours, GroundingDINO's own)", 0, 1
-    )
+    box_threshold: float = setting(0.35, "lowest score of a detected box, 0 to 1 (GroundingDINO's default)", 0, 1)
     text_threshold: float = setting(
-        0.25, "how well all of a subject's words must fit a box, 0 to 1 (ours, GroundingDINO's own)", 0, 1
+        0.25, "lowest mean score of a query's words for a box, 0 to 1 (GroundingDINO's default)", 0, 1
     )
-    boxes: str = setting("best", "of each word: the best box, or all, as one mask (ours)", choices=("best", "all"))
+    boxes: str = setting(
+        "best",
+        "boxes per query; best: the one with the highest score; all: all of them, as one mask (ours)",
+        choices=("best", "all"),
+    )
     detection_interval: int = setting(
         8,
-        "frames from one look for words to the next, for those who come later; 0: the first frame only (ours)",
+        "run detection every N frames, to find subjects that appear later; 0: on the first frame only (ours)",
         0,
         1024,
     )
     detector_image_size: int = setting(
-        800, "shorter side of the detector's picture in pixels; less is faster (ours, GroundingDINO's own)", 64, 2048
+        800, "shorter side of the detector's input in pixels; smaller is faster (GroundingDINO's default)", 64, 2048
     )
     dtype: str = setting(
-        "auto", "auto: half precision on a GPU; fp32, fp16 or bf16 (ours)", choices=("auto", "fp32", "fp16", "bf16")
+        "auto",
+        "precision of the segmentation models; auto: half precision on a GPU (ours)",
+        choices=("auto", "fp32", "fp16", "bf16"),
     )

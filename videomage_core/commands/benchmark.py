@@ -16,17 +16,24 @@ from .segmenter_options import add_segmenter, segmenter_of
 def add_benchmark(commands: Any) -> None:
     parser = commands.add_parser(
         "benchmark",
-        help="make and score a grid of videos by every method, and write the report",
+        help="generate and score a grid of videos by every method, and write the report",
         description="Make and score a grid of videos by VideoMage, its ablations and baselines; it resumes.",
     )
     parser.add_argument("grid", type=Path, help="folder with grid.toml, pictures and clips (evaluation/grid.py)")
-    parser.add_argument("--subset", default="quick", help="one of the grid's sizes (%(default)s)")
+    parser.add_argument("--subset", default="quick", help="one of the grid's subsets (%(default)s)")
     parser.add_argument("--sweeps", type=Path, help="another grid, whose sweeps of settings join the report")
-    parser.add_argument("--cache-dir", type=Path, default=Path("outputs/benchmark/work"), help="keeps LoRAs and videos")
+    parser.add_argument(
+        "--cache-dir",
+        type=Path,
+        default=Path("outputs/benchmark/work"),
+        help="cache of trained LoRAs and generated videos",
+    )
     parser.add_argument("--report", type=Path, default=Path("outputs/benchmark"), help="folder of the report")
     parser.add_argument("--clip", type=Path, help="folder of a CLIP model: scores CLIP-T, CLIP-I, T. Cons. too")
     parser.add_argument("--dino", type=Path, help="folder of a DINO or DINOv2 model: scores DINO-I too")
-    parser.add_argument("--reason", required=True, help="why it is run: kept in the report beside all earlier runs")
+    parser.add_argument(
+        "--reason", required=True, help="why the benchmark is run; recorded in the report with all earlier runs"
+    )
     parser.add_argument(
         "--workers",
         type=int,
@@ -34,7 +41,7 @@ def add_benchmark(commands: Any) -> None:
         help="processes that make things at the same time, each with a base of its own; more than 1 needs Ray "
         "(pip install ray), and then seconds and memory are those of a shared machine (%(default)s)",
     )
-    parser.add_argument("--study", type=Path, help="also write the sheets' videos as the folder of a human study")
+    parser.add_argument("--study", type=Path, help="also export the videos as the folder of a human study")
     add_segmenter(parser, "finds performers without masks in the clips, and subjects in their LoRAs' videos")
     add_base(parser)
     parser.set_defaults(execute=_benchmark)

@@ -8,9 +8,7 @@ from typing import Any
 
 
 def add_inspect(commands: Any) -> None:
-    parser = commands.add_parser(
-        "inspect", help="say what a LoRA file holds", description="Say what a LoRA file holds."
-    )
+    parser = commands.add_parser("inspect", help="describe a LoRA file", description="Describe a LoRA file.")
     parser.add_argument("file", type=Path, help="a .safetensors file made by VideoMage")
     parser.set_defaults(execute=_inspect)
 

@@ -8,9 +8,7 @@ from typing import Any
 
 
 def add_rename(commands: Any) -> None:
-    parser = commands.add_parser(
-        "rename", help="give a LoRA file's token another name", description="Give a LoRA file's token another name."
-    )
+    parser = commands.add_parser("rename", help="rename a LoRA file's token", description="Rename a LoRA file's token.")
     parser.add_argument("file", type=Path, help="a .safetensors file made by VideoMage")
     parser.add_argument("old", help="the token, e.g. '<toy>'")
     parser.add_argument("new", help="its new name, e.g. '<toy_2>'")

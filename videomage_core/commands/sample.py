@@ -15,10 +15,10 @@ from .settings import add_settings, read_settings
 def add_sample(commands: Any) -> None:
     parser = commands.add_parser(
         "sample",
-        help="make a video from a prompt, with or without LoRAs",
+        help="generate a video from a prompt, with or without LoRAs",
         description="Make a video from a prompt.  With --motion, of the subjects of one LoRA doing a motion (SCS).",
     )
-    parser.add_argument("prompt", help='what to show, e.g. "a dog is chasing a cat on grass"')
+    parser.add_argument("prompt", help='the prompt, e.g. "a dog is chasing a cat on grass"')
     parser.add_argument(
         "--lora",
         action="append",
@@ -37,9 +37,13 @@ def add_sample(commands: Any) -> None:
         help="instead of SCS: each subject's --lora joins the --motion in turn, and the outputs are averaged, as the "
         "paper runs its baselines (Sec. 4.1); without strengths",
     )
-    parser.add_argument("--clip", type=Path, help="a clip of the motion, whose inverted noise joins the start noise")
     parser.add_argument(
-        "--attention-overlays", type=Path, help="with --motion: png of where each subject's token looked"
+        "--clip", type=Path, help="a clip of the motion, whose inverted noise is mixed into the initial noise"
+    )
+    parser.add_argument(
+        "--attention-overlays",
+        type=Path,
+        help="with --motion: write each subject token's cross-attention maps to this PNG",
     )
     add_base(parser)
     parser.add_argument("--output", type=Path, default=Path("outputs/sample.mp4"), help="mp4 file (%(default)s)")

@@ -14,12 +14,12 @@ from .settings import add_settings, read_settings
 def add_segment(commands: Any) -> None:
     parser = commands.add_parser(
         "segment",
-        help="masks from words: cut out of a picture or a clip what words name",
+        help="segment what words name in an image or a clip",
         description="Masks from words, by GroundingDINO and SAM 2.  Writes a folder of masks for each word, which "
         "train-motion --subject WORD=FOLDER and train-subject --masks read, and a video with the masks in colours.",
     )
     parser.add_argument("source", type=Path, help="a picture, a video file, or a folder of numbered images")
-    parser.add_argument("--query", action="append", required=True, help="what to cut out; once for each")
+    parser.add_argument("--query", action="append", required=True, help="name of what to segment; repeat for several")
     parser.add_argument("--output", type=Path, default=Path("outputs/masks"), help="folder of the masks (%(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (%(default)s)")
     add_models(parser, required=True)

@@ -14,7 +14,7 @@ def add_study(commands: Any) -> None:
     layout = (trials.__doc__ or "").split("\n\n")[1]
     parser = commands.add_parser(
         "study",
-        help="ask people which of two videos they prefer, and count what they said",
+        help="run a human preference study, or summarize its answers",
         description="The human preference study of Sec. 7.2: a page on this machine that shows a method's videos "
         "beside those of others.\n\n" + layout,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -23,7 +23,7 @@ def add_study(commands: Any) -> None:
     parser.add_argument("--method", default="VideoMage", help="the method the others are compared with (%(default)s)")
     parser.add_argument("--answers", type=Path, help="the csv file of the answers (FOLDER/answers.csv)")
     parser.add_argument("--port", type=int, default=8363, help="of the page; 0 takes a free one (%(default)s)")
-    parser.add_argument("--summary", action="store_true", help="print what was preferred how often, and serve nothing")
+    parser.add_argument("--summary", action="store_true", help="print a summary of the answers and exit")
     parser.set_defaults(execute=_study)
 
 

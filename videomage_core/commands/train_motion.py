@@ -25,7 +25,7 @@ from .training_options import (
 def add_train_motion(commands: Any) -> None:
     parser = commands.add_parser(
         "train-motion",
-        help="learn a motion from a clip, not the looks of who performs it",
+        help="train a motion LoRA from a clip, without the appearance of its subjects",
         description="Learn a motion from one or more clips (Eq. 5).  Stopped, the same command goes on where it was.",
     )
     parser.add_argument("clips", type=Path, nargs="+", help="video files, or folders of numbered images")

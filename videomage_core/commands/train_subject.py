@@ -23,7 +23,7 @@ from .training_options import (
 def add_train_subject(commands: Any) -> None:
     parser = commands.add_parser(
         "train-subject",
-        help="learn a subject from a few pictures",
+        help="train a subject LoRA from a few images",
         description="Learn a subject from a few pictures (Eq. 2-4).  Stopped, the same command goes on where it was.",
     )
     parser.add_argument("images", type=Path, help="folder of pictures; a .txt beside one is its own prompt")
