@@ -162,12 +162,12 @@ def fusion_step(base: UNet3DBackbone, config: FusionConfig, subjects: int) -> It
         tokens, names = _tokens(base, 2), ["<s0>", "<s1>"]
         frames = torch.zeros(3, config.frames, config.height, config.width)
         pair = CutMix(frames, torch.zeros(2, *frames.shape[1:]))
-        sites = select_layers(base.attention_layers("cross"), config.cross_attention_layers)
+        layers = select_layers(base.attention_layers("cross"), config.cross_attention_layers)
 
         def job() -> None:
             generator = torch.Generator().manual_seed(0)
             loss = fusion_loss(base, teachers, config.batch_size, generator)
-            loss = loss + attention_loss(base, pair, names, tokens, sites, generator, parameters)
+            loss = loss + attention_loss(base, pair, names, tokens, layers, generator, parameters)
             torch.autograd.grad(loss, parameters, allow_unused=True)
 
         with lora.use_adapters(base, {"fused": 1.0}):

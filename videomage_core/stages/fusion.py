@@ -96,7 +96,7 @@ def fuse_subjects(
     base_fingerprint = fingerprint(backbone.network)
     for concept in subjects:
         require_base(concept, backbone.name, base_fingerprint)
-    sites = select_layers(backbone.attention_layers("cross"), config.cross_attention_layers)
+    layers = select_layers(backbone.attention_layers("cross"), config.cross_attention_layers)
     backbone.latent_shape(config.frames, config.height, config.width)
     if len(subjects) == 1:
         callbacks.log("one subject: its fusion is itself")
@@ -129,7 +129,7 @@ def fuse_subjects(
                     pair, chosen = sample_cutmix_pair(pieces, config.cutmix_overlap, generator)
                     named = [pieces.names[i] for i in chosen]
                     loss = attention_loss(
-                        backbone, pair, named, tokens, sites, generator, list(parameters.values()), scale
+                        backbone, pair, named, tokens, layers, generator, list(parameters.values()), scale
                     )
                     terms["L_attn"] = config.lambda2 * loss
                 return terms
@@ -145,7 +145,7 @@ def fuse_subjects(
             sample = sample_fn(config.steps) if sampling is not None else None
             pair, maps = None, None
             if pieces is not None:
-                pair, maps = _shown_pair(backbone, pieces, tokens, sites, config)
+                pair, maps = _shown_pair(backbone, pieces, tokens, layers, config)
             weights = lora.weights(backbone, "fused")
     about = metadata(config, subjects=len(subjects), compression_error=round(error, 4))
     concept = LoraModel("fusion", weights, tuple(tokens), backbone.name, base_fingerprint, about, thumbnail(sample))
@@ -215,7 +215,7 @@ def attention_loss(
     pair: CutMix,
     names: Sequence[str],
     tokens: Sequence[SpecialToken],
-    sites: Sequence[AttentionLayer],
+    layers: Sequence[AttentionLayer],
     generator: torch.Generator,
     parameters: Sequence[torch.Tensor],
     scale: float = 1.0,
@@ -230,7 +230,7 @@ def attention_loss(
         pair: the subjects on one background.
         names: their tokens, in the order of the pair's masks.
         tokens: all special tokens the prompt may name.
-        sites: whose maps are compared.
+        layers: whose maps are compared.
         generator: of all randomness.
         parameters: what is trained.
         scale: as ``fit``'s loss scale; halved where half precision overflows.
@@ -241,7 +241,7 @@ def attention_loss(
     spans = backbone.token_spans(pair_prompt(names), tokens)
     level = backbone.random_level(1, generator)
     x_t = add_noise(x0, torch.randn(x0.shape, generator=generator).to(x0.device), level)
-    with backbone.record(sites, spans, stop=True) as maps:
+    with backbone.record(layers, spans, stop=True) as maps:
         backbone.record_forward(x_t, level, text)
         loss = map_error(list(maps.cross.values()), pair.masks)
         if not loss.requires_grad:
@@ -276,7 +276,7 @@ def _shown_pair(
     backbone: Backbone,
     pieces: CutMixSources,
     tokens: Sequence[SpecialToken],
-    sites: Sequence[AttentionLayer],
+    layers: Sequence[AttentionLayer],
     config: FusionConfig,
 ) -> tuple[CutMix, torch.Tensor]:
     """A pair to look at, and where its tokens look, halfway between noise and video: [2, F, H, W]."""
@@ -287,6 +287,6 @@ def _shown_pair(
     level = backbone.levels(2)[0]
     x_t = add_noise(x0, torch.randn(x0.shape, generator=generator).to(x0.device), level)
     text = backbone.encode_prompt([pair_prompt(names)], tokens)
-    with backbone.record(sites, backbone.token_spans(pair_prompt(names), tokens), stop=True) as maps:
+    with backbone.record(layers, backbone.token_spans(pair_prompt(names), tokens), stop=True) as maps:
         backbone.record_forward(x_t, level, text)
     return pair, mean_map(list(maps.cross.values()), *pair.pixels.shape[-2:])
