@@ -1,4 +1,4 @@
-"""Files that are written beside their place and renamed into it, so that nobody ever sees half of one."""
+"""Atomic writes: a file is written beside its destination and renamed, so it is never seen half-written."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def partial_file(path: Path) -> Path:
-    """Where to write what is to become ``path``: beside it, on the same disk.
+    """The temporary file to write before renaming it to ``path``, on the same disk.
 
-    What stands there is removed: what a killed process left, or a link that would lead the writing elsewhere.
+    An existing one is removed: a leftover of a killed process, or a link that would redirect the write.
     """
     partial = path.with_suffix(".partial")
     partial.unlink(missing_ok=True)
