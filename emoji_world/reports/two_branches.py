@@ -121,7 +121,7 @@ class TwoBranches:
         return step(eps, mix if way.guided_step_from == "updated" else x, level, self.levels[index + 1], "epsilon")
 
     def video(self, x: torch.Tensor, way: Variant) -> np.ndarray:
-        """uint8 [F, H, W, 3], from start noise."""
+        """uint8 [F, H, W, 3], from initial noise."""
         for index in range(self.config.steps):
             guided = way.alpha > 0 and index < self.config.tau
             gradients = self.gradients(x, self.levels[index]) if guided else [torch.zeros_like(x)] * 2

@@ -108,7 +108,7 @@ def sample_collaboratively(
         subject: one subject, or a fusion of several.
         motion: the motion.
         prompt: c_tgt, which names every token of ``subject``: "A <toy> is riding a <dog>".
-        seed: of the start noise.
+        seed: of the initial noise.
         config: all settings.
         inverted: the motion clip's inverted noise [1, C, F, h, w] (``invert_clip``); None: plain noise.
         with_maps: return the maps too.
@@ -146,9 +146,9 @@ def sample_collaboratively(
 def check_pair(subject: LoraModel, motion: LoraModel) -> None:
     """ValueError unless the two are a subject or a fusion, and a motion."""
     if subject.kind == "motion" or not subject.tokens:
-        raise ValueError(f"subject: got a {subject.kind} LoRA, wanted is a subject's or a fused one, with its tokens")
+        raise ValueError(f"subject: got a {subject.kind} LoRA, expected a subject or fused LoRA with its tokens")
     if motion.kind != "motion":
-        raise ValueError(f"motion: got a {motion.kind} LoRA, wanted is a motion's")
+        raise ValueError(f"motion: got a {motion.kind} LoRA, expected a motion LoRA")
 
 
 def require_named(prompt: str, tokens: Sequence[SpecialToken]) -> None:
@@ -262,7 +262,7 @@ def guidance(
         (Eq. 10), both like x.
     """
     subject, motion = branches
-    # Half precision would round these gradients, of means over whole maps, to zero on their way back.
+    # Half precision would round these gradients, of means over whole maps, to zero in the backward pass.
     scale = 2.0**20 if backbone.dtype == torch.float16 else 1.0
 
     def gradient(loss: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
@@ -286,7 +286,7 @@ def guidance(
             return of_subject, (to_sub, to_mot)
         with torch.no_grad(), attended(motion, temporal) as (_, of_motion):
             pass
-        with attended(subject, temporal, constant=cross) as (x_sub, of_subject):  # on the way back recorded again
+        with attended(subject, temporal, constant=cross) as (x_sub, of_subject):  # in the backward pass recorded again
             to_sub = gradient(map_distance(of_subject.temporal, of_motion.temporal), x_sub)
         of_subject.temporal.clear()  # and with it the graph
         with attended(motion, cross) as (x_mot, of_motion):

@@ -222,7 +222,7 @@ def attention_loss(
 ) -> torch.Tensor:
     """L_attn (Eq. 7): each token should look at its own subject, and nowhere else.
 
-    Blocks that are recomputed on the way back must be recorded there as they were on the way
+    Blocks that are recomputed in the backward pass must be recorded there as they were on the way
     there; so the gradient is taken here, inside the recording, and what is returned has its value and gradient.
 
     Args:

@@ -56,7 +56,7 @@ def dual_path_loss(
 ) -> dict[str, torch.Tensor]:
     """The terms of both paths, of freshly noised clips; each carries a gradient to its own LoRA alone.
 
-    Blocks that are recomputed on the way back run with the adapters that act then; so each path's gradient is
+    Blocks that are recomputed in the backward pass run with the adapters that act then; so each path's gradient is
     taken while its own do.
 
     Args:

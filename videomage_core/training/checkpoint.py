@@ -42,7 +42,7 @@ def latest_checkpoint(path: Path, owner: Mapping[str, Any], steps: int) -> dict[
 
     Args:
         path: of the checkpoint.
-        owner: the training's "identity" and the mark of its "base".
+        owner: the training's "identity" and the fingerprint of its "base".
         steps: asked for.
 
     Raises:

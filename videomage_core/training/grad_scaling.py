@@ -35,7 +35,7 @@ def scaled_gradients(loss: torch.Tensor, inputs: Sequence[torch.Tensor], scale: 
 def with_gradients(
     loss: torch.Tensor, parameters: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor | None]
 ) -> torch.Tensor:
-    """A term of that value and these gradients, for a loss whose way back cannot wait until ``fit`` takes it.
+    """A term of that value and these gradients, for a loss whose backward pass cannot wait until ``fit`` takes it.
 
     Args:
         loss: [].

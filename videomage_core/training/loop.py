@@ -79,14 +79,14 @@ def fit(
             from the generator it is given.  Whatever adapters it needs are active around ``fit``.
         config: the loop's settings.
         folder: keeps the checkpoint.
-        identity: names what is trained on what: a mark of what the user gave (pictures, prompts, LoRAs), never of
+        identity: names what is trained on what: a key of what the user gave (pictures, prompts, LoRAs), never of
             what a network made of it, which another device or precision rounds otherwise.  A checkpoint of
             another identity, or of other settings that count, is refused.
         callbacks: progress and cancel.
         sample_fn: a video [3, F, H, W] to look at, made every ``config.sample_every_n_steps`` steps.
-        loss_scale: the loss is this many times larger on the way back, so that small gradients
+        loss_scale: the loss is this many times larger in the backward pass, so that small gradients
             survive half precision; a power of two changes nothing else.
-        base: the mark of the base; a checkpoint of another base, not of another precision, is refused.
+        base: the fingerprint of the base; a checkpoint of another base, not of another precision, is refused.
 
     Raises:
         Cancelled: the host stopped the run; a checkpoint was written first.
@@ -128,7 +128,7 @@ def _fit(
             callbacks.check()
             began = time.monotonic()
             terms, finite = _gradients(groups, loss_fn, optimizer, config, done, loss_scale)
-            if not finite and loss_scale > 1:  # half precision overflowed on the way back: again, scaled less
+            if not finite and loss_scale > 1:  # half precision overflowed in the backward pass: again, scaled less
                 loss_scale /= 2
                 continue
             if not finite:

@@ -59,7 +59,7 @@ def require_file_name(name: str) -> None:
 
 
 def run_dir(root: Path, name: str, config: TrainingConfig, *parts: object) -> Path:
-    """The folder of a training, named after its file's name and a mark of all that its result depends on.
+    """The folder of a training, named after its file's name and a key of all that its result depends on.
 
     Args:
         root: where such folders are.
