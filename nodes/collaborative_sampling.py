@@ -58,7 +58,7 @@ def video_outputs() -> list[io.Output]:
 class SCSSampler(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        frames, made = video_outputs()
+        frames, result = video_outputs()
         return schema(
             node_id="VideoMage_SCSSampler",
             display_name="SCS Sampler",
@@ -88,7 +88,7 @@ class SCSSampler(Node):
                         "alpha 0, the plain video."
                     ),
                 ),
-                made,
+                result,
             ],
         )
 
@@ -126,9 +126,9 @@ class SCSSampler(Node):
         with on_device(base, OOM_HINT, workloads_for(config)) as backbone:
             callbacks = callbacks_for(cls.hidden.unique_id)
             inverted = inverted_noise(backbone, clip, config, callbacks)
-            made = sample_collaboratively(backbone, subject, motion, prompt, seed, config, inverted, True, callbacks)
-        seen = made.video if made.maps is None else side_by_side(list(overlay(made.video, made.maps)))
-        return io.NodeOutput(image(made.video), image(seen), video(made.video, config.fps))
+            result = sample_collaboratively(backbone, subject, motion, prompt, seed, config, inverted, True, callbacks)
+        overlays = result.video if result.maps is None else side_by_side(list(overlay(result.video, result.maps)))
+        return io.NodeOutput(image(result.video), image(overlays), video(result.video, config.fps))
 
 
 def inverted_noise(backbone: Any, clip: Any, config: Any, callbacks: Any) -> Any:

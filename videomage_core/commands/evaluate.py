@@ -83,10 +83,10 @@ def _videos(folder: Path) -> list[Path]:
             return any(inside.suffix.lower() in IMAGE_SUFFIXES for inside in path.iterdir())
         return path.suffix.lower() in CLIPS
 
-    found = sorted(path for path in folder.iterdir() if is_clip(path))
-    if not found:
+    videos = sorted(path for path in folder.iterdir() if is_clip(path))
+    if not videos:
         raise ValueError(f"videos: {folder} holds none; allowed: {', '.join(CLIPS)}, or folders of numbered images")
-    return found
+    return videos
 
 
 def _named(text: str) -> tuple[str, Path]:

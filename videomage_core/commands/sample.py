@@ -84,7 +84,7 @@ def _sample(options: argparse.Namespace) -> None:
     inverted = (
         invert_clip(backbone, clip.pixels, config, options.output.parent / "inverted", callbacks) if clip else None
     )
-    made = None
+    result = None
     if options.averaged:
         subjects = [concept for concept, _ in concepts]
         video = sample_averaged(
@@ -94,14 +94,14 @@ def _sample(options: argparse.Namespace) -> None:
         video = sample_merged(backbone, concepts, options.prompt, options.seed, config, inverted, callbacks)
     else:
         with_maps = options.attention_overlays is not None
-        made = sample_collaboratively(
+        result = sample_collaboratively(
             backbone, concepts[0][0], performed, options.prompt, options.seed, config, inverted, with_maps, callbacks
         )
-        video = made.video
+        video = result.video
     save_video(video, options.output, config.fps)
     print(f"wrote {options.output}")
-    if made is not None and made.maps is not None:
-        _save_overlays(options.attention_overlays, made)
+    if result is not None and result.maps is not None:
+        _save_overlays(options.attention_overlays, result)
         print(f"wrote {options.attention_overlays}")
 
 
@@ -138,10 +138,10 @@ def _plain_fields() -> set[str]:
     return {field.name for field in dataclasses.fields(SamplingConfig)}
 
 
-def _save_overlays(path: Path, made: Any) -> None:
+def _save_overlays(path: Path, result: Any) -> None:
     from ..data.contact_sheet import contact_sheet
     from ..data.overlay import overlay
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    labels = [f"Where the subject branch sees {word}" for word in made.words]
-    contact_sheet(list(overlay(made.video, made.maps)), labels, scale=2).save(path)
+    labels = [f"Where the subject branch sees {word}" for word in result.words]
+    contact_sheet(list(overlay(result.video, result.maps)), labels, scale=2).save(path)
