@@ -32,10 +32,11 @@ def add_sample(commands: Any) -> None:
         help="a motion LoRA: collaborative sampling (SCS) with the one subject or fused LoRA of --lora",
     )
     parser.add_argument(
-        "--averaged",
-        action="store_true",
-        help="instead of SCS: each subject's --lora joins the --motion in turn, and the outputs are averaged, as the "
-        "paper runs its baselines (Sec. 4.1); without strengths",
+        "--method",
+        choices=("auto", "averaged"),
+        default="auto",
+        help="auto: collaborative sampling (SCS) with --motion, else all LoRAs in one model; averaged: each subject's "
+        "--lora with the --motion in turn, outputs averaged, as the paper runs its baselines (Sec. 4.1) (%(default)s)",
     )
     parser.add_argument(
         "--clip", type=Path, help="a clip of the motion, whose inverted noise is mixed into the initial noise"
@@ -68,7 +69,7 @@ def _sample(options: argparse.Namespace) -> None:
     performed = load_lora(motion[0]) if motion else None
     clip = load_clip(options.clip, config.frames) if options.clip and config.noise_prior else None
     tokens = collect_tokens([concept for concept, _ in concepts])
-    if options.averaged:
+    if options.method == "averaged":
         check_averaged([concept for concept, _ in concepts], performed)
         require_named(options.prompt, tokens)
     elif performed is not None and motion is not None:
@@ -85,7 +86,7 @@ def _sample(options: argparse.Namespace) -> None:
         invert_clip(backbone, clip.pixels, config, options.output.parent / "inverted", callbacks) if clip else None
     )
     result = None
-    if options.averaged:
+    if options.method == "averaged":
         subjects = [concept for concept, _ in concepts]
         video = sample_averaged(
             backbone, subjects, performed, options.prompt, options.seed, config, inverted, callbacks
@@ -108,16 +109,16 @@ def _sample(options: argparse.Namespace) -> None:
 def _check_sample(options: argparse.Namespace, config: CollaborativeConfig) -> None:
     if options.output.suffix.lower() != ".mp4":
         raise ValueError(f"--output: got {options.output}, must end in .mp4")
-    if options.averaged and not options.lora:
-        raise ValueError("--averaged: got no --lora, give each subject's, and the --motion they join")
-    if options.averaged:
+    if options.method == "averaged" and not options.lora:
+        raise ValueError("--method averaged: got no --lora, give each subject's, and the --motion they join")
+    if options.method == "averaged":
         given = [text for text in [*options.lora, options.motion] if text and file_and_strength(text)[1] != 1]
         if given:
-            raise ValueError(f"--averaged: got {', '.join(given)}, strengths have no place here; leave them out")
+            raise ValueError(f"--method averaged: got {', '.join(given)}, strengths have no place here; leave them out")
     elif options.motion and len(options.lora) != 1:
         raise ValueError(
             f"--lora: got {len(options.lora)} with --motion, which takes one: a subject's or a fused one; "
-            "make one of several with 'fuse', or average their outputs with --averaged"
+            "make one of several with 'fuse', or average their outputs with --method averaged"
         )
     if options.attention_overlays is not None and options.attention_overlays.suffix.lower() != ".png":
         raise ValueError(f"--attention-overlays: got {options.attention_overlays}, must end in .png")
@@ -125,12 +126,12 @@ def _check_sample(options: argparse.Namespace, config: CollaborativeConfig) -> N
         raise ValueError(
             "--attention-overlays: without guidance (tau or alpha is 0) no attention is looked at; drop it"
         )
-    if not options.motion or options.averaged:
+    if not options.motion or options.method == "averaged":
         needing = [f.name for f in dataclasses.fields(CollaborativeConfig) if f.name not in _plain_fields()]
         given = [f"--{name.replace('_', '-')}" for name in needing if getattr(options, name) is not None]
         given += ["--attention-overlays"] * (options.attention_overlays is not None)
         if given:
-            way = "drop it, or --averaged" if options.averaged else "give a motion LoRA, --motion"
+            way = "drop it, or --method averaged" if options.method == "averaged" else "give a motion LoRA, --motion"
             raise ValueError(f"{', '.join(given)}: only collaborative sampling has this; {way}")
 
 
