@@ -59,7 +59,7 @@ def video_outputs() -> list[io.Output]:
 class SCSSampler(Node):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        frames, made = video_outputs()
+        frames, result = video_outputs()
         return schema(
             node_id="VideoMage_SCSSampler",
             display_name="SCS Sampler",
@@ -89,7 +89,7 @@ class SCSSampler(Node):
                         "alpha 0, the plain video."
                     ),
                 ),
-                made,
+                result,
             ],
         )
 
@@ -129,9 +129,9 @@ class SCSSampler(Node):
             for warning in prompt_warnings(prompt, subject.tokens):
                 callbacks.log(warning)
             inverted = inverted_noise(backbone, clip, config, callbacks)
-            made = sample_collaboratively(backbone, subject, motion, prompt, seed, config, inverted, True, callbacks)
-        seen = made.video if made.maps is None else side_by_side(list(overlay(made.video, made.maps)))
-        return io.NodeOutput(image(made.video), image(seen), video(made.video, config.fps))
+            result = sample_collaboratively(backbone, subject, motion, prompt, seed, config, inverted, True, callbacks)
+        overlays = result.video if result.maps is None else side_by_side(list(overlay(result.video, result.maps)))
+        return io.NodeOutput(image(result.video), image(overlays), video(result.video, config.fps))
 
 
 def inverted_noise(backbone: Any, clip: Any, config: Any, callbacks: Any) -> Any:

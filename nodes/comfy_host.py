@@ -12,7 +12,7 @@ from typing import Any
 from ..videomage_core.data.grounded_sam2 import GroundedSam2
 from ..videomage_core.data.media_files import below
 from ..videomage_core.model.base_folder import EMOJI_BASE, check_base_folder, is_base_folder
-from ..videomage_core.segmentation.weights import DINO, SAM2, SUFFIXES, WANTED, folder_kind
+from ..videomage_core.segmentation.weights import DINO, EXPECTED, SAM2, SUFFIXES, folder_kind
 
 BUILT_IN = "emoji base (built in)"
 PREVIEW_SIDE = 512  # pixels, at most
@@ -27,11 +27,11 @@ def base_names() -> list[str]:
 
 
 def _base_folders() -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for name, folder in _folders("unet/config.json"):
         if is_base_folder(folder):
-            found.setdefault(name, folder)
-    return found
+            paths.setdefault(name, folder)
+    return paths
 
 
 def _folders(holding: str) -> Iterator[tuple[str, Path]]:
@@ -88,10 +88,10 @@ def lora_file(name: str) -> Path:
     import folder_paths
 
     own = _loras().get(_slashed(str(name)))
-    found = own and folder_paths.get_full_path("loras", own)
-    if not found:
+    path = own and folder_paths.get_full_path("loras", own)
+    if not path:
         raise FileNotFoundError(f"LoRA: {name!r} is not in models/loras; refresh the page, or choose another")
-    return Path(found)
+    return Path(path)
 
 
 def loras_folder() -> Path:
@@ -140,9 +140,9 @@ def load_segmenter(detector: str, sam2: str, bert: str) -> GroundedSam2:
     import comfy.model_management as management
 
     words = None if bert == NOT_NEEDED else _chosen(_BERT, (), bert, "BERT")
-    found = _chosen(_DETECTORS, SUFFIXES, detector, DINO)
+    detector_path = _chosen(_DETECTORS, SUFFIXES, detector, DINO)
     return GroundedSam2(
-        found, _chosen(_SAM2, SUFFIXES, sam2, SAM2), None if found.is_dir() else words,
+        detector_path, _chosen(_SAM2, SUFFIXES, sam2, SAM2), None if detector_path.is_dir() else words,
         device=str(management.get_torch_device()),
     )  # fmt: skip
 
@@ -152,25 +152,25 @@ def _names(kind: str, suffixes: tuple[str, ...]) -> list[str]:
 
 
 def _chosen(kind: str, suffixes: tuple[str, ...], name: str, what: str) -> Path:
-    found = _models(kind, suffixes)
-    if name not in found:
-        there = f"there are {', '.join(map(repr, found))}" if found else "there is nothing"
-        raise FileNotFoundError(f"{what}: {name!r} is not in models/{kind}; {there}. Wanted is {WANTED[what]}")
-    return found[name]
+    paths = _models(kind, suffixes)
+    if name not in paths:
+        there = f"there are {', '.join(map(repr, paths))}" if paths else "there is nothing"
+        raise FileNotFoundError(f"{what}: {name!r} is not in models/{kind}; {there}. Expected {EXPECTED[what]}")
+    return paths[name]
 
 
 def _models(kind: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
     """Files and Hugging Face folders of a model folder, by name; also in folders of ``extra_model_paths.yaml``."""
-    found: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for root in _roots(kind):
         if folder_kind(root):
-            found.setdefault(root.name, root)
+            paths.setdefault(root.name, root)
         for path in below(root, 2):
             if (path.is_dir() and folder_kind(path)) or (
                 path.is_file() and path.suffix.lower() in suffixes and not folder_kind(path.parent)
             ):
-                found.setdefault(path.relative_to(root).as_posix(), path)
-    return found
+                paths.setdefault(path.relative_to(root).as_posix(), path)
+    return paths
 
 
 def _roots(kind: str) -> list[Path]:

@@ -122,7 +122,7 @@ class Evaluate(Node):
 
 def model_folder(text: str | None, name: str, what: str) -> Path | None:
     """A model's folder that the user typed, or None for nothing; FileNotFoundError or ValueError if it is none."""
-    found = folder(text, name)
-    if found is not None:
-        check_folder(found, what)
-    return found
+    path = folder(text, name)
+    if path is not None:
+        check_folder(path, what)
+    return path

@@ -90,15 +90,15 @@ class SampleVideo(Node):
                 callbacks.log(warning)
             inverted = inverted_noise(backbone, clip, config, callbacks)
             if method == ALONE:
-                made = sample_base(backbone, loras, prompt, seed, config, inverted, callbacks)
+                pixels = sample_base(backbone, loras, prompt, seed, config, inverted, callbacks)
             elif method == AVERAGED:
                 motions = [concept for concept in loras if concept.kind == "motion"]
                 if len(motions) > 1:
                     raise ValueError(f"LoRAs: got {len(motions)} motions, '{AVERAGED}' takes one at most")
                 subjects = [concept for concept in loras if concept.kind != "motion"]
                 motion = motions[0] if motions else None
-                made = sample_averaged(backbone, subjects, motion, prompt, seed, config, inverted, callbacks)
+                pixels = sample_averaged(backbone, subjects, motion, prompt, seed, config, inverted, callbacks)
             else:
                 pairs = list(zip(loras, strengths, strict=True))
-                made = sample_merged(backbone, pairs, prompt, seed, config, inverted, callbacks)
-        return io.NodeOutput(image(made), video(made, config.fps))
+                pixels = sample_merged(backbone, pairs, prompt, seed, config, inverted, callbacks)
+        return io.NodeOutput(image(pixels), video(pixels, config.fps))

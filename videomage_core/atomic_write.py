@@ -1,4 +1,4 @@
-"""Files that are written beside their place and renamed into it, so that nobody ever sees half of one."""
+"""Atomic writes: a file is written beside its destination and renamed, so it is never seen half-written."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The callables through which a host sees a long job's progress and stops it.
+"""Callbacks through which a host follows a long job and cancels it.
 
-Every stage takes a ``Callbacks``.  The command line, a test or a ComfyUI node fill in what they need;
-the default does nothing and never stops.
+Every stage takes ``Callbacks``.  The command line, a test or a ComfyUI node sets what it needs; the defaults do nothing
+and never cancel.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _log = logging.getLogger("videomage")
 
 
 class Cancelled(Exception):
-    """The host asked a job to stop; everything it had taken is given back, what it saved is kept."""
+    """The host cancelled the job; its resources are released, and saved files are kept."""
 
 
 def _nothing(*_: object) -> None:
@@ -33,15 +33,15 @@ def _never() -> bool:
 
 @dataclass(frozen=True)
 class Callbacks:
-    """How a job speaks to its host.
+    """What a job reports to its host.
 
     Attributes:
-        progress: called after each step with (steps done, steps in all, what is being done).
-        preview: called now and then with a video [3, F, H, W] in -1..1: a training's samples, and the
-            middle frame of what is being sampled.
-        watch: called as a training begins with its history, which grows with every step.
-        cancelled: asked before each step; True stops the job with ``Cancelled``.
-        log: takes one line for the user.
+        progress: called after each step with (steps done, total steps, name of the activity).
+        preview: called now and then with a video [3, F, H, W] in -1..1: a training's samples, or the middle frame of
+            the video being sampled.
+        watch: called when a training starts, with its history, which grows with every step.
+        cancelled: called before each step; True stops the job with ``Cancelled``.
+        log: called with one line for the user.
     """
 
     progress: Callable[[int, int, str], None] = _nothing
@@ -52,14 +52,14 @@ class Callbacks:
 
     @property
     def previews(self) -> bool:
-        """Whether anybody looks at previews."""
+        """Whether previews are used."""
         return self.preview is not _nothing
 
     def without_preview(self) -> Callbacks:
-        """The same without previews, for a sampling whose result will be one."""
+        """The same callbacks without previews, for a sampling whose result is itself a preview."""
         return replace(self, preview=_nothing)
 
     def check(self) -> None:
-        """Raise ``Cancelled`` if the host wants to stop."""
+        """Raise ``Cancelled`` if the host cancelled the job."""
         if self.cancelled():
             raise Cancelled("stopped by the user")

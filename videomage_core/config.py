@@ -117,8 +117,8 @@ class CollaborativeConfig(SamplingConfig):
         "built-in base (ours: Algorithm 1 does not say)",
         choices=("updated", "original"),
     )
-    beta_subject: float = setting(0.5, "share of the subject branch's noise in a step (paper, Algorithm 1)", 0, 1)
-    beta_motion: float = setting(0.5, "share of the motion branch's noise in a step (paper, Algorithm 1)", 0, 1)
+    beta_subject: float = setting(0.5, "weight of the subject branch's noise (paper, Algorithm 1, line 13)", 0, 1)
+    beta_motion: float = setting(0.5, "weight of the motion branch's noise (paper, Algorithm 1, line 13)", 0, 1)
     subject_strength: float = setting(1.0, "strength of the subject LoRA in its branch; 0 is off (ours)", 0, 4)
     motion_strength: float = setting(1.0, "strength of the motion LoRA in its branch; 0 is off (ours)", 0, 4)
     cross_attention_layers: str = setting(

@@ -1,4 +1,4 @@
-"""One training on several processes, as ``accelerate launch`` starts them: a GPU, or some cores, for each.
+"""Data-parallel training on several processes started by ``accelerate launch``, each with its own GPU or cores.
 
 Each process takes a share of a step's forwards (``gradient_accumulation_steps`` of them), and their gradients are
 summed up, so the parameters stay alike in all.  The first process writes files; the others read them.  The result is
@@ -19,11 +19,11 @@ import torch
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """This process among those of the training.
+    """This process within a training's process group.
 
     Attributes:
-        index: from 0; the first writes files.
-        count: of processes.
+        index: rank of this process, from 0; the first writes files.
+        count: number of processes.
     """
 
     index: int = 0
@@ -34,7 +34,7 @@ class ProcessGroup:
         return self.index == 0
 
     def share(self, forwards: int) -> range:
-        """The forwards of a step that this process takes; ValueError if there are too few for all."""
+        """The forward passes of a step for this process; ValueError if there are fewer than processes."""
         if forwards < self.count:
             raise ValueError(
                 f"gradient_accumulation_steps: got {forwards} with {self.count} processes, which share the "
@@ -44,18 +44,18 @@ class ProcessGroup:
         return range(self.index, forwards, self.count)
 
     def all_reduce(self, parameters: Sequence[torch.Tensor], terms: dict[str, float]) -> dict[str, float]:
-        """Sum gradients, in place, and a step's terms over all processes; a parameter without any stays so."""
+        """Sum gradients, in place, and a step's loss terms over all processes; missing gradients stay missing."""
         if self.count == 1:
             return terms
-        have = torch.tensor([float(p.grad is not None) for p in parameters])
-        told = torch.tensor([terms[name] for name in sorted(terms)], dtype=torch.float64)
-        self._sum(have)
-        self._sum(told)
-        for parameter, some in zip(parameters, have.tolist(), strict=True):
-            if some:
+        present = torch.tensor([float(p.grad is not None) for p in parameters])
+        values = torch.tensor([terms[name] for name in sorted(terms)], dtype=torch.float64)
+        self._sum(present)
+        self._sum(values)
+        for parameter, exists in zip(parameters, present.tolist(), strict=True):
+            if exists:
                 parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
                 self._sum(parameter.grad)
-        return dict(zip(sorted(terms), told.tolist(), strict=True))
+        return dict(zip(sorted(terms), values.tolist(), strict=True))
 
     def _sum(self, values: torch.Tensor) -> None:
         device = _state().device
@@ -65,7 +65,7 @@ class ProcessGroup:
 
 
 def process_group() -> ProcessGroup:
-    """This process among those that ``accelerate launch`` started; alone without."""
+    """The process group that ``accelerate launch`` started; otherwise this process alone."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return ProcessGroup()
     state = _state()
@@ -73,7 +73,7 @@ def process_group() -> ProcessGroup:
 
 
 def process_device() -> torch.device | None:
-    """The GPU of this process where there are several; None alone."""
+    """The device of this process in a group of several; None if it is alone."""
     return None if process_group().count == 1 else _state().device
 
 

@@ -1,4 +1,4 @@
-"""What happened in a training, step by step."""
+"""Losses and times of a training, step by step."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 
 @dataclass
 class History:
-    """What happened, a value a step.
+    """Losses and times, one value per step.
 
     Attributes:
         losses: by term ("loss" is their sum), the mean over a step's forwards.
         seconds: of each step.
-        resumed_at: the step this run began with; 0 if it began anew.
+        resumed_at: the step that this run resumed from; 0: from scratch.
     """
 
     losses: dict[str, list[float]] = field(default_factory=dict)

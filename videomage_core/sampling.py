@@ -1,4 +1,4 @@
-"""From noise to video and back: the step, guidance, plain sampling, inversion.
+"""Sampling: the step formula, classifier-free guidance, plain sampling and DDIM inversion.
 
 Conversions between a network's native output o and (x0, eps), with x = a * x0 + s * eps:
 
@@ -37,7 +37,7 @@ def to_x0_eps(
 
 
 def training_target(x0: torch.Tensor, eps: torch.Tensor, level: NoiseLevel, prediction: Prediction) -> torch.Tensor:
-    """What the network should put out for x = a * x0 + s * eps.  All [B, C, F, H, W]."""
+    """The network's target output for x = a * x0 + s * eps.  All [B, C, F, H, W]."""
     a, s = level.coefficients(x0)
     if prediction == "epsilon":
         return eps
@@ -53,14 +53,14 @@ def add_noise(x0: torch.Tensor, eps: torch.Tensor, level: NoiseLevel) -> torch.T
 def step(
     output: torch.Tensor, x: torch.Tensor, level: NoiseLevel, following: NoiseLevel, prediction: Prediction
 ) -> torch.Tensor:
-    """One deterministic step from ``level`` to ``following``, either way.  [B, C, F, H, W]."""
+    """One deterministic step from ``level`` to ``following``, in either direction.  [B, C, F, H, W]."""
     return add_noise(*to_x0_eps(output, x, level, prediction), following)
 
 
 def inverse_step(
     output: torch.Tensor, x: torch.Tensor, level: NoiseLevel, following: NoiseLevel, prediction: Prediction
 ) -> torch.Tensor:
-    """The point at ``level`` from which ``step`` with this output lands on x at ``following``.
+    """The latents at ``level`` that ``step`` with this output maps to x at ``following``.
 
     ``step`` is linear, x = P * x' + Q * o, so x' = (x - Q * o) / P.  [B, C, F, H, W].
     """
@@ -71,22 +71,22 @@ def inverse_step(
 
 
 def classifier_free_guidance(unconditional: torch.Tensor, conditional: torch.Tensor, scale: float) -> torch.Tensor:
-    """Classifier-free guidance; acts on the native output, its coefficients sum to 1."""
+    """Classifier-free guidance on the native output; the coefficients sum to 1."""
     return unconditional + scale * (conditional - unconditional)
 
 
 def predict_with_guidance(
     backbone: Backbone, x: torch.Tensor, level: NoiseLevel, text: torch.Tensor, negative: torch.Tensor, scale: float
 ) -> torch.Tensor:
-    """The guided native output; both halves in one batch, the unconditional one first.
+    """The native output under classifier-free guidance; both halves in one batch, the unconditional one first.
 
     Args:
         backbone: the base.
         x: noisy latents [B, C, F, H, W].
         level: one level for all of x.
         text: prompt embeddings [B, T, D].
-        negative: embeddings [B, T, D] of what guidance leads away from.
-        scale: 1 predicts the conditional half alone.
+        negative: embeddings [B, T, D] of the negative prompt.
+        scale: guidance scale; 1 predicts only the conditional half.
     """
     if scale == 1:
         return backbone.predict(x, level, text)
@@ -104,15 +104,15 @@ def sample(
     config: SamplingConfig,
     callbacks: Callbacks | None = None,
 ) -> torch.Tensor:
-    """Plain guided sampling.
+    """Plain sampling with classifier-free guidance.
 
     Args:
-        backbone: the base, with whatever LoRAs are active on it.
-        noise: start [B, C, F, H, W].
+        backbone: the base, with its active LoRAs.
+        noise: initial noise [B, C, F, H, W].
         text: prompt embeddings [B, T, D].
-        negative: embeddings [B, T, D] of what guidance leads away from.
+        negative: embeddings [B, T, D] of the negative prompt.
         config: steps and guidance scale.
-        callbacks: progress, previews and cancel.
+        callbacks: progress, previews and cancellation.
 
     Returns:
         Clean latents [B, C, F, H, W].
@@ -130,7 +130,7 @@ def sample(
 
 
 def preview(backbone: Backbone, x0: torch.Tensor, index: int, steps: int, callbacks: Callbacks) -> None:
-    """Show the middle frame of a first video's estimate x0 [B, C, F, H, W], five times in all, if anybody looks."""
+    """Preview the middle frame of the first video's estimate x0 [B, C, F, H, W], five times per sampling."""
     if callbacks.previews and (index + 1) % max(1, steps // 5) == 0:
         middle = x0.shape[2] // 2
         callbacks.preview(backbone.decode_video(x0[:1, :, middle : middle + 1])[0].cpu())
@@ -145,17 +145,17 @@ def invert(
     refinements: int = 0,
     callbacks: Callbacks | None = None,
 ) -> torch.Tensor:
-    """DDIM inversion: the noise from which plain sampling with guidance 1 comes back to ``latents``.
+    """DDIM inversion: the noise from which plain sampling with guidance scale 1 reproduces ``latents``.
 
     Args:
         backbone: the base.
         latents: clean [B, C, F, H, W].
         text: embeddings [B, T, D]; MotionDirector, and we, use those of the empty prompt.
         steps: inversion steps; 50 as MotionDirector.
-        refinements: plain inversion (0) takes the network's output at the point it leaves for that
-            at the point it goes to; each refinement predicts again at the point reached, which
-            makes the way back more exact and costs as much as the plain inversion.
-        callbacks: progress and cancel.
+        refinements: plain inversion (0) uses the network's output at the current latents for the next ones; each
+            refinement predicts again at the latents reached, which is more accurate and costs as much as the plain
+            inversion.
+        callbacks: progress and cancellation.
 
     Returns:
         Noise [B, C, F, H, W].
@@ -175,19 +175,19 @@ def invert(
     return x
 
 
-def mix_noise_prior(inverted: torch.Tensor, noise: torch.Tensor, share: float) -> torch.Tensor:
+def mix_noise_prior(inverted: torch.Tensor, noise: torch.Tensor, beta: float) -> torch.Tensor:
     """x_T = sqrt(beta) * eps_m + sqrt(1 - beta) * eps (Sec. 7.1).  All [B, C, F, H, W].
 
     Args:
         inverted: eps_m, the clip's inverted noise.
         noise: eps, Gaussian.
-        share: beta; 0 is plain noise.
+        beta: weight of ``inverted``; 0 is Gaussian noise.
     """
-    return share**0.5 * inverted.to(noise) + (1 - share) ** 0.5 * noise
+    return beta**0.5 * inverted.to(noise) + (1 - beta) ** 0.5 * noise
 
 
 def gaussian_noise(shape: Sequence[int], seed: int) -> torch.Tensor:
-    """Gaussian noise [1, *shape] that depends on the seed alone, the same on every device."""
+    """Gaussian noise [1, *shape] that depends only on the seed, not on the device."""
     return torch.randn(1, *shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -199,7 +199,7 @@ def sample_prompt(
     callbacks: Callbacks | None = None,
     tokens: Sequence[SpecialToken] = (),
 ) -> torch.Tensor:
-    """One prompt to clean latents [1, C, F, H, W] with the base as it stands."""
+    """Sample one prompt with the active LoRAs: clean latents [1, C, F, H, W]."""
     with torch.no_grad():
         text = backbone.encode_prompt([prompt], tokens)
         negative = backbone.encode_prompt([config.negative_prompt])
@@ -215,16 +215,16 @@ def generate_videos(
     tokens: Sequence[SpecialToken] = (),
     inverted: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Prompts to videos with the base as it stands, all in one batch.
+    """Sample videos of prompts with the active LoRAs, in one batch.
 
     Args:
-        backbone: the base, with whatever LoRAs are active on it.
+        backbone: the base, with its active LoRAs.
         prompts: N prompts.
-        seeds: N seeds; a video depends on its prompt and seed, not on its neighbours.
+        seeds: N seeds; a video depends only on its own prompt and seed.
         config: size, steps, guidance.
-        callbacks: progress and cancel.
-        tokens: the special tokens the prompts may name.
-        inverted: a motion clip's inverted noise [1, C, F, H, W]; each start gets ``noise_prior`` of it.
+        callbacks: progress and cancellation.
+        tokens: the special tokens the prompts may use.
+        inverted: a motion clip's inverted noise [1, C, F, H, W], mixed in with weight ``noise_prior``.
 
     Returns:
         Pixels [N, 3, F, H, W] in -1..1.
@@ -241,7 +241,7 @@ def generate_videos(
 def initial_noise(
     backbone: Backbone, seed: int, config: SamplingConfig, inverted: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Where sampling starts, [1, C, F, H, W]: the same for every method that is given the same."""
+    """Initial noise [1, C, F, H, W], the same for every sampling method given the same arguments."""
     shape = backbone.latent_shape(config.frames, config.height, config.width)
     noise = gaussian_noise(shape, seed)
     if inverted is None or config.noise_prior == 0:

@@ -61,8 +61,8 @@ def random_pair(rng: np.random.Generator) -> tuple[Character, Character]:
 @torch.no_grad()
 def cross_table(backbone: UNet3DBackbone, scenes: int) -> tuple[Table, float]:
     """IoU of each layer's map with the true mask, and the IoU of chance."""
-    sites = backbone.attention_layers("cross")
-    table: Table = {site.name: {when: [] for when in STEPS} for site in sites}
+    layers = backbone.attention_layers("cross")
+    table: Table = {layer.name: {when: [] for when in STEPS} for layer in layers}
     chance = []
     motions = (*TRAINED_PAIR, *DEVELOPMENT.interactions)
     for index in range(scenes):
@@ -76,7 +76,7 @@ def cross_table(backbone: UNet3DBackbone, scenes: int) -> tuple[Table, float]:
         masks = torch.stack([torch.from_numpy(mask) for mask in drawing.masks])
         text = backbone.encode_prompt([scene.caption])
         for when, x_t, level in noised(backbone, drawing, index):
-            with backbone.record(sites, spans, stop=True) as maps:
+            with backbone.record(layers, spans, stop=True) as maps:
                 backbone.record_forward(x_t, level, text)
             for name, recorded in maps.cross.items():
                 wanted = resize_mask(masks, *recorded.shape[-2:]) > 0.5
@@ -108,8 +108,8 @@ def overlap(maps: torch.Tensor, masks: torch.Tensor) -> float:
 @torch.no_grad()
 def temporal_table(backbone: UNet3DBackbone, clips: int) -> Table:
     """1 where the clip of the same ways is the nearest, 0 where not, for each layer."""
-    sites = backbone.attention_layers("temporal")
-    table: Table = {site.name: {when: [] for when in STEPS} for site in sites}
+    layers = backbone.attention_layers("temporal")
+    table: Table = {layer.name: {when: [] for when in STEPS} for layer in layers}
     motions = (*TRAINED_PAIR, *DEVELOPMENT.interactions)
     text = backbone.encode_prompt([""])
     for index in range(clips):
@@ -121,10 +121,10 @@ def temporal_table(backbone: UNet3DBackbone, clips: int) -> Table:
             recorded(backbone, draw(Scene(who, way, background, seed)), text)
             for who, way in ((pair, motion), *((others, way) for way in motions))
         ]
-        for site in sites:
+        for layer in layers:
             for step, (when, anchor) in enumerate(maps[0]):
-                distances = [float((anchor[site.name] - m[step][1][site.name]).square().mean()) for m in maps[1:]]
-                table[site.name][when].append(float(motions[int(np.argmin(distances))] == motion))
+                distances = [float((anchor[layer.name] - m[step][1][layer.name]).square().mean()) for m in maps[1:]]
+                table[layer.name][when].append(float(motions[int(np.argmin(distances))] == motion))
     return table
 
 

@@ -122,7 +122,7 @@ DETERMINISM = [
         ],
     ),
     (
-        "a video, same seed", "same bytes", "the start noise is drawn on the CPU, whatever the device",
+        "a video, same seed", "same bytes", "the initial noise is drawn on the CPU, whatever the device",
         [
             "tests/faults/test_disturbed.py::test_the_same_seed_gives_the_same_bytes",
             "tests/core/test_sampling.py::test_the_start_noise_is_the_seeds_alone",

@@ -34,10 +34,11 @@ def add_sample(commands: Any) -> None:
         help="a motion LoRA: collaborative sampling (SCS) with the one subject or fused LoRA of --lora",
     )
     parser.add_argument(
-        "--averaged",
-        action="store_true",
-        help="instead of SCS: each subject's --lora joins the --motion in turn, and the outputs are averaged, as the "
-        "paper runs its baselines (Sec. 4.1); without strengths",
+        "--method",
+        choices=("auto", "averaged"),
+        default="auto",
+        help="auto: collaborative sampling (SCS) with --motion, else all LoRAs in one model; averaged: each subject's "
+        "--lora with the --motion in turn, outputs averaged, as the paper runs its baselines (Sec. 4.1) (%(default)s)",
     )
     parser.add_argument(
         "--clip", type=Path, help="a clip of the motion, whose inverted noise is mixed into the initial noise"
@@ -76,7 +77,7 @@ def _sample(options: argparse.Namespace) -> None:
         else None
     )
     tokens = collect_tokens([concept for concept, _ in concepts])
-    if options.averaged:
+    if options.method == "averaged":
         check_averaged([concept for concept, _ in concepts], performed)
         require_named(options.prompt, tokens)
     elif performed is not None and motion is not None:
@@ -94,8 +95,8 @@ def _sample(options: argparse.Namespace) -> None:
     inverted = (
         invert_clip(backbone, clip.pixels, config, options.output.parent / "inverted", callbacks) if clip else None
     )
-    made = None
-    if options.averaged:
+    result = None
+    if options.method == "averaged":
         subjects = [concept for concept, _ in concepts]
         video = sample_averaged(
             backbone, subjects, performed, options.prompt, options.seed, config, inverted, callbacks
@@ -104,14 +105,14 @@ def _sample(options: argparse.Namespace) -> None:
         video = sample_merged(backbone, concepts, options.prompt, options.seed, config, inverted, callbacks)
     else:
         with_maps = options.attention_overlays is not None
-        made = sample_collaboratively(
+        result = sample_collaboratively(
             backbone, concepts[0][0], performed, options.prompt, options.seed, config, inverted, with_maps, callbacks
         )
-        video = made.video
+        video = result.video
     save_video(video, options.output, config.fps)
     print(f"wrote {options.output}")
-    if made is not None and made.maps is not None:
-        _save_overlays(options.attention_overlays, made)
+    if result is not None and result.maps is not None:
+        _save_overlays(options.attention_overlays, result)
         print(f"wrote {options.attention_overlays}")
 
 
@@ -119,16 +120,16 @@ def _check_sample(options: argparse.Namespace, config: CollaborativeConfig) -> N
     if options.output.suffix.lower() != ".mp4":
         raise ValueError(f"--output: got {options.output}, must end in .mp4")
     require_output_file(options.output, "--output")
-    if options.averaged and not options.lora:
-        raise ValueError("--averaged: got no --lora, give each subject's, and the --motion they join")
-    if options.averaged:
+    if options.method == "averaged" and not options.lora:
+        raise ValueError("--method averaged: got no --lora, give each subject's, and the --motion they join")
+    if options.method == "averaged":
         given = [text for text in [*options.lora, options.motion] if text and file_and_strength(text)[1] != 1]
         if given:
-            raise ValueError(f"--averaged: got {', '.join(given)}, strengths have no place here; leave them out")
+            raise ValueError(f"--method averaged: got {', '.join(given)}, strengths have no place here; leave them out")
     elif options.motion and len(options.lora) != 1:
         raise ValueError(
             f"--lora: got {len(options.lora)} with --motion, which takes one: a subject's or a fused one; "
-            "make one of several with 'fuse', or average their outputs with --averaged"
+            "make one of several with 'fuse', or average their outputs with --method averaged"
         )
     if options.attention_overlays is not None and options.attention_overlays.suffix.lower() != ".png":
         raise ValueError(f"--attention-overlays: got {options.attention_overlays}, must end in .png")
@@ -138,12 +139,12 @@ def _check_sample(options: argparse.Namespace, config: CollaborativeConfig) -> N
         raise ValueError(
             "--attention-overlays: without guidance (tau or alpha is 0) no attention is looked at; drop it"
         )
-    if not options.motion or options.averaged:
+    if not options.motion or options.method == "averaged":
         needing = [f.name for f in dataclasses.fields(CollaborativeConfig) if f.name not in _plain_fields()]
         given = [f"--{name.replace('_', '-')}" for name in needing if getattr(options, name) is not None]
         given += ["--attention-overlays"] * (options.attention_overlays is not None)
         if given:
-            way = "drop it, or --averaged" if options.averaged else "give a motion LoRA, --motion"
+            way = "drop it, or --method averaged" if options.method == "averaged" else "give a motion LoRA, --motion"
             raise ValueError(f"{', '.join(given)}: only collaborative sampling has this; {way}")
 
 
@@ -151,10 +152,10 @@ def _plain_fields() -> set[str]:
     return {field.name for field in dataclasses.fields(SamplingConfig)}
 
 
-def _save_overlays(path: Path, made: Any) -> None:
+def _save_overlays(path: Path, result: Any) -> None:
     from ..data.contact_sheet import contact_sheet
     from ..data.overlay import overlay
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    labels = [f"Where the subject branch sees {word}" for word in made.words]
-    contact_sheet(list(overlay(made.video, made.maps)), labels, scale=2).save(path)
+    labels = [f"Where the subject branch sees {word}" for word in result.words]
+    contact_sheet(list(overlay(result.video, result.maps)), labels, scale=2).save(path)

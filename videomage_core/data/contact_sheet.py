@@ -1,4 +1,4 @@
-"""Many videos on one picture: a row a video, its label above it, its frames from left to right."""
+"""A contact sheet: one row per video, its frames from left to right below its label."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ MARGIN, GAP, FONT_SIZE = 12, 3, 16  # pixels
 
 
 def contact_sheet(rows: Sequence[torch.Tensor], labels: Sequence[str], scale: int = 1) -> Image.Image:
-    """Videos on one sheet.
+    """Arrange videos on a contact sheet.
 
     Args:
         rows: videos [3, F, H, W] in -1..1; F, H and W may differ from row to row.
-        labels: one for each row; a long one is broken into lines.
-        scale: each pixel becomes scale x scale pixels; 1 is off.
+        labels: one per row; long ones are wrapped.
+        scale: integer upscaling factor; 1 is off.
 
     Returns:
         An RGB image.
@@ -33,7 +33,7 @@ def contact_sheet(rows: Sequence[torch.Tensor], labels: Sequence[str], scale: in
     strips = [strip(video, scale) for video in rows]
     words = [word for label in labels for word in label.split()]
     width = max(*(row.width for row in strips), *(int(font.getlength(word)) + 1 for word in words), 1)
-    texts = [_broken(label, font, width) for label in labels]
+    texts = [_wrapped(label, font, width) for label in labels]
     ruler = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     tall = ["\n".join("Ag" for _ in text.split("\n")) for text in texts]  # of one height, whatever the letters
     heights = [int(ruler.multiline_textbbox((0, 0), text, font=font)[3]) + GAP for text in tall]
@@ -55,8 +55,8 @@ def strip(video: torch.Tensor, scale: int) -> Image.Image:
     return Image.fromarray(np.concatenate(list(spaced), axis=1)[:, :-GAP])  # F x [H,W,3] -> [H,F*W,3]
 
 
-def _broken(label: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
-    """The label in lines of at most ``width`` pixels, as far as its words allow."""
+def _wrapped(label: str, font: ImageFont.ImageFont | ImageFont.FreeTypeFont, width: int) -> str:
+    """The label wrapped to lines of at most ``width`` pixels."""
     lines: list[str] = []
     for word in label.split():
         longer = f"{lines[-1]} {word}" if lines else word

@@ -1,8 +1,8 @@
 """Two subjects on one clean background, CutMix style (Sec. 3.3; after Yun et al. 2019).
 
-Each subject is cut out of a video of its own by the box of its mask over all frames, so that it
-keeps moving as it did, and pasted somewhere on the background.  They may overlap; what the one in
-front covers leaves the mask of the one behind.
+Each subject is cut out of its own video by the bounding box of its mask over all frames, which preserves its motion,
+and pasted at a random position on the background.  Subjects may overlap; what the one in front covers is removed from
+the mask of the one behind.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class CutMix:
 
     Attributes:
         pixels: [3, F, H, W] in -1..1.
-        masks: what is to be seen of each, [N, F, H, W] in 0..1, in the order they were given.
+        masks: visible part of each subject, [N, F, H, W] in 0..1, in the order given.
     """
 
     pixels: torch.Tensor
@@ -44,7 +44,7 @@ class CutMix:
 
 
 def cut_out(pixels: torch.Tensor, mask: torch.Tensor) -> Cutout:
-    """The subject's box over all frames of a video [3, F, H, W] with its mask [F, H, W].
+    """Cut a subject out of a video [3, F, H, W] by the bounding box of its mask [F, H, W] over all frames.
 
     Raises:
         ValueError: the mask is faint everywhere.
@@ -58,19 +58,19 @@ def cut_out(pixels: torch.Tensor, mask: torch.Tensor) -> Cutout:
 
 
 def resample_frames(cutout: Cutout, frames: int) -> Cutout:
-    """The cut-out with ``frames`` frames, evenly chosen; one frame stands still."""
+    """The cut-out resampled to ``frames`` evenly spaced frames; a single frame is repeated."""
     chosen = torch.linspace(0, cutout.pixels.shape[1] - 1, frames).round().long()
     return Cutout(cutout.pixels[:, chosen], cutout.mask[chosen])
 
 
 def cutmix(subjects: Sequence[Cutout], background: torch.Tensor, overlap: float, generator: torch.Generator) -> CutMix:
-    """Paste subjects on a background, at sizes and places drawn from ``generator``, in a random order of depth.
+    """Paste subjects on a background at random sizes and positions, in a random depth order.
 
     Args:
         subjects: N cut-outs with as many frames as the background.
         background: [3, F, H, W] in -1..1.
-        overlap: the largest share of a subject's box that another may cover; where none of many
-            draws keeps it, the one that covers least is taken.
+        overlap: the largest fraction of a subject's box that another may cover; if no draw satisfies it, the one with
+            the least overlap is used.
         generator: of all randomness.
     """
     frames, height, width = background.shape[1:]
@@ -86,7 +86,7 @@ def cutmix(subjects: Sequence[Cutout], background: torch.Tensor, overlap: float,
         small = _resized(subjects[index].pixels.transpose(0, 1), h, w).transpose(0, 1)  # [3,F,h,w]
         mask = _resized(subjects[index].mask[:, None], h, w)[:, 0].clamp(0, 1)  # [F,h,w]
         seen = masks[:, :, top : top + h, left : left + w]
-        seen *= 1 - mask  # what it covers of those behind
+        seen *= 1 - mask  # removed from the subjects behind
         seen[index] = mask
         region = pixels[:, :, top : top + h, left : left + w]
         region += mask * (small - region)
@@ -117,7 +117,7 @@ def _places(
 
 
 def _box(size: Sequence[int], height: int, width: int, generator: torch.Generator) -> Box:
-    """A cut-out of that size, scaled as a whole, somewhere in the frame."""
+    """A random box for a cut-out of that size, with its aspect ratio."""
     share = _SMALLEST + (_LARGEST - _SMALLEST) * float(torch.rand((), generator=generator))
     scale = min(share * height / size[0], share * width / size[1])
     h, w = (max(2, round(side * scale)) for side in size)
@@ -127,7 +127,7 @@ def _box(size: Sequence[int], height: int, width: int, generator: torch.Generato
 
 
 def _covered(box: Box, other: Box) -> float:
-    """The share of ``box`` that lies in ``other``."""
+    """The fraction of ``box`` inside ``other``."""
     inner = [
         min(box[i] + box[i + 2], other[i] + other[i + 2]) - max(box[i], other[i])
         for i in range(2)

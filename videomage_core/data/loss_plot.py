@@ -1,4 +1,4 @@
-"""A training's losses, drawn."""
+"""A plot of a training's losses."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ COLOURS = ((31, 119, 180), (214, 95, 14), (44, 160, 44), (148, 60, 190))  # of t
 
 
 def loss_plot(losses: Mapping[str, Sequence[float]]) -> Image.Image:
-    """Each term of the loss over the steps: every value pale, its running mean strong.
+    """Each loss term over the steps: raw values in a pale colour, their running mean in a strong one.
 
     Args:
-        losses: a value a step for each term; may be empty.
+        losses: one value per step for each term; may be empty.
 
     Returns:
-        An RGB image of 640 x 360 pixels; the scale of the losses is logarithmic.
+        An RGB image of 640 x 360 pixels with a logarithmic loss axis.
     """
     image = Image.new("RGB", (WIDTH, HEIGHT), PAPER)
     pen, font = ImageDraw.Draw(image), ImageFont.load_default(FONT_SIZE)
@@ -54,7 +54,7 @@ def loss_plot(losses: Mapping[str, Sequence[float]]) -> Image.Image:
 
 
 def smooth(values: Sequence[float]) -> list[float]:
-    """Running mean over a tenth of the values before each."""
+    """Running mean over a window of a tenth of the values."""
     width = max(1, len(values) // 10)
     sums = [0.0]
     for value in values:
@@ -63,7 +63,7 @@ def smooth(values: Sequence[float]) -> list[float]:
 
 
 def thinned(values: Sequence[float], most: int = 300) -> list[float]:
-    """At most so many values: means of neighbours."""
+    """At most ``most`` values: means of neighbouring ones."""
     width = max(1, -(-len(values) // most))
     parts = [values[i : i + width] for i in range(0, len(values), width)]
     return [sum(part) / len(part) for part in parts]

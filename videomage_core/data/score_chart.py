@@ -1,4 +1,4 @@
-"""Scores of a few videos, drawn as bars."""
+"""A bar chart of the scores of a few videos."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _NAMES = 150  # pixels for the metrics' names
 
 
 def score_chart(scores: Mapping[str, Mapping[str, float]]) -> Image.Image:
-    """A group of bars for each metric, a bar for each video.
+    """A group of bars per metric, one bar per video.
 
     Args:
-        scores: by video, then by metric; a metric that a video lacks has no bar.  -1..1, drawn from 0, or
-            from -1 where one is negative.
+        scores: by video, then by metric, in -1..1; missing metrics have no bar.  Bars start at 0, or at -1 if a score
+            is negative.
 
     Returns:
         An RGB image 640 pixels wide.
@@ -40,8 +40,8 @@ def score_chart(scores: Mapping[str, Mapping[str, float]]) -> Image.Image:
         y = MARGIN + (BAR + 4) * index
         pen.rectangle([MARGIN, y + 3, MARGIN + 12, y + 15], fill=COLOURS[index % len(COLOURS)])
         pen.text((MARGIN + 20, y), label, fill=INK, font=font)
-    for mark in (low, 0.0, 0.5, 1.0):
-        pen.line([(place(mark), top - 4), (place(mark), height - MARGIN)], fill=PALE)
+    for tick in (low, 0.0, 0.5, 1.0):
+        pen.line([(place(tick), top - 4), (place(tick), height - MARGIN)], fill=PALE)
     for number, metric in enumerate(metrics):
         y = top + number * (BAR * len(scores) + GAP)
         pen.text((MARGIN, y + (BAR * len(scores) - FONT_SIZE) / 2 - 2), metric, fill=INK, font=font)
@@ -56,7 +56,7 @@ def score_chart(scores: Mapping[str, Mapping[str, float]]) -> Image.Image:
 
 
 def score_table(scores: Mapping[str, Mapping[str, float]]) -> str:
-    """The same as text: a line a metric, a column a video."""
+    """The scores as text: a row per metric, a column per video."""
     metrics = list(dict.fromkeys(metric for of in scores.values() for metric in of))
     wide = max(map(len, metrics))
     lines = [" ".join([" " * wide, *(f"{label[:14]:>14}" for label in scores)])]

@@ -1,4 +1,4 @@
-"""Tensors that are dear to make: made once, kept in a file, read the next time."""
+"""A file cache for tensors that are expensive to compute."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..locks import waiting_lock
 
 
 def cached_tensor(path: Path | None, make: Callable[[], torch.Tensor], callbacks: Callbacks) -> torch.Tensor:
-    """What ``make`` gives, from ``path`` if it is there.
+    """The tensor cached in ``path``, or else the result of ``make``, which is then cached.
 
     Args:
-        path: a .safetensors file, named after all that the tensor depends on; None keeps nothing.
-        make: called if there is no such file, or a damaged one.
+        path: a .safetensors file whose name contains the cache key; None: no caching.
+        make: called if the file is missing or damaged.
         callbacks: told of what is out of the ordinary; cancels while another process at work in the folder is waited
             for.
 
@@ -33,27 +33,27 @@ def cached_tensor(path: Path | None, make: Callable[[], torch.Tensor], callbacks
     """
     if path is None:
         return make().cpu().contiguous()
-    found = _read(path)
-    if found is not None:
-        return found
+    cached = _read(path)
+    if cached is not None:
+        return cached
     path.parent.mkdir(parents=True, exist_ok=True)
 
     def waiting() -> None:
         callbacks.check()
         callbacks.progress(0, 1, "waiting for another process")
 
-    with waiting_lock(path.parent, waiting):  # it may be making the same
-        found = _read(path)
-        if found is None:
+    with waiting_lock(path.parent, waiting):  # another process may compute the same tensor
+        cached = _read(path)
+        if cached is None:
             if path.is_file():
-                callbacks.log(f"{path.name} is damaged; making it again")
-            found = make().cpu().contiguous()
-            _write(path, found)
-        return found
+                callbacks.log(f"{path.name} is damaged; computing it again")
+            cached = make().cpu().contiguous()
+            _write(path, cached)
+        return cached
 
 
 def _read(path: Path) -> torch.Tensor | None:
-    """None if the file is not there or damaged."""
+    """None if the file is missing or damaged."""
     if not path.is_file():
         return None
     try:

@@ -1,4 +1,4 @@
-"""Runs a grid and scores it: every method on every cell, from the same start noise."""
+"""Runs a grid and scores it: every method on every cell, from the same initial noise."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def run_grid(
 
     A LoRA that cannot be trained costs its videos, which are named in ``failures``; all others are made.
     """
-    asked, runner, results = (
+    requested, runner, results = (
         grid.subset(subset),
         Runner(backbone, preset, grid, folder, callbacks, segmenter),
         Results(),
@@ -116,18 +116,18 @@ def run_grid(
     jobs = grid_jobs(grid, subset, preset)
     for done, (group, method, cell) in enumerate(jobs):
         swept = group not in tables
-        kept = results.sweeps.setdefault(group, {}).setdefault(method.name, []) if swept else tables[group]
+        records = results.sweeps.setdefault(group, {}).setdefault(method.name, []) if swept else tables[group]
         callbacks.check()
         try:
-            made = runner.make(method, cell)
+            generated = runner.make(method, cell)
         except (ValueError, TrainingDiverged) as error:
             results.failures.append(f"{method.name}, {cell.name}: {error}")
             callbacks.log(results.failures[-1])
             continue
-        scores = {name: value for metric in metrics for name, value in metric.score(made.video, cell).items()}
-        kept.append(Record(method.name, cell, scores, made.seconds, made.memory_mb))
-        if (cell.place, cell.seed) == (asked.places[0], asked.seeds[0]) and not swept:
-            results.shown.append(made)
+        scores = {name: value for metric in metrics for name, value in metric.score(generated.video, cell).items()}
+        records.append(Record(method.name, cell, scores, generated.seconds, generated.memory_mb))
+        if (cell.place, cell.seed) == (requested.places[0], requested.seeds[0]) and not swept:
+            results.shown.append(generated)
         callbacks.progress(done + 1, len(jobs), "benchmark")
     for (kind, _), seconds in runner.training_seconds.items():
         results.training.setdefault(kind, []).append(seconds)
@@ -137,13 +137,17 @@ def run_grid(
 def grid_jobs(grid: Grid, subset: str, preset: Preset) -> list[tuple[str, Method, Cell]]:
     """Every video of one size of a grid: its table ("with_motion", "no_motion", "three_subjects") or sweep, method and
     cell."""
-    asked = grid.subset(subset)
-    crowd_methods = [name for name in asked.methods if name in THREE_SUBJECT_METHODS]
-    jobs = [("with_motion", METHODS[name], cell) for name in asked.methods for cell in grid.with_motion(asked)]
-    jobs += [("no_motion", METHODS[name], cell) for name in asked.no_motion_methods for cell in grid.no_motion(asked)]
-    jobs += [("three_subjects", METHODS[name], cell) for name in crowd_methods for cell in grid.three_subjects(asked)]
-    for name in asked.sweeps:
-        jobs += [(name, method, cell) for method in sweeps(preset)[name] for cell in grid.with_motion(asked)]
+    requested = grid.subset(subset)
+    crowd_methods = [name for name in requested.methods if name in THREE_SUBJECT_METHODS]
+    jobs = [("with_motion", METHODS[name], cell) for name in requested.methods for cell in grid.with_motion(requested)]
+    jobs += [
+        ("no_motion", METHODS[name], cell) for name in requested.no_motion_methods for cell in grid.no_motion(requested)
+    ]
+    jobs += [
+        ("three_subjects", METHODS[name], cell) for name in crowd_methods for cell in grid.three_subjects(requested)
+    ]
+    for name in requested.sweeps:
+        jobs += [(name, method, cell) for method in sweeps(preset)[name] for cell in grid.with_motion(requested)]
     return jobs
 
 

@@ -71,10 +71,10 @@ def reference_features(
 
 def _raw(picture: np.ndarray) -> torch.Tensor:
     video = picture[None]
-    found = crops(video, track(video, 1)[0], CROP)
-    if not len(found):
+    own_crops = crops(video, track(video, 1)[0], CROP)
+    if not len(own_crops):
         raise ValueError("picture: no character stands out from its background; give one on a plain background")
-    return features(found)[0]
+    return features(own_crops)[0]
 
 
 def likeness(video: np.ndarray, looks: ReferenceFeatures) -> tuple[dict[str, Likeness], list[Track]]:

@@ -36,8 +36,8 @@ CLAIMS_HEAD = """\
 
 What is compared with what was fixed before anything was run; how the metrics measure it is told apart by their mark in
 the list of runs.  The difference is turned so that more is better for the claim, and is of the same cells from the same
-start noise.  First what can be said of subjects like these, where a claim counts as told only if its difference has the
-same sign in every motion; then of these very ones.  {count} comparisons are made: of so many, {chance:.1f} would be
+initial noise.  First what can be said of subjects like these, where a claim counts as told only if its difference has
+the same sign in every motion; then of these very ones.  {count} comparisons are made: of so many, {chance:.1f} would be
 told by chance alone where there is nothing.
 """
 

@@ -64,16 +64,16 @@ def agreement(tracks: Sequence[Track], reference: Sequence[Track]) -> Agreement:
     return trajectory_agreement(trajectory(tracks), trajectory(reference))
 
 
-def trajectory_agreement(shown: np.ndarray, wanted: np.ndarray) -> Agreement:
+def trajectory_agreement(observed: np.ndarray, target: np.ndarray) -> Agreement:
     """Of two ways [V] of two characters each, or of one and the other's mirror image, whichever is nearer in all."""
-    mirrored = (wanted.reshape(-1, 2) * (-1.0, 1.0)).ravel()  # x, y of each part and frame
-    both = (_likeness(shown, wanted), _likeness(shown, mirrored))
-    return max(both, key=lambda found: found.placement + found.movement)
+    mirrored = (target.reshape(-1, 2) * (-1.0, 1.0)).ravel()  # x, y of each part and frame
+    both = (_likeness(observed, target), _likeness(observed, mirrored))
+    return max(both, key=lambda result: result.placement + result.movement)
 
 
-def _likeness(shown: np.ndarray, wanted: np.ndarray) -> Agreement:
+def _likeness(observed: np.ndarray, target: np.ndarray) -> Agreement:
     placed, moved = slice(None, 2 * FRAMES), slice(2 * FRAMES, None)  # see ``way``
-    return Agreement(_alike(shown[placed], wanted[placed]), _alike(shown[moved], wanted[moved]))
+    return Agreement(_alike(observed[placed], target[placed]), _alike(observed[moved], target[moved]))
 
 
 def _alike(one: np.ndarray, other: np.ndarray) -> float:

@@ -1,14 +1,13 @@
-"""Record M_SCA and M_TSA, the attention maps that VideoMage's losses are made of.
+"""Record M_SCA and M_TSA, the attention maps in VideoMage's losses.
 
 M_SCA (spatial cross-attention, Eq. 7 and 10): softmax over the text tokens of q k^T / sqrt(d) at
-every place of every frame, mean over heads, the columns of a token span summed.
-M_TSA (temporal self-attention, Eq. 10): softmax over frames at every place, mean over heads.
+every position of every frame, mean over heads, the columns of a token span summed.
+M_TSA (temporal self-attention, Eq. 10): softmax over frames at every position, mean over heads.
 
-Fused attention gives no maps, so the chosen layers compute theirs beside it, in float32: the
-layer's own output is untouched and recording changes no prediction.  Layers that are not chosen
-pay nothing.  Maps carry gradients.
+Fused attention returns no maps, so recorded layers compute them separately in float32: their outputs, and so the
+predictions, do not change.  Other layers have no overhead.  Maps carry gradients.
 
-``temp_attentions.*.attn2`` is temporal *self*-attention: a site's kind comes from where it stands
+``temp_attentions.*.attn2`` is temporal *self*-attention: a layer's kind follows from its place
 in the network, never from the name "attn2".
 """
 
@@ -41,7 +40,7 @@ class AttentionLayer:
 
 @dataclass
 class AttentionMaps:
-    """What was recorded, by site name, float32, values in 0..1.
+    """Recorded maps by layer name, float32, values in 0..1.
 
     Attributes:
         cross: [B, K, F, h, w] for K token spans.
@@ -52,26 +51,26 @@ class AttentionMaps:
     temporal: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
-def select_layers(sites: Sequence[AttentionLayer], layers: str) -> list[AttentionLayer]:
-    """The sites that a setting names, in the given order.
+def select_layers(layers: Sequence[AttentionLayer], selection: str) -> list[AttentionLayer]:
+    """The layers that a setting selects, in the given order.
 
     Args:
-        sites: all there are.
-        layers: "all", or beginnings of layer names, separated by commas: "mid_block, up_blocks.1".
+        layers: all attention layers.
+        selection: "all", or prefixes of layer names separated by commas: "mid_block, up_blocks.1".
 
     Raises:
-        ValueError: a name with which no site begins.
+        ValueError: a prefix that matches no layer.
     """
-    wanted = [name.strip() for name in layers.split(",") if name.strip()]
-    if wanted == ["all"]:
-        return list(sites)
-    unknown = [name for name in wanted if not any(_begins(site.name, name) for site in sites)]
-    if unknown or not wanted:
+    prefixes = [prefix.strip() for prefix in selection.split(",") if prefix.strip()]
+    if prefixes == ["all"]:
+        return list(layers)
+    unknown = [prefix for prefix in prefixes if not any(_begins(layer.name, prefix) for layer in layers)]
+    if unknown or not prefixes:
         raise ValueError(
-            f"layers: got {layers!r}, of which {', '.join(unknown) or 'nothing'} names no layer; write 'all', or "
-            f"beginnings of these, separated by commas: {', '.join(site.name for site in sites)}"
+            f"layers: got {selection!r}, of which {', '.join(unknown) or 'nothing'} names no layer; write 'all', or "
+            f"beginnings of these, separated by commas: {', '.join(layer.name for layer in layers)}"
         )
-    return [site for site in sites if any(_begins(site.name, name) for name in wanted)]
+    return [layer for layer in layers if any(_begins(layer.name, prefix) for prefix in prefixes)]
 
 
 def _begins(name: str, start: str) -> bool:
@@ -79,7 +78,7 @@ def _begins(name: str, start: str) -> bool:
 
 
 class ForwardEnded(Exception):
-    """Leaves the network after the last recorded site; caught by ``Backbone.record_forward``."""
+    """Ends the forward pass after the last recorded layer; caught by ``Backbone.record_forward``."""
 
 
 @dataclass
@@ -92,7 +91,7 @@ class _VideoShape:
     width: int = 0
 
     def at(self, places: int) -> tuple[int, int]:
-        """(h, w) of a layer that sees ``places`` = h * w positions: each level halves, rounding up."""
+        """(h, w) of a layer with ``places`` = h * w positions: each level halves, rounding up."""
         height, width = self.height, self.width
         while height * width > places:
             height, width = (height + 1) // 2, (width + 1) // 2
@@ -105,10 +104,10 @@ class _VideoShape:
 
 
 class _RecordingProcessor:
-    """Wraps a layer's attention processor: same output, and the map on the side."""
+    """Wraps a layer's attention processor: the output is the same, and the map is recorded."""
 
-    def __init__(self, inner: Any, site: AttentionLayer, recording: _Recording) -> None:
-        self.inner, self.site, self.recording = inner, site, recording
+    def __init__(self, inner: Any, layer: AttentionLayer, recording: _Recording) -> None:
+        self.inner, self.layer, self.recording = inner, layer, recording
 
     def __call__(
         self,
@@ -119,13 +118,13 @@ class _RecordingProcessor:
         **kwargs: Any,
     ) -> torch.Tensor:
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        self.recording.take(self.site, attention, hidden_states, context)
+        self.recording.take(self.layer, attention, hidden_states, context)
         return self.inner(attention, hidden_states, encoder_hidden_states, *args, **kwargs)
 
 
 @dataclass
 class _Recording:
-    sites: Sequence[AttentionLayer]
+    layers: Sequence[AttentionLayer]
     spans: Sequence[TokenSpan]
     rows: slice
     stop: bool
@@ -133,21 +132,21 @@ class _Recording:
     maps: AttentionMaps = field(default_factory=AttentionMaps)
     shape: _VideoShape = field(default_factory=_VideoShape)
 
-    def take(self, site: AttentionLayer, attention: Any, hidden: torch.Tensor, context: torch.Tensor) -> None:
-        """Compute and keep one site's map; hidden and context as the attention layer got them.
+    def take(self, layer: AttentionLayer, attention: Any, hidden: torch.Tensor, context: torch.Tensor) -> None:
+        """Compute and store one layer's map; hidden and context are the attention layer's inputs.
 
-        A layer that is recomputed on the way back comes here again, and its first map stays: the second would hold on
-        to all that was recomputed.
+        A layer that is recomputed in the backward pass is recorded again, and its first map is kept: the second would
+        keep all recomputed activations alive.
         """
-        constant = site in self.constant
+        constant = layer in self.constant
         if constant:
             hidden, context = hidden.detach(), context.detach()
         with torch.set_grad_enabled(torch.is_grad_enabled() and not constant):
-            if site.kind == "cross":
-                self.maps.cross.setdefault(site.name, self._cross(attention, hidden, context))
+            if layer.kind == "cross":
+                self.maps.cross.setdefault(layer.name, self._cross(attention, hidden, context))
             else:
-                self.maps.temporal.setdefault(site.name, self._temporal(attention, hidden))
-        if self.stop and site == self.sites[-1]:
+                self.maps.temporal.setdefault(layer.name, self._temporal(attention, hidden))
+        if self.stop and layer == self.layers[-1]:
             raise ForwardEnded
 
     def _cross(self, attention: Any, hidden: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
@@ -183,13 +182,13 @@ def attention_weights(attention: Any, hidden: torch.Tensor, context: torch.Tenso
 
 
 def normalize_maps(maps: torch.Tensor) -> torch.Tensor:
-    """Maps [..., h, w] over their largest value in each frame, which counts as a constant: 0..1."""
+    """Maps [..., h, w] divided by their maximum in each frame, which is treated as a constant: 0..1."""
     largest = maps.detach().amax(dim=(-2, -1), keepdim=True)
     return maps / largest.clamp(min=1e-8)
 
 
 def mean_map(maps: Sequence[torch.Tensor], height: int, width: int) -> torch.Tensor:
-    """Maps of several layers, each [1, K, F, h, w], scaled, enlarged and averaged: [K, F, H, W] on the CPU."""
+    """Mean of several layers' maps [1, K, F, h, w], normalized and resized: [K, F, H, W] on the CPU."""
     enlarged = [F.interpolate(normalize_maps(m[0]).cpu(), size=(height, width), mode="bilinear") for m in maps]
     return torch.stack(enlarged).mean(0)
 
@@ -197,34 +196,34 @@ def mean_map(maps: Sequence[torch.Tensor], height: int, width: int) -> torch.Ten
 @contextmanager
 def record(
     network: nn.Module,
-    sites: Sequence[AttentionLayer],
+    layers: Sequence[AttentionLayer],
     spans: Sequence[TokenSpan] = (),
     rows: slice = slice(None),
     stop: bool = False,
     end: nn.Module | None = None,
     constant: Sequence[AttentionLayer] = (),
 ) -> Iterator[AttentionMaps]:
-    """Record the maps of ``sites`` in every forward of ``network`` inside the context.
+    """Record the maps of ``layers`` in every forward of ``network`` inside the context.
 
     Args:
         network: a U-Net that takes latents [B, C, F, H, W] as its first argument.
-        sites: the layers, in the order in which they run; an empty list records nothing.
-        spans: for cross maps: K token spans, the same for all of the recorded batch.
+        layers: the layers in execution order; an empty list records nothing.
+        spans: for cross-attention maps: K token spans, the same for the whole recorded batch.
         rows: the part of the batch to record.
-        stop: leave the forward with ``ForwardEnded`` right after the last site.
-        end: leave it after this module instead, which holds the last site: what is recomputed on
-            the way back must be run whole.
-        constant: those of the sites whose maps are recorded without a graph.
+        stop: end the forward pass with ``ForwardEnded`` after the last layer.
+        end: end it after this module instead, which contains the last layer: a module that is recomputed in the
+            backward pass must run to its end.
+        constant: layers whose maps are recorded without gradients.
     """
-    if any(site.kind == "cross" for site in sites) and not spans:
+    if any(layer.kind == "cross" for layer in layers) and not spans:
         raise ValueError("spans: got none, but a cross-attention map needs the tokens it is for")
-    recording = _Recording(sites, spans, rows, stop and end is None, frozenset(constant))
-    layers: dict[AttentionLayer, Any] = {site: network.get_submodule(site.name) for site in sites}
-    inner = {site: layer.processor for site, layer in layers.items()}
+    recording = _Recording(layers, spans, rows, stop and end is None, frozenset(constant))
+    modules: dict[AttentionLayer, Any] = {layer: network.get_submodule(layer.name) for layer in layers}
+    inner = {layer: module.processor for layer, module in modules.items()}
 
     def note_shape(_: nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
         batch, _channels, frames, height, width = arguments[0].shape
-        if frames == 1 and any(site.kind == "temporal" for site in sites):
+        if frames == 1 and any(layer.kind == "temporal" for layer in layers):
             raise ValueError("frames: got 1, but temporal attention maps need at least 2 frames")
         recording.shape.__init__(batch, frames, height, width)  # type: ignore[misc]
         recording.maps.cross.clear()
@@ -237,11 +236,11 @@ def record(
     if stop and end is not None:
         hooks.append(end.register_forward_hook(leave))
     try:
-        for site, layer in layers.items():
-            layer.processor = _RecordingProcessor(inner[site], site, recording)
+        for layer, module in modules.items():
+            module.processor = _RecordingProcessor(inner[layer], layer, recording)
         yield recording.maps
     finally:
         for hook in hooks:
             hook.remove()
-        for site, layer in layers.items():
-            layer.processor = inner[site]
+        for layer, module in modules.items():
+            module.processor = inner[layer]

@@ -1,7 +1,6 @@
-"""The contract of a base model: all that stages, training and sampling may know of one.
+"""The contract of a base model: everything that stages, training and sampling may use.
 
-A new base is one new file beside this one.  Nothing else in the engine asks which base it has
-or assumes noise prediction.
+A new base is one new file beside this one.  No other module asks which base it has or assumes noise prediction.
 
 Shapes: B batch, F frames, C latent channels, H W latent height and width, T text tokens, D width.
 """
@@ -30,9 +29,9 @@ class NoiseLevel:
     """A noise level: x_t = a * x0 + s * eps.  Under flow matching a = 1 - s.
 
     Attributes:
-        t: what the network is told, [] or [B].
-        a: the clean video's share, [] or [B], float32.
-        s: the noise's share, [] or [B], float32.
+        t: timestep that the network is conditioned on, [] or [B].
+        a: coefficient of the clean video, [] or [B], float32.
+        s: coefficient of the noise, [] or [B], float32.
     """
 
     t: torch.Tensor
@@ -47,11 +46,11 @@ class NoiseLevel:
 
 @dataclass(frozen=True)
 class Target:
-    """A linear layer a LoRA may be put on.
+    """A linear layer that a LoRA can adapt.
 
     Attributes:
         module: its dotted name in the network.
-        rows: the output rows the LoRA may touch; None for all.
+        rows: the output rows that the LoRA may change; None: all.
     """
 
     module: str
@@ -60,15 +59,15 @@ class Target:
 
 @dataclass(frozen=True)
 class MemoryMode:
-    """What a base saves of its device's memory; ``memory.py`` has the three that users choose from.
+    """How a base saves device memory; ``memory.py`` defines the three modes that users choose from.
 
     Attributes:
-        name: as the user calls it.
-        keep_encoders: text encoder and autoencoder stay on the device while they are not used.
-        recomputes: activations are recomputed on the way back instead of kept.
-        keep_weights: so do the network's weights; else each layer's come when it computes.
-        sequential_batch: without gradients, the videos of a batch go through the network one after the other.
-        tiles: large frames go through the autoencoder in tiles.
+        name: as users choose it.
+        keep_encoders: text encoder and autoencoder stay on the device while unused.
+        gradient_checkpointing: activations are recomputed in the backward pass instead of stored.
+        keep_weights: the network's weights stay on the device; else each layer's are loaded when it runs.
+        sequential_batch: without gradients, the videos of a batch pass the network one after the other.
+        vae_tiling: large frames pass the autoencoder in tiles.
     """
 
     name: str
@@ -91,78 +90,78 @@ class Backbone(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the network computes."""
+        """The device of the network."""
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights; latents, maps and losses are float32 whatever it is."""
+        """The weights' dtype; latents, maps and losses are always float32."""
 
     @property
     def memory(self) -> MemoryMode:
-        """The mode it works in; at first all is kept on the device."""
+        """The memory mode in use; initially everything stays on the device."""
 
     @property
     def network(self) -> nn.Module:
         """The denoising network, in which ``targets`` and ``attention_layers`` name their layers."""
 
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """(C, F, H, W) of a video of that many frames and pixels; ValueError if it cannot make that size."""
+        """Latent shape (C, F, H, W) of a video; ValueError for a size that the base cannot generate."""
 
     def activation_memory(self, frames: int, height: int, width: int, gradients: Gradients = "none") -> int:
-        """About how many bytes a pass through the network takes beside its weights.
+        """Estimated bytes of activations in one pass through the network.
 
         Args:
-            frames: of all videos that are in memory at once, together.
+            frames: total number of frames of all videos in memory at once.
             height: in pixels.
             width: in pixels.
-            gradients: "none" are taken, or activations are "stored" for them, or "checkpointed".
+            gradients: "none"; or activations are "stored" for the backward pass; or "checkpointed".
         """
 
     def use_memory(self, mode: MemoryMode, device: torch.device | None = None) -> None:
-        """Work in a mode, and on a device, from now on; with no LoRA on the base and no recording under way."""
+        """Switch to a memory mode and a device.  No LoRA may be on the base and no recording active."""
 
     def resident(self, mode: MemoryMode) -> list[nn.Module]:
-        """What stays on the device in a mode."""
+        """The modules that stay on the device in a mode."""
 
     def weights_memory(self, mode: MemoryMode) -> int:
-        """Bytes of the weights that are on the device at once."""
+        """Bytes of weights on the device at the same time."""
 
     def encode_video(self, pixels: torch.Tensor) -> torch.Tensor:
         """Pixels [B, 3, F, h, w] -> clean latents [B, C, F, H, W], without sampling noise."""
 
     def decode_video(self, latents: torch.Tensor) -> torch.Tensor:
-        """The inverse: clean latents -> pixels in -1..1."""
+        """Clean latents [B, C, F, H, W] -> pixels [B, 3, F, h, w] in -1..1."""
 
     def encode_prompt(
         self, texts: Sequence[str], tokens: Sequence[SpecialToken] = (), as_superclass: bool = False
     ) -> torch.Tensor:
-        """Prompts, with learned vectors or superclass words in place of special tokens, -> [B, T, D]."""
+        """Prompt embeddings [B, T, D]; special tokens become learned vectors, or their superclass words."""
 
     def token_spans(self, text: str, tokens: Sequence[SpecialToken], as_superclass: bool = False) -> list[TokenSpan]:
-        """Where each special token of a prompt, or its superclass words, stands; in the text's order."""
+        """Positions of each special token of a prompt, or of its superclass words, in the text's order."""
 
     def word_spans(self, text: str, word: str, tokens: Sequence[SpecialToken] = ()) -> list[TokenSpan]:
-        """Where each occurrence of a plain word, or of a few words, stands."""
+        """Positions of each occurrence of a plain word or phrase."""
 
     def levels(self, steps: int) -> list[NoiseLevel]:
-        """``steps`` + 1 levels from noisy to clean; the last is where the last step lands."""
+        """``steps`` + 1 noise levels from noisy to clean; the last is the result of the last step."""
 
     def random_level(self, batch: int, generator: torch.Generator) -> NoiseLevel:
-        """Levels for a training batch, [B]; covers every expert of a base that has several."""
+        """Random noise levels [B] for a training batch; covers every expert of a base with several."""
 
     def predict(self, x: torch.Tensor, level: NoiseLevel, text: torch.Tensor) -> torch.Tensor:
         """The network's native output for noisy latents, [B, C, F, H, W] float32.
 
         Args:
             x: noisy latents [B, C, F, H, W].
-            level: of all of x, or one for each of B.
+            level: one for all of x, or one per sample.
             text: prompt embeddings [B, T, D].
 
-        A one-frame video passes no temporal layer.
+        A single-frame video skips all temporal layers.
         """
 
     def initial_vectors(self, words: str, count: int) -> torch.Tensor:
-        """Vectors [count, D] for a new special token to start from: those of ``words``, repeated or averaged."""
+        """Initial vectors [count, D] of a new special token: those of ``words``, repeated or averaged."""
 
     def targets(
         self,
@@ -174,18 +173,18 @@ class Backbone(Protocol):
         """The linear layers of one role.  Roles may overlap in a base that does not split them.
 
         Args:
-            role: spatial layers learn looks, temporal ones motion.
-            attention_only: q, k, v and out alone, without projections and feed-forward layers.
+            role: "spatial" layers learn appearance, "temporal" ones motion.
+            attention_only: only query, key, value and output projections.
             train_transformer_in: with those of a temporal transformer at the network's input.
             leave_out: kinds of layers that are not wanted; all attention of temporal layers is self-attention.
         """
 
     def attention_layers(self, kind: Literal["cross", "temporal"]) -> list[AttentionLayer]:
-        """The layers whose attention can be recorded, in the order in which they run."""
+        """The attention layers that can be recorded, in execution order."""
 
     def record(
         self,
-        sites: Sequence[AttentionLayer],
+        layers: Sequence[AttentionLayer],
         spans: Sequence[TokenSpan] = (),
         rows: slice = slice(None),
         stop: bool = False,
@@ -194,12 +193,12 @@ class Backbone(Protocol):
         """Record attention maps, with gradients, in every ``predict`` inside the context.
 
         Args:
-            sites: where; all other layers keep their fused attention.
-            spans: for cross maps, which tokens; the columns of a span are summed.
-            rows: which part of the batch, e.g. the conditional half under guidance.
-            stop: ``record_forward`` goes no further than the last site; there is no ``predict`` inside.
-            constant: those of the sites through whose maps no gradients are wanted; they cost no memory then.
+            layers: layers to record; all others keep their fused attention.
+            spans: tokens of the cross-attention maps; the columns of a span are summed.
+            rows: part of the batch to record, e.g. the conditional half under guidance.
+            stop: ``record_forward`` ends after the last layer; ``predict`` is not called inside.
+            constant: layers whose maps are recorded without gradients, which saves memory.
         """
 
     def record_forward(self, x: torch.Tensor, level: NoiseLevel, text: torch.Tensor) -> None:
-        """``predict`` for the sake of its maps alone, inside ``record(stop=True)``: ends after the last site."""
+        """Run the network only as far as the last recorded layer, inside ``record(stop=True)``."""

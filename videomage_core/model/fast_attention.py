@@ -1,4 +1,4 @@
-"""Attention as fast as the device allows."""
+"""Attention: PyTorch's fused kernel, or written out where that is faster."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import torch
 
 
 class FastAttention:
-    """PyTorch's fused attention; on a CPU, for short sequences, written out: there the fused one is several times
-    slower backwards.
+    """Fused attention, except for short sequences on a CPU, for which the fused backward pass is several times slower.
 
-    Scores of up to 256 x 256 fit a core's cache; longer ones would cost memory that the fused one saves.
+    Scores of up to 256 x 256 fit a core's cache; longer ones would cost the memory that the fused kernel saves.
     """
 
     LONGEST = 256

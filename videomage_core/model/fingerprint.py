@@ -1,4 +1,4 @@
-"""Which base is this?  A mark that a LoRA file carries, so that it can say when it is on another.
+"""Fingerprint of a base model, stored in every LoRA file to recognise the base it was trained on.
 
 Two parts: a hash of the layers' names and shapes, and random projections of a few weights.  The
 projections are compared with a tolerance, so that a base loaded in fp32, fp16 or bf16 is the same
@@ -23,7 +23,7 @@ _TENSORS, _VALUES, _TOLERANCE = 16, 4096, 0.01
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """The mark of a base.
+    """Fingerprint of a base.
 
     Attributes:
         architecture: hash of names and shapes.
@@ -47,21 +47,21 @@ def fingerprint_of_file(folder: Path) -> Fingerprint | None:
         return None
     with safe_open(files[0], framework="pt") as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a dict
-        return _mark({name: shape for name, shape in shapes.items() if len(shape) > 1}, file.get_tensor)
+        return _fingerprint({name: shape for name, shape in shapes.items() if len(shape) > 1}, file.get_tensor)
 
 
 @torch.no_grad()
 def fingerprint(network: nn.Module) -> Fingerprint:
-    """The mark of a network, the same with and without adapters on it."""
+    """Fingerprint of a network, the same with and without adapters."""
     state = {
         name.replace(".base_layer.", "."): weight
         for name, weight in network.state_dict().items()
         if weight.ndim > 1 and not any(part.startswith("lora_") for part in name.split("."))
     }
-    return _mark({name: tuple(weight.shape) for name, weight in state.items()}, state.__getitem__)
+    return _fingerprint({name: tuple(weight.shape) for name, weight in state.items()}, state.__getitem__)
 
 
-def _mark(shapes: Mapping[str, tuple[int, ...]], weight: Callable[[str], torch.Tensor]) -> Fingerprint:
+def _fingerprint(shapes: Mapping[str, tuple[int, ...]], weight: Callable[[str], torch.Tensor]) -> Fingerprint:
     names = sorted(shapes)
     listed = "\n".join(f"{name} {shapes[name]}" for name in names)
     chosen = names[:: max(1, len(names) // _TENSORS)][:_TENSORS]

@@ -3,15 +3,15 @@
 A LoRA adds scale * B A x to a linear layer's output (Hu et al. 2021), A [R, in], B [out, R],
 scale = alpha / R times a strength chosen at each use.
 
-The adapters themselves are peft's.  Four of its habits are kept out of the engine's way:
+The adapters themselves are peft's.  Four of its behaviours are changed here:
 
-* ``set_adapter`` flips ``requires_grad``.  Here whoever trains says once what is trainable
-  (``add``), and switching adapters never changes it: the frozen teacher of Eq. 5 is the same
-  network with no adapter active, and switching to it before ``backward`` must not lose gradients.
+* ``set_adapter`` changes ``requires_grad``.  Here ``add`` sets it once, and switching adapters never changes it: the
+  frozen teacher of Eq. 5 is the same network without adapters, and switching to it before ``backward`` must not lose
+  gradients.
 * Module names are matched by pattern ("attentions" also matches "temp_attentions").  Here a LoRA
-  goes on exactly the modules that the base names as ``targets``.
-* Its forward computes in float32.  Here a layer computes in the base's precision (``with_adapters``).
-* Wrapped layers stay wrapped.  Here the last adapter to leave takes the wrapper with it.
+  adapts exactly the modules that the base lists as ``targets``.
+* Its forward pass runs in float32.  Here it runs in the base's precision (``with_adapters``).
+* Wrapped layers stay wrapped.  Here the wrapper is removed with the last adapter.
 """
 
 from __future__ import annotations
@@ -43,16 +43,15 @@ def add(
     seed: int = 0,
     gaussian: bool = False,
 ) -> list[nn.Parameter]:
-    """Put a new LoRA on ``targets``, inactive; it begins as zero (B = 0).
+    """Add a new, inactive LoRA to ``targets``; it starts as zero (B = 0).
 
     Args:
         backbone: the base.
-        name: how ``use_adapters`` and ``remove`` call it.
+        name: of the adapter, for ``use_adapters`` and ``remove``.
         targets: the layers, from ``backbone.targets``.
         rank: R.
         scale: alpha / R.
-        dropout: share of a LoRA's inputs dropped while its dropout modules are in train mode, which
-            they are not until a trainer puts them there; 0 is off.
+        dropout: probability while its dropout modules are in train mode (see ``dropout``); 0 is off.
         seed: of the random A.
         gaussian: A is drawn with a standard deviation of 1 / R, as MotionDirector does; else as peft does,
             evenly within 1 / sqrt(in).
@@ -80,9 +79,9 @@ def _inject(
     from peft import LoraConfig, inject_adapter_in_model
 
     _require_free_and_present(backbone, name, targets)
-    was_active, trainable = _state(backbone)
+    strengths, trainable = _state(backbone)
     usual = max(ranks.values())
-    # Those named alone: peft looks for each of them at each layer, which takes it long.
+    # Only the exceptions: peft searches the whole pattern at each layer, which is slow.
     others = {module: rank for module, rank in ranks.items() if rank != usual}
     config = LoraConfig(
         r=usual,
@@ -95,23 +94,23 @@ def _inject(
     )
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several adapters are meant
+        warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several adapters are intended
         torch.manual_seed(seed)
         try:
             inject_adapter_in_model(config, backbone.network, adapter_name=name)
         finally:
-            adapters_changed(backbone)  # also where memory ran out halfway
+            adapters_changed(backbone)  # also if memory ran out halfway
     layers, parameters = _layers_of(backbone, name), []
     for target in targets:
         layer = layers[target.module]
         layer.eval()
         layer.forward = partial(with_adapters, layer)
         for factor in (layer.lora_A[name], layer.lora_B[name]):
-            factor.to(backbone.device, torch.float32)  # the layer's own weights may be away
+            factor.to(backbone.device, torch.float32)  # the layer's own weights may be offloaded
             parameters.append(factor.weight)
         if target.rows is not None:
             _train_only_rows(layer.lora_B[name].weight, target.rows)
-    _restore(backbone, was_active, trainable | {id(p) for p in parameters})
+    _restore(backbone, strengths, trainable | {id(p) for p in parameters})
     return parameters
 
 
@@ -130,23 +129,23 @@ def _require_free_and_present(backbone: Backbone, name: str, targets: Sequence[T
 
 
 def _train_only_rows(weight: nn.Parameter, rows: tuple[int, ...]) -> None:
-    """B begins as zero and a zero gradient keeps it so: the other rows of the layer are never touched."""
+    """B starts as zero, and zero gradients keep it so: the other rows of the layer never change."""
     mask = torch.zeros_like(weight[:, :1])
     mask[list(rows)] = 1
     weight.register_hook(lambda gradient: gradient * mask.to(gradient))
 
 
 def load(backbone: Backbone, name: str, weights: LoraWeights, trainable: bool = False) -> dict[str, nn.Parameter]:
-    """Put existing weights on the base, inactive.
+    """Add existing weights as an inactive adapter.
 
     Args:
         backbone: the base.
-        name: how ``use_adapters`` and ``remove`` call it.
+        name: of the adapter, for ``use_adapters`` and ``remove``.
         weights: of any ranks.
-        trainable: its parameters require gradients; else they are frozen.
+        trainable: whether its parameters require gradients.
 
     Returns:
-        Its parameters, float32, by names that are the same in every run.
+        Its parameters, float32, by names that are stable between runs.
 
     Raises:
         ValueError: the base lacks one of the layers, or a layer has another size.
@@ -194,15 +193,15 @@ def weights(backbone: Backbone, name: str) -> LoraWeights:
 
 
 def names(backbone: Backbone) -> list[str]:
-    """The adapters on the base, sorted."""
+    """Names of the adapters on the base, sorted."""
     return sorted({name for layer in adapted_layers(backbone).values() for name in layer.lora_A})
 
 
 @contextmanager
 def use_adapters(backbone: Backbone, strengths: Mapping[str, float]) -> Iterator[None]:
-    """Inside, exactly these adapters act, each with its strength; outside, what acted before.
+    """Inside, exactly these adapters are active, each with its strength; afterwards, those that were before.
 
-    An empty mapping is the bare base.  What requires gradients does not change.
+    An empty mapping is the base without adapters.  ``requires_grad`` does not change.
     """
     unknown = sorted(set(strengths) - set(names(backbone)))
     if unknown:
@@ -228,17 +227,17 @@ def trainable_adapter(
     config: LoraTrainingConfig,
     start: LoraWeights | None = None,
 ) -> Iterator[dict[str, nn.Parameter]]:
-    """A LoRA, active and ready to be trained; afterwards the base is as it was.
+    """An active LoRA ready to be trained; afterwards the base is restored.
 
     Args:
         backbone: the base.
-        name: how it is called.
-        targets: where a new LoRA goes; not used with ``start``.
-        config: rank and dropout of a new one.
-        start: weights to begin from; None: a new LoRA.
+        name: of the adapter.
+        targets: layers of a new LoRA; unused with ``start``.
+        config: rank and dropout of a new LoRA.
+        start: initial weights; None: a new LoRA.
 
     Yields:
-        Its parameters by names that are the same in every run.
+        Its parameters, by names that are stable between runs.
     """
     with restore_adapters(backbone), ExitStack() as stack:
         if start is None:
@@ -256,7 +255,7 @@ def trainable_adapter(
 
 @contextmanager
 def dropout(backbone: Backbone, name: str, on: bool) -> Iterator[None]:
-    """Inside, an adapter's dropout is on or off; outside as before."""
+    """Inside, an adapter's dropout is on or off."""
     modules = [layer.lora_dropout[name] for layer in _layers_of(backbone, name).values()]
     before = [module.training for module in modules]
     for module in modules:
@@ -269,8 +268,8 @@ def dropout(backbone: Backbone, name: str, on: bool) -> Iterator[None]:
 
 
 def remove(backbone: Backbone, name: str) -> None:
-    """Take an adapter off; a layer that has none left is the base's own again."""
-    was_active, trainable = _state(backbone)
+    """Remove an adapter; a layer without adapters is unwrapped."""
+    strengths, trainable = _state(backbone)
     try:
         for module, layer in _layers_of(backbone, name).items():
             layer.delete_adapter(name)
@@ -283,15 +282,15 @@ def remove(backbone: Backbone, name: str) -> None:
                     setattr(owner, child, layer.base_layer)
     finally:
         adapters_changed(backbone)
-    was_active.pop(name, None)
-    _restore(backbone, was_active, trainable)
+    strengths.pop(name, None)
+    _restore(backbone, strengths, trainable)
     if hasattr(backbone.network, "peft_config") and not names(backbone):
         del backbone.network.peft_config
 
 
 @contextmanager
 def restore_adapters(backbone: Backbone) -> Iterator[None]:
-    """However the block ends, adapters added in it are gone and those that acted before act again."""
+    """However the block ends, adapters added in it are removed and those active before are active again."""
     present, (before, trainable) = set(names(backbone)), _state(backbone)
     try:
         yield
@@ -311,7 +310,7 @@ def _strengths(backbone: Backbone) -> dict[str, float]:
 
 
 def _strengths_in(layer: Any) -> dict[str, float]:
-    """The adapters that act in one layer, with their strengths."""
+    """The active adapters of one layer, with their strengths."""
     here = [name for name in layer.active_adapters if name in layer.lora_A]
     return {name: layer.scaling[name] * layer.r[name] / layer.lora_alpha[name] for name in here}
 
@@ -328,15 +327,15 @@ def _restore(backbone: Backbone, strengths: Mapping[str, float], trainable: set[
 
 
 def _switch_to(backbone: Backbone, strengths: Mapping[str, float]) -> None:
-    """These adapters act; peft makes what acts trainable and all else not, which is undone."""
+    """Activate these adapters; peft also changes ``requires_grad``, which is undone."""
     for layer in adapted_layers(backbone).values():
         here = {name: strength for name, strength in strengths.items() if name in layer.lora_A}
         if list(here.items()) == list(_strengths_in(layer).items()):
-            continue  # the order counts, as that of a sum does
+            continue  # the order matters, as in any floating-point sum
         factors = [*layer.lora_A.parameters(), *layer.lora_B.parameters()]
         trainable = [factor.requires_grad for factor in factors]
         layer.set_adapter(list(here))
         for name, strength in here.items():
             layer.set_scale(name, strength)
-        for factor, was in zip(factors, trainable, strict=True):
-            factor.requires_grad_(was)
+        for factor, required in zip(factors, trainable, strict=True):
+            factor.requires_grad_(required)

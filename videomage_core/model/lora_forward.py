@@ -1,4 +1,4 @@
-"""What layers with LoRAs compute: beside their weights, or merged into them."""
+"""Forward pass of layers with LoRAs: beside the weights, or merged into them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch import nn
 
 from .backbone import Backbone
 
-# The adapted layers of each network.  To find them takes a walk through all its modules, milliseconds each time, and a
-# step of sampling switches adapters a dozen times.
+# The adapted layers of each network: finding them walks through all modules, which takes milliseconds, and a sampling
+# step switches adapters a dozen times.
 _ADAPTED: WeakKeyDictionary[nn.Module, dict[str, Any]] = WeakKeyDictionary()
 
 
 def adapted_layers(backbone: Backbone) -> dict[str, Any]:
-    """The layers that hold adapters, by the name they have without; not to be changed."""
+    """The layers with adapters, by the names they have without; do not modify."""
     network = backbone.network
     if network not in _ADAPTED:
         adapted = {n: m for n, m in network.named_modules() if hasattr(m, "lora_A") and hasattr(m, "base_layer")}
@@ -28,20 +28,20 @@ def adapted_layers(backbone: Backbone) -> dict[str, Any]:
 
 
 def adapters_changed(backbone: Backbone) -> None:
-    """Forget which layers hold adapters; called whenever one was put on a base or taken off."""
+    """Clear the cache of adapted layers; called whenever an adapter was added or removed."""
     _ADAPTED.pop(backbone.network, None)
 
 
 @contextmanager
 def merged(backbone: Backbone) -> Iterator[None]:
-    """Inside, LoRAs act through weights that they were added to, W + scale * B A: a third less time on a CPU.
+    """Inside, LoRAs are merged into the weights, W + scale * B A, which saves a third of the time on a CPU.
 
-    The same outputs, to rounding.  For a base of fp32 alone, that stays on the device: half precision would round
-    away much of what a LoRA adds to a weight.  Each set of adapters that acts costs a copy of the weights of its
-    layers; nothing on the base may be trained, added or removed inside.
+    The outputs are the same to rounding.  Applies only to an fp32 base whose weights stay on the device: half
+    precision would round away much of what a LoRA adds.  Each set of active adapters costs a copy of its layers'
+    weights; nothing on the base may be trained, added or removed inside.
     """
-    whole = backbone.dtype == torch.float32 and backbone.memory.keep_weights
-    layers = list(adapted_layers(backbone).values()) if whole else []
+    applies = backbone.dtype == torch.float32 and backbone.memory.keep_weights
+    layers = list(adapted_layers(backbone).values()) if applies else []
     for layer in layers:
         layer.forward = _MergedForward(layer)
     try:
@@ -52,10 +52,10 @@ def merged(backbone: Backbone) -> Iterator[None]:
 
 
 def with_adapters(layer: Any, x: torch.Tensor) -> torch.Tensor:
-    """W x + scale * B A x for each adapter that acts.
+    """W x + scale * B A x for each active adapter.
 
-    The factors are float32; on a base of half precision they multiply in half, as under autocast.  peft's own forward
-    brings x to float32 first: twice the memory of what goes into a layer and of what comes out.
+    The factors are float32; on a half-precision base they are multiplied in half, as under autocast.  peft's own
+    forward casts x to float32 first, which doubles the memory of a layer's inputs and outputs.
     """
     result = layer.base_layer(x)
     for name in layer.active_adapters:
@@ -68,18 +68,18 @@ def with_adapters(layer: Any, x: torch.Tensor) -> torch.Tensor:
 
 
 class _MergedForward:
-    """The forward of a layer with adapters, by the weight that those which act were added to."""
+    """Forward of a layer whose active adapters are merged into its weight."""
 
     def __init__(self, layer: Any) -> None:
         self._layer, self._weights = layer, dict[tuple[tuple[str, float], ...], torch.Tensor]()
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         layer = self._layer
-        acting = tuple((name, layer.scaling[name]) for name in layer.active_adapters if name in layer.lora_A)
-        if not acting:
+        active = tuple((name, layer.scaling[name]) for name in layer.active_adapters if name in layer.lora_A)
+        if not active:
             return layer.base_layer(x)
-        if acting not in self._weights:
+        if active not in self._weights:
             with torch.no_grad():
-                deltas = [scale * layer.lora_B[name].weight @ layer.lora_A[name].weight for name, scale in acting]
-                self._weights[acting] = sum(deltas, layer.base_layer.weight)
-        return nn.functional.linear(x, self._weights[acting], layer.base_layer.bias)
+                deltas = [scale * layer.lora_B[name].weight @ layer.lora_A[name].weight for name, scale in active]
+                self._weights[active] = sum(deltas, layer.base_layer.weight)
+        return nn.functional.linear(x, self._weights[active], layer.base_layer.bias)

@@ -1,13 +1,13 @@
-"""How much of a base is in the device's memory at once: three modes, and which of them fits.
+"""Memory modes: how much of a base is on the device at once, and which mode fits.
 
 | mode   | weights on the device                    | activations for gradients      | a batch of videos |
 |--------|------------------------------------------|--------------------------------|-------------------|
-| high   | all                                      | kept                           | together          |
+| high   | all                                      | stored                         | together          |
 | medium | the denoising network; others while used | recomputed, layer by layer     | together          |
-| low    | one layer of the network at a time       | recomputed, layer by layer     | one by one        |
+| low    | one layer of the network at a time       | recomputed, layer by layer     | one at a time     |
 
-The results are the same to rounding, but for the autoencoder's: in "low" it takes frames larger than those it was
-trained on in overlapping tiles, as diffusers does, whose seams are blended.
+The results are the same to rounding, except that in "low" the autoencoder splits frames larger than those it was
+trained on into overlapping tiles, as diffusers does, and blends the seams.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LOW = MemoryMode(
 MODES = {mode.name: mode for mode in (HIGH, MEDIUM, LOW)}
 CHOICES = ("auto", *MODES)
 
-_MARGIN = 1.25  # what is counted is not all: workspaces, fragments, what others take meanwhile
+_MARGIN = 1.25  # for what is not counted: workspaces, fragmentation, other programs
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,12 @@ class Workload:
     """A pass through the network.
 
     Attributes:
-        frames: of all videos that are in memory at once, together.
+        frames: total number of frames of all videos in memory at once.
         height: in pixels.
         width: in pixels.
-        videos: how many they are, if they can be taken one by one.
-        trains: gradients are taken.
-        branches: how many of its passes have activations in memory at once, unless they are recomputed.
+        videos: number of videos, if they can be processed one at a time.
+        trains: gradients are computed.
+        branches: number of passes whose activations are in memory at once, unless they are recomputed.
     """
 
     frames: int
@@ -53,7 +53,7 @@ class Workload:
     branches: int = 1
 
     def memory(self, backbone: Backbone, mode: MemoryMode) -> int:
-        """Bytes of activations in a mode, an estimate; ValueError for a size that the base cannot make."""
+        """Estimated bytes of activations in a mode; ValueError for a size that the base cannot generate."""
         gradients: Gradients = (
             "none" if not self.trains else "checkpointed" if mode.gradient_checkpointing else "stored"
         )
@@ -64,7 +64,7 @@ class Workload:
 
 
 def workloads_for(config: object, subjects: int = 2) -> list[Workload]:
-    """The heaviest passes of a stage: those of ``subjects`` LoRAs for a fusion."""
+    """The most demanding passes of a stage; ``subjects`` is the number of LoRAs of a fusion."""
     size = (config.height, config.width)  # type: ignore[attr-defined]
     if isinstance(config, SubjectConfig):  # L_sub's pictures and L_reg's clip are in one step
         clip = config.auxiliary_frames if config.lambda1 else 0
@@ -84,13 +84,13 @@ def workloads_for(config: object, subjects: int = 2) -> list[Workload]:
 
 
 def _guided(frames: int, height: int, width: int, scale: float) -> Workload:
-    """A denoising step: under guidance two videos at once."""
+    """One denoising step; under guidance, two videos at once."""
     videos = 1 if scale == 1 else 2
     return Workload(frames * videos, height, width, videos)
 
 
 def required_memory(backbone: Backbone, workloads: Sequence[Workload], mode: MemoryMode) -> int:
-    """Bytes that the work takes on the device in a mode, weights and all: an estimate."""
+    """Estimated bytes on the device in a mode, weights included."""
     activations = max((work.memory(backbone, mode) for work in workloads), default=0)
     return int(_MARGIN * (backbone.weights_memory(mode) + activations))
 
@@ -117,25 +117,25 @@ def choose_mode(name: str, backbone: Backbone, workloads: Sequence[Workload], fr
 
 
 def check_mode(name: str) -> None:
-    """ValueError for a mode that there is not."""
+    """ValueError for an unknown mode."""
     if name not in CHOICES:
         raise ValueError(f"memory: got {name!r}, allowed: {', '.join(map(repr, CHOICES))}")
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes of a device that can be had; None where nobody says."""
+    """Available bytes of a device; None if unknown."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
-    said = Path("/proc/meminfo")
-    if device.type != "cpu" or not said.is_file():
+    meminfo = Path("/proc/meminfo")
+    if device.type != "cpu" or not meminfo.is_file():
         return None
-    lines = said.read_text(encoding="ascii").splitlines()
+    lines = meminfo.read_text(encoding="ascii").splitlines()
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), None)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether it is what Python, a GPU's, Apple's or the CPU's allocator raises, each in its way."""
-    said = str(error).lower()
-    told = ("out of memory", "not enough memory", "allocate memory")
-    return isinstance(error, MemoryError) or any(words in said for words in told)
+    """Whether an error is Python's, CUDA's, Apple's or the CPU allocator's out-of-memory error."""
+    message = str(error).lower()
+    phrases = ("out of memory", "not enough memory", "allocate memory")
+    return isinstance(error, MemoryError) or any(phrase in message for phrase in phrases)

@@ -1,4 +1,4 @@
-"""Ways to run a network's layers that save memory: computed again on the way back, or with weights that come and go."""
+"""Save memory layer by layer: gradient checkpointing, and weights that are loaded only while a layer runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def patch_forward(layers: Sequence[nn.Module], wrap: Any) -> Callable[[], None]:
-    """Make each layer's forward ``wrap(layer, forward, ...)``; returns what undoes it."""
+    """Replace each layer's forward by ``wrap(layer, forward, ...)``; returns a function that undoes it."""
     before = [(layer, vars(layer).get("forward")) for layer in layers]
     for layer in layers:
         layer.forward = partial(wrap, layer, layer.forward)
@@ -27,26 +27,26 @@ def patch_forward(layers: Sequence[nn.Module], wrap: Any) -> Callable[[], None]:
 
 
 def checkpointed(_: nn.Module, forward: Any, *arguments: Any, **named: Any) -> Any:
-    """A layer whose activations are computed again on the way back instead of kept."""
+    """A forward with gradient checkpointing: activations are recomputed in the backward pass."""
     if not torch.is_grad_enabled():
         return forward(*arguments, **named)
     return checkpoint(forward, *arguments, use_reentrant=False, **named)
 
 
 def offloaded(device: torch.device, layer: nn.Module, forward: Any, *arguments: Any, **named: Any) -> Any:
-    """A layer whose weights are on the device while it computes, and in main memory before and after."""
-    away = []
+    """A forward of a layer whose weights are on the device only while it runs, and in main memory otherwise."""
+    moved = []
     try:
         for tensor in (*layer.parameters(), *layer.buffers()):
             if tensor.device != device:
-                away.append((tensor, tensor.data))
-                tensor.data = tensor.data.to(device)  # where memory runs out halfway, what came goes back
+                moved.append((tensor, tensor.data))
+                tensor.data = tensor.data.to(device)  # undone below, also if memory runs out halfway
         return forward(*arguments, **named)
     finally:
-        for tensor, data in away:
+        for tensor, data in moved:
             tensor.data = data
 
 
 def bytes_of(module: nn.Module) -> int:
-    """Of its weights and buffers."""
+    """Bytes of a module's weights and buffers."""
     return sum(tensor.nbytes for tensor in module.state_dict().values())

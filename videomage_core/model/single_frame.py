@@ -1,10 +1,9 @@
-"""How a one-frame video passes a U-Net with temporal layers: it does not pass them.
+"""Single-frame videos skip the temporal layers of a U-Net.
 
-A photo has no motion, so with F = 1 every temporal convolution and temporal transformer hands
-its input on unchanged.  (Stock diffusers runs them at F = 1; MotionDirector trains single frames
-without them, and so was the embedded base.)  The rule depends on the number of frames alone,
-never on a mode somebody must set and clear: training the embedded base, training on photos and
-sampling cannot disagree, and a block recomputed under gradient checkpointing takes the same way.
+A photo has no motion, so with F = 1 every temporal convolution and temporal transformer returns its input unchanged.
+(Stock diffusers runs them at F = 1; MotionDirector trains single frames without them, and so was the embedded base.)
+The rule depends only on the number of frames, not on a mode that must be set and cleared: training the base, training
+on photos and sampling cannot disagree, nor can a block recomputed under gradient checkpointing.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from diffusers.models.transformers.transformer_temporal import TransformerTempor
 
 
 def skip_temporal_layers_at_one_frame(unet: UNet3DConditionModel) -> None:
-    """Give every temporal layer of ``unet`` the one-frame rule; doing it twice changes nothing.
+    """Apply the single-frame rule to every temporal layer of ``unet``; idempotent.
 
-    Weights and state dict stay as they are.
+    Weights and state dict do not change.
     """
     for module in unet.modules():
         if isinstance(module, TemporalConvLayer):

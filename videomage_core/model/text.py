@@ -51,7 +51,7 @@ class SpecialToken:
 
 
 def check_token(name: str, superclass: str) -> None:
-    """Raise ValueError unless a special token can have this name and these superclass words."""
+    """Raise ValueError for an invalid token name or an empty superclass."""
     if not _SPECIAL.fullmatch(name):
         raise ValueError(
             f"token: got {name!r}, allowed are letters, digits, '_' and '-' in angle brackets, e.g. '<toy>'"
@@ -62,11 +62,11 @@ def check_token(name: str, superclass: str) -> None:
 
 @dataclass(frozen=True)
 class TokenSpan:
-    """Where a word stands among the text tokens.
+    """Positions of a word among the text tokens.
 
     Attributes:
         word: the special token's name, or the plain word.
-        positions: one place for each of its tokens.
+        positions: one per token.
     """
 
     word: str
@@ -77,20 +77,20 @@ class TokenSpan:
 class _Tokenized:
     ids: list[int]
     spans: list[TokenSpan]
-    learned: list[TokenSpan]  # those of the spans that learned vectors fill
+    learned: list[TokenSpan]  # the spans that learned vectors fill
 
 
 def superclass_prompt(text: str, tokens: Sequence[SpecialToken]) -> str:
-    """c~_tgt of Sec. 3.3, to show: "A <toy> is riding a <dog>" -> "A toy is riding a dog".
+    """c~_tgt of Sec. 3.3 as text: "A <toy> is riding a <dog>" -> "A toy is riding a dog".
 
-    To encode it, give the original text to ``PromptEncoder.encode`` with ``as_superclass``.
+    To encode it, pass the original text to ``PromptEncoder.encode`` with ``as_superclass``.
     """
     known = _by_name(tokens)
     return "".join(known[part].superclass if part in known else part for part in _parts(text, known))
 
 
 class PromptEncoder:
-    """A CLIP tokenizer and text encoder that take special tokens."""
+    """A CLIP tokenizer and text encoder with support for special tokens."""
 
     def __init__(self, tokenizer: Any, text_encoder: Any) -> None:
         self.tokenizer, self.text_encoder = tokenizer, text_encoder
@@ -99,12 +99,12 @@ class PromptEncoder:
     def encode(
         self, texts: Sequence[str], tokens: Sequence[SpecialToken] = (), as_superclass: bool = False
     ) -> torch.Tensor:
-        """Prompt embeddings [B, T, D]; gradients flow to the tokens' vectors where they need them.
+        """Prompt embeddings [B, T, D]; gradients flow to the tokens' vectors.
 
         Args:
-            texts: prompts, B of them.
-            tokens: the special tokens they may name.
-            as_superclass: encode the superclass words in the tokens' places instead.
+            texts: B prompts.
+            tokens: the special tokens they may use.
+            as_superclass: encode superclass words instead of the tokens.
 
         Raises:
             ValueError: a prompt is too long, or names a special token that is not among ``tokens``.
@@ -124,34 +124,34 @@ class PromptEncoder:
             return self.text_encoder(ids)[0]
 
     def spans(self, text: str, tokens: Sequence[SpecialToken], as_superclass: bool = False) -> list[TokenSpan]:
-        """Where each special token of ``text`` stands, in the order of the text.
+        """Positions of each special token of ``text``, in the order of the text.
 
         Args:
             text: a prompt with special tokens.
-            tokens: those it may name.
-            as_superclass: the places of the superclass words in what ``encode`` makes with ``as_superclass``.
+            tokens: the special tokens it may use.
+            as_superclass: positions of the superclass words, as ``encode`` with ``as_superclass`` places them.
         """
         return self._tokenize(text, _by_name(tokens), as_superclass).spans
 
     def word_spans(self, text: str, word: str, tokens: Sequence[SpecialToken] = ()) -> list[TokenSpan]:
-        """Where each occurrence of a plain word, or of several words in a row, stands.
+        """Positions of each occurrence of a plain word or phrase.
 
         Args:
             text: a prompt.
             word: plain words in it.
-            tokens: the special tokens the prompt may name as well.
+            tokens: the special tokens the prompt may use as well.
 
         Raises:
-            ValueError: the text does not hold the word.
+            ValueError: the text does not contain the word.
         """
-        ids, wanted = self._tokenize(text, _by_name(tokens), False).ids, self._plain_ids(word)
-        starts = [i for i in range(len(ids)) if wanted and ids[i : i + len(wanted)] == wanted]
+        ids, target = self._tokenize(text, _by_name(tokens), False).ids, self._plain_ids(word)
+        starts = [i for i in range(len(ids)) if target and ids[i : i + len(target)] == target]
         if not starts:
             raise ValueError(f"word: got {word!r}, which does not stand in the prompt {text!r}")
-        return [TokenSpan(word, tuple(range(start, start + len(wanted)))) for start in starts]
+        return [TokenSpan(word, tuple(range(start, start + len(target)))) for start in starts]
 
     def initial_vectors(self, words: str, count: int) -> torch.Tensor:
-        """Vectors [count, D] for a new token to start from: those of ``words``, repeated or averaged as needed."""
+        """Initial vectors [count, D] of a new token: those of ``words``, repeated or averaged."""
         ids = self._plain_ids(words)
         if not ids:
             raise ValueError(f"words: got {words!r}, which holds no token to start from")
@@ -188,7 +188,7 @@ class PromptEncoder:
 
 @contextmanager
 def _replaced_rows(text_encoder: Any, rows: Sequence[_Tokenized], known: dict[str, SpecialToken]) -> Iterator[None]:
-    """While active, the token table's output holds the learned vectors at the special tokens' places."""
+    """Inside, the token embedding layer returns the learned vectors at the special tokens' positions."""
     places = [(b, span) for b, row in enumerate(rows) for span in row.learned]
 
     def replace(_: Any, __: Any, embedded: torch.Tensor) -> torch.Tensor:  # [B,T,D]
@@ -207,11 +207,11 @@ def _replaced_rows(text_encoder: Any, rows: Sequence[_Tokenized], known: dict[st
 
 
 def require_plain_words(text: str) -> None:
-    """ValueError if a text names a special token where no LoRA with one can be."""
-    found = _SPECIAL.search(text)
-    if found:
+    """ValueError if a text uses a special token where none is allowed."""
+    match = _SPECIAL.search(text)
+    if match:
         raise ValueError(
-            f"prompt: got {_shown(text)}, and {found.group()} stands for one subject; say in plain words what is "
+            f"prompt: got {_shown(text)}, and {match.group()} stands for one subject; say in plain words what is "
             "seen, e.g. 'a dog'"
         )
 
@@ -254,7 +254,7 @@ def _by_name(tokens: Sequence[SpecialToken]) -> dict[str, SpecialToken]:
 
 
 def _parts(text: str, known: dict[str, SpecialToken]) -> list[str]:
-    """The text cut at its special tokens; those come in lower case, as ``known`` has them."""
+    """The text split at its special tokens, which are lower-cased as in ``known``."""
     parts, end = [], 0
     for match in _SPECIAL.finditer(text):
         name = match.group().lower()

@@ -23,16 +23,16 @@ from .fast_attention import FastAttention
 from .offloading import bytes_of, checkpointed, offloaded, patch_forward
 from .text import PromptEncoder, SpecialToken, TokenSpan
 
-# Values alive at once for each latent position of each frame in ZeroScope's U-Net, whose first blocks are
-# _WIDTH wide, with LoRAs of rank 4.  Each was counted where most are: "none" in a prediction, "checkpointed" in SCS's
-# guidance, "stored" in a step of a motion's training.  They grow with the width alone.  (In fp16 a guidance keeps its
-# graph for a second try, 41 000, which the margin of ``required_memory`` on weights and activations covers.)
+# Peak number of live values per latent position and frame in ZeroScope's U-Net, whose first blocks are
+# _WIDTH wide, with LoRAs of rank 4.  Each was measured where it is largest: "none" in a prediction, "checkpointed" in
+# SCS's guidance, "stored" in a step of a motion's training.  They grow with the width alone.  (In fp16 a guidance keeps
+# its graph for a second try, 41 000, which the margin of ``required_memory`` on weights and activations covers.)
 _ALIVE: dict[Gradients, int] = {"none": 10_600, "checkpointed": 31_000, "stored": 236_000}
 _WIDTH = 320
 
 
 class UNet3DBackbone:
-    """A loaded base that keeps the contract of ``backbone.Backbone``; build it with ``load_unet3d``."""
+    """A loaded base that implements ``backbone.Backbone``; create it with ``load_unet3d``."""
 
     def __init__(self, name: str, unet: Any, vae: Any, text_encoder: Any, tokenizer: Any, scheduler: Any) -> None:
         from .single_frame import skip_temporal_layers_at_one_frame  # imports diffusers, which is slow
@@ -66,13 +66,13 @@ class UNet3DBackbone:
 
     @property
     def _first_weight(self) -> torch.Tensor:
-        """It stays in every memory mode; diffusers' own ``device`` and ``dtype`` walk through all modules."""
+        """On the device in every memory mode; diffusers' own ``device`` and ``dtype`` walk through all modules."""
         weight: torch.Tensor = self.unet.conv_in.weight
         return weight
 
     @property
     def spatial_factor(self) -> int:
-        """Pixels of a latent's side."""
+        """Pixels per latent along one side."""
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
     def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
@@ -88,14 +88,14 @@ class UNet3DBackbone:
         return int(frames * h * w * _ALIVE[gradients] * share * self.dtype.itemsize)
 
     def use_memory(self, mode: MemoryMode, device: torch.device | None = None) -> None:
-        """See ``Backbone``; what is away is in main memory."""
+        """See ``Backbone``; offloaded modules are in main memory."""
         device = device or self.device
         while self._undo:
-            self._undo.pop()()  # the forwards are the layers' own again
+            self._undo.pop()()  # restores the layers' own forwards
         self.memory, self._recomputing = mode, mode.gradient_checkpointing
-        staying, away = self.resident(mode), torch.device("cpu")
+        staying, offload_device = self.resident(mode), torch.device("cpu")
         for part in (self.vae, self.prompts.text_encoder, *self.unet.children()):
-            where = device if any(part in set(stays.modules()) for stays in staying) else away
+            where = device if any(part in set(stays.modules()) for stays in staying) else offload_device
             if any(weight.device != where for weight in part.state_dict().values()):
                 part.to(where)
         if mode.vae_tiling:
@@ -103,13 +103,13 @@ class UNet3DBackbone:
         else:
             self.vae.disable_tiling()
         if not mode.keep_weights:
-            # The way back needs the weights once more: they come again with what is recomputed.
+            # The backward pass needs the weights again: they are loaded with the recomputed forward.
             self._undo.append(patch_forward(self._layers(), partial(offloaded, device)))
         if mode.gradient_checkpointing:
             self._undo.append(patch_forward(self._layers(), checkpointed))
 
     def put_away(self) -> None:
-        """Take off the device what the memory mode keeps in main memory, and gradients kept on it."""
+        """Offload what the memory mode keeps in main memory."""
         if not self.memory.keep_encoders:
             for part in (self.vae, self.prompts.text_encoder):
                 part.to("cpu")
@@ -122,15 +122,15 @@ class UNet3DBackbone:
         return [*network, self.vae, self.prompts.text_encoder] if mode.keep_encoders else network
 
     def weights_memory(self, mode: MemoryMode) -> int:
-        """See ``Backbone``; with the largest of what comes and goes."""
-        coming = [] if mode.keep_weights else [max(map(bytes_of, self._layers()))]
+        """See ``Backbone``; includes the largest of the modules that are loaded on demand."""
+        loaded = [] if mode.keep_weights else [max(map(bytes_of, self._layers()))]
         others = [] if mode.keep_encoders else [max(map(bytes_of, (self.vae, self.prompts.text_encoder)))]
-        return sum([*map(bytes_of, self.resident(mode)), *coming, *others])
+        return sum([*map(bytes_of, self.resident(mode)), *loaded, *others])
 
     @contextmanager
     def _at_work(self, part: Any) -> Iterator[None]:
-        """Inside, the text encoder or the autoencoder is on the device; where gradients flow through it, it stays there
-        until ``put_away``."""
+        """Inside, the text encoder or the autoencoder is on the device; with gradients it stays there until
+        ``put_away``."""
         if self.memory.keep_encoders or part.device == self.device:
             yield
             return
@@ -238,10 +238,10 @@ class UNet3DBackbone:
 
     @contextmanager
     def checkpointing(self) -> Iterator[None]:
-        """Inside, activations are recomputed, layer by layer (stock UNet3DConditionModel refuses it).
+        """Inside, gradient checkpointing is on, layer by layer (stock UNet3DConditionModel does not support it).
 
-        Hooks and recorded maps fire again on the way back, and the adapters active then must be
-        those that were active on the way there.
+        Hooks and recording run again in the backward pass, in which the same adapters must be active as in the forward
+        pass.
         """
         if self._recomputing:
             yield
@@ -254,28 +254,28 @@ class UNet3DBackbone:
             self._recomputing = False
 
     def _layers(self) -> list[nn.Module]:
-        """What is recomputed at a time: a convolution, a transformer.  Whole blocks would take two to three times
-        the memory."""
+        """The checkpointed modules: convolutions and transformers.  Whole blocks would take two to three times the
+        memory."""
         blocks = [*self.unet.down_blocks, self.unet.mid_block, *self.unet.up_blocks]
         lists = ("resnets", "temp_convs", "attentions", "temp_attentions", "downsamplers", "upsamplers")
         return [self.unet.transformer_in, *(m for b in blocks for name in lists for m in getattr(b, name, None) or ())]
 
     def attention_layers(self, kind: Literal["cross", "temporal"]) -> list[AttentionLayer]:
         """See ``Backbone``.  Both attention layers of a temporal block are temporal self-attention."""
-        role, layers = ("spatial", ("attn2",)) if kind == "cross" else ("temporal", ("attn1", "attn2"))
+        role, attentions = ("spatial", ("attn2",)) if kind == "cross" else ("temporal", ("attn1", "attn2"))
         names = [name for name, _ in self.unet.named_modules() if _role_of(name) == role]
-        return sorted((AttentionLayer(n, kind) for n in names if n.split(".")[-1] in layers), key=_running_order)
+        return sorted((AttentionLayer(n, kind) for n in names if n.split(".")[-1] in attentions), key=_running_order)
 
     def record(
         self,
-        sites: Sequence[AttentionLayer],
+        layers: Sequence[AttentionLayer],
         spans: Sequence[TokenSpan] = (),
         rows: slice = slice(None),
         stop: bool = False,
         constant: Sequence[AttentionLayer] = (),
     ) -> AbstractContextManager[AttentionMaps]:
         """See ``Backbone``."""
-        ordered = sorted(sites, key=_running_order)
+        ordered = sorted(layers, key=_running_order)
         end = self._recomputed_layer(ordered[-1]) if stop and ordered else None
         return attention_maps.record(self.unet, ordered, spans, rows, stop, end, constant)
 
@@ -284,11 +284,12 @@ class UNet3DBackbone:
         with suppress(ForwardEnded):
             self._forward(x, level.t.expand(len(x)), text)
 
-    def _recomputed_layer(self, site: AttentionLayer) -> nn.Module | None:
-        """The layer around a site, if it is recomputed on the way back."""
+    def _recomputed_layer(self, layer: AttentionLayer) -> nn.Module | None:
+        """The checkpointed module that contains an attention layer, if there is one."""
         if not self._recomputing:
             return None
-        inside = (layer for layer in self._layers() if self.unet.get_submodule(site.name) in set(layer.modules()))
+        attention = self.unet.get_submodule(layer.name)
+        inside = (module for module in self._layers() if attention in set(module.modules()))
         return next(inside)
 
 
@@ -297,16 +298,16 @@ def _is_lora(name: str) -> bool:
 
 
 def _role_of(name: str) -> Role | None:
-    """What kind of transformer a module belongs to."""
+    """The role of the transformer that a module belongs to."""
     parts = name.split(".")
     if "temp_attentions" in parts or "transformer_in" in parts:
         return "temporal"
     return "spatial" if "attentions" in parts else None
 
 
-def _running_order(site: AttentionLayer) -> tuple[int, list[int], bool, str]:
-    """The order of the forward pass; in a block, each spatial transformer runs before its temporal one."""
+def _running_order(layer: AttentionLayer) -> tuple[int, list[int], bool, str]:
+    """Execution order; in a block, each spatial transformer runs before its temporal one."""
     stages = ("transformer_in", "down_blocks", "mid_block", "up_blocks")
-    parts = site.name.split(".")
+    parts = layer.name.split(".")
     numbers = [int(part) for part in parts if part.isdigit()]
     return stages.index(parts[0]), numbers, "temp_attentions" in parts, parts[-1]

@@ -15,7 +15,7 @@ import torch
 from .bert import Bert
 from .weights import (
     DINO,
-    WANTED,
+    EXPECTED,
     asset,
     beside,
     folder_kind,
@@ -68,8 +68,8 @@ class PackageDetector:
         return list(self.model.tokenizer(text)["input_ids"])
 
     def find(self, picture: torch.Tensor, caption: str) -> tuple[torch.Tensor, torch.Tensor]:
-        found = self.model(picture[None], captions=[caption])
-        return _scored(found["pred_logits"], found["pred_boxes"], len(self.tokens(caption)))
+        output = self.model(picture[None], captions=[caption])
+        return _scored(output["pred_logits"], output["pred_boxes"], len(self.tokens(caption)))
 
 
 class TransformersDetector:
@@ -84,8 +84,8 @@ class TransformersDetector:
     def find(self, picture: torch.Tensor, caption: str) -> tuple[torch.Tensor, torch.Tensor]:
         read = self.tokenizer(caption, return_tensors="pt").to(picture.device)
         names = ("input_ids", "token_type_ids", "attention_mask")
-        found = self.model(pixel_values=picture[None], **{name: read[name] for name in names if name in read})
-        return _scored(found.logits, found.pred_boxes, read["input_ids"].shape[1])
+        output = self.model(pixel_values=picture[None], **{name: read[name] for name in names if name in read})
+        return _scored(output.logits, output.pred_boxes, read["input_ids"].shape[1])
 
 
 def _scored(logits: torch.Tensor, boxes: torch.Tensor, length: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -105,7 +105,7 @@ def check_detector(path: Path, bert: Path | None) -> None:
         return
     if bert is None:
         raise FileNotFoundError(
-            f"{DINO}: {path.name} reads its words with BERT; wanted is {WANTED['BERT']}. A Hugging Face folder of "
+            f"{DINO}: {path.name} reads its words with BERT; expected {EXPECTED['BERT']}. A Hugging Face folder of "
             f"{DINO} has its own"
         )
     require_source(bert, "BERT")
@@ -173,37 +173,37 @@ def build_package_model(sizes: dict[str, Any], bert: Path) -> Any:
     from groundingdino.models.GroundingDINO import groundingdino as package
     from groundingdino.models.GroundingDINO.transformer import build_transformer
 
-    told = SimpleNamespace(**{**_NOT_TRAINED, **sizes})
+    arguments = SimpleNamespace(**{**_NOT_TRAINED, **sizes})
     with _text_encoder_from(package, bert):
         return package.GroundingDINO(
-            _backbone(told),
-            build_transformer(told),
-            num_queries=told.num_queries,
+            _backbone(arguments),
+            build_transformer(arguments),
+            num_queries=arguments.num_queries,
             aux_loss=True,
             iter_update=True,
-            query_dim=told.query_dim,
-            num_feature_levels=told.num_feature_levels,
-            nheads=told.nheads,
-            dec_pred_bbox_embed_share=told.dec_pred_bbox_embed_share,
-            two_stage_type=told.two_stage_type,
-            two_stage_bbox_embed_share=told.two_stage_bbox_embed_share,
-            two_stage_class_embed_share=told.two_stage_class_embed_share,
-            num_patterns=told.num_patterns,
+            query_dim=arguments.query_dim,
+            num_feature_levels=arguments.num_feature_levels,
+            nheads=arguments.nheads,
+            dec_pred_bbox_embed_share=arguments.dec_pred_bbox_embed_share,
+            two_stage_type=arguments.two_stage_type,
+            two_stage_bbox_embed_share=arguments.two_stage_bbox_embed_share,
+            two_stage_class_embed_share=arguments.two_stage_class_embed_share,
+            num_patterns=arguments.num_patterns,
             dn_number=0,
             text_encoder_type=str(bert),
-            sub_sentence_present=told.sub_sentence_present,
-            max_text_len=told.max_text_len,
+            sub_sentence_present=arguments.sub_sentence_present,
+            max_text_len=arguments.max_text_len,
         )
 
 
-def _backbone(told: SimpleNamespace) -> Any:
+def _backbone(arguments: SimpleNamespace) -> Any:
     """The Swin transformer with the position embedding beside it, as the package joins them."""
     from groundingdino.models.GroundingDINO.backbone.backbone import Joiner
     from groundingdino.models.GroundingDINO.backbone.position_encoding import build_position_encoding
     from groundingdino.models.GroundingDINO.backbone.swin_transformer import SwinTransformer
 
-    swin = SwinTransformer(out_indices=(1, 2, 3), drop_path_rate=0.0, **told.swin)
-    joined = Joiner(swin, build_position_encoding(told))
+    swin = SwinTransformer(out_indices=(1, 2, 3), drop_path_rate=0.0, **arguments.swin)
+    joined = Joiner(swin, build_position_encoding(arguments))
     joined.num_channels = swin.num_features[1:]
     return joined
 

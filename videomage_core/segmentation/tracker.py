@@ -69,8 +69,8 @@ class PackageTracker:
         for backwards in (False, True):
             for frame, _, logits in self.model.propagate_in_video(state, start_frame_idx=start, reverse=backwards):
                 masks[:, frame] = (logits[:, 0] > 0).cpu()  # [N,1,H,W] -> [N,H,W]
-                for kept in state["output_dict_per_obj"].values():
-                    _forget(kept["non_cond_frame_outputs"], frame, backwards)
+                for object_outputs in state["output_dict_per_obj"].values():
+                    _forget(object_outputs["non_cond_frame_outputs"], frame, backwards)
                 seen()
         return masks
 
@@ -103,8 +103,8 @@ class TransformersTracker:
             for frame in order:
                 logits = self.model(session, frame_idx=frame, reverse=backwards).pred_masks  # [N,1,h,w]
                 masks[:, frame] = _enlarged(logits, pixels)
-                for kept in session.output_dict_per_obj.values():
-                    _forget(kept["non_cond_frame_outputs"], frame, backwards)
+                for object_outputs in session.output_dict_per_obj.values():
+                    _forget(object_outputs["non_cond_frame_outputs"], frame, backwards)
                 seen()
         return masks
 

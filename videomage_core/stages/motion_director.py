@@ -38,7 +38,7 @@ def settled(config: MotionConfig) -> MotionConfig:
     """The same settings with "auto" decided, and MotionDirector's dropout with its layers unless another is set."""
     if config.target_modules == "auto":
         config = dataclasses.replace(
-            config, layers="motion_director" if config.objective == "motion_director" else "all"
+            config, target_modules="motion_director" if config.objective == "motion_director" else "all"
         )
     if config.target_modules == "motion_director":
         config = dataclasses.replace(config, dropout=config.dropout or DROPOUT)

@@ -126,15 +126,15 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refused(HTTPStatus.FORBIDDEN, "another site's page may not ask here")
 
     def _get(self) -> None:
-        asked = urlsplit(self.path)
-        if asked.path == "/":
+        url = urlsplit(self.path)
+        if url.path == "/":
             self._send(PAGE.read_bytes(), "text/html; charset=utf-8")
-        elif asked.path == "/trial":
-            participant = _participant(parse_qs(asked.query).get("participant", [""])[0])
+        elif url.path == "/trial":
+            participant = _participant(parse_qs(url.query).get("participant", [""])[0])
             self._send(json.dumps(self.server.next_trial(participant)).encode(), "application/json")
         else:
-            path = self.server.files.get(asked.path.removeprefix("/media/"))
-            if path is None or not asked.path.startswith("/media/"):
+            path = self.server.files.get(url.path.removeprefix("/media/"))
+            if path is None or not url.path.startswith("/media/"):
                 raise Refused(HTTPStatus.NOT_FOUND, "there is nothing of that name")
             self._send_file(path)
 

@@ -70,7 +70,7 @@ def test_a_damaged_file_is_made_anew(tmp_path, damage):
     else:
         path.write_bytes({"short": whole[:-4], "empty": b"", "text": b"no tensors at all"}[damage])
     assert float(cached_tensor(path, make, Callbacks(log=said.append))[0, 0]) == 2
-    assert said == ["x.safetensors is damaged; making it again"]
+    assert said == ["x.safetensors is damaged; computing it again"]
     assert float(cached_tensor(path, make, Callbacks(log=said.append))[0, 0]) == 2
     assert make.calls == 2 and len(path.read_bytes()) == len(whole)
 

@@ -376,7 +376,7 @@ def test_a_stop_while_teachers_are_made_and_a_damaged_file_change_nothing(emoji_
     kept.write_bytes(kept.read_bytes()[:100])
     said: list[str] = []
     again = fuse(emoji_base, subjects, tmp_path / "two", callbacks=Callbacks(log=said.append))
-    assert f"{kept.name} is damaged; making it again" in said
+    assert f"{kept.name} is damaged; computing it again" in said
     assert torch.equal(factors(again.concept.weights), factors(wanted.concept.weights))
 
 

@@ -150,7 +150,7 @@ def test_videos_are_made_once_for_each_lora_and_damaged_ones_anew(emoji_base, su
         path.write_bytes(path.read_bytes()[:-9])
     said: list[str] = []
     get(emoji_base, subjects, tmp_path, callbacks=Callbacks(log=said.append))
-    assert made[16:] == ["An empty room"] and "is damaged; making it again" in said[0]
+    assert made[16:] == ["An empty room"] and "is damaged; computing it again" in said[0]
 
 
 def test_a_video_in_which_the_subject_is_not_found_is_passed_over(emoji_base, subjects, tmp_path):
@@ -214,5 +214,5 @@ def test_a_clip_that_says_nothing_is_refused(emoji_base, make_concept):
         add_cutout(subject, pixels, torch.zeros(1, 8, 8))
     with pytest.raises(ValueError, match=r"mask of '<toy>': it covers the whole picture"):
         add_cutout(subject, pixels, torch.ones(1, 8, 8))
-    with pytest.raises(ValueError, match=r"LoRA: got a fusion's, wanted is that of one subject"):
+    with pytest.raises(ValueError, match=r"LoRA: got a fusion's, expected the LoRA of one subject"):
         add_cutout(dataclasses.replace(subject, kind="fusion"), pixels, torch.ones(1, 8, 8))

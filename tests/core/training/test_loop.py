@@ -476,7 +476,9 @@ def test_gradients_that_are_scaled_too_much_for_half_precision_are_taken_again_s
     weight, other = torch.tensor([1.0, 3.0], requires_grad=True), torch.ones(1, requires_grad=True)
 
     def loss() -> torch.Tensor:
-        return (weight.half() * 100).float().sum()  # on the way back, in fp16: 100 times the scale; it ends at 65504
+        return (
+            (weight.half() * 100).float().sum()
+        )  # in the backward pass, in fp16: 100 times the scale; it ends at 65504
 
     assert torch.autograd.grad(loss() * 1024.0, weight)[0].isinf().all()
     found, none = scaled_gradients(loss(), [weight, other], 1024.0)
