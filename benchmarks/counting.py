@@ -55,7 +55,7 @@ class Alive(TorchDispatchMode):
 
 
 class _Fused(torch.autograd.Function):
-    """Shapes of a GPU's fused attention, which keeps queries, keys, values and output for the way back."""
+    """Shapes of a GPU's fused attention, which keeps queries, keys, values and output for the backward pass."""
 
     @staticmethod
     def forward(context: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:

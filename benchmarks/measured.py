@@ -144,7 +144,7 @@ def _our_motion_step(base: UNet3DBackbone) -> Iterator[Job]:
 
 @contextmanager
 def _bare_motion_step(base: UNet3DBackbone) -> Iterator[Job]:
-    """Noise, the frozen teacher, the LoRA, the way back, clipping and AdamW, as a script of diffusers has them."""
+    """Noise, the frozen teacher, the LoRA, the backward pass, clipping and AdamW, as a script of diffusers has them."""
     from diffusers import DDPMScheduler, UNet3DConditionModel
     from peft import LoraConfig, inject_adapter_in_model
     from peft.tuners.tuners_utils import BaseTunerLayer

@@ -12,7 +12,7 @@ from typing import Any
 from ..videomage_core.data.grounded_sam2 import GroundedSam2
 from ..videomage_core.data.media_files import below
 from ..videomage_core.model.base_folder import EMOJI_BASE, check_base_folder, is_base_folder
-from ..videomage_core.segmentation.weights import DINO, SAM2, SUFFIXES, WANTED, folder_kind
+from ..videomage_core.segmentation.weights import DINO, EXPECTED, SAM2, SUFFIXES, folder_kind
 
 BUILT_IN = "emoji base (built in)"
 PREVIEW_SIDE = 512  # pixels, at most
@@ -155,7 +155,7 @@ def _chosen(kind: str, suffixes: tuple[str, ...], name: str, what: str) -> Path:
     found = _models(kind, suffixes)
     if name not in found:
         there = f"there are {', '.join(map(repr, found))}" if found else "there is nothing"
-        raise FileNotFoundError(f"{what}: {name!r} is not in models/{kind}; {there}. Wanted is {WANTED[what]}")
+        raise FileNotFoundError(f"{what}: {name!r} is not in models/{kind}; {there}. Expected {EXPECTED[what]}")
     return found[name]
 
 

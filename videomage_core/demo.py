@@ -1,7 +1,7 @@
 """The demonstration: two characters from pictures, a motion from a clip of two others, one video.
 
 On the embedded base and the examples in ``assets/examples``, with every step of the method: two
-subject LoRAs, a motion LoRA, their fusion, collaborative sampling; and at the same start noise the base
+subject LoRAs, a motion LoRA, their fusion, collaborative sampling; and at the same initial noise the base
 alone and all LoRAs in one model, to compare.
 """
 
@@ -90,7 +90,7 @@ def run_demo(output: Path, seed: int, callbacks: Callbacks, preset: Preset = EMO
 
     Args:
         output: folder for ``video.mp4``, LoRA files, ``contact_sheet.png``, ``attention.png``, ``report.json``.
-        seed: of the start noise.
+        seed: of the initial noise.
         callbacks: progress and cancel.
         preset: settings.
     """
@@ -158,7 +158,7 @@ def train_loras(backbone: Backbone, preset: Preset, work: Path, callbacks: Callb
 def compose(
     backbone: Backbone, learned: DemoLoras, seed: int, preset: Preset, callbacks: Callbacks, clock: Clock
 ) -> tuple[CollaborativeResult, dict[str, torch.Tensor]]:
-    """The video, and beside it, from the same start noise, what it is compared with; each [3, F, H, W]."""
+    """The video, and beside it, from the same initial noise, what it is compared with; each [3, F, H, W]."""
     fused, motion, noise = learned.fused.concept, learned.motion, learned.inverted
     made = clock(
         RESULT,

@@ -154,7 +154,7 @@ def invert(
         steps: inversion steps; 50 as MotionDirector.
         refinements: plain inversion (0) takes the network's output at the point it leaves for that
             at the point it goes to; each refinement predicts again at the point reached, which
-            makes the way back more exact and costs as much as the plain inversion.
+            makes the backward pass more exact and costs as much as the plain inversion.
         callbacks: progress and cancel.
 
     Returns:

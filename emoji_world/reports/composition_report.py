@@ -2,7 +2,7 @@
 
     python -m emoji_world.reports.composition_report
 
-With the demonstration's subjects and motion, all of the development half, from the same start noise:
+With the demonstration's subjects and motion, all of the development half, from the same initial noise:
 the whole method, the base alone, all LoRAs in one model.  Figures go to docs/composition_report.json, all
 videos to a sheet beside it.  Seeds are consecutive and none is left out.
 """

@@ -108,7 +108,7 @@ def guidance_cells(grid: Grid, seeds: int) -> list[Cell]:
 
 
 def prepared(runner: Runner, backbone: Backbone, cell: Cell) -> tuple[TwoBranches, torch.Tensor]:
-    """A cell's branches on a base, and its start noise [1, C, F, h, w]."""
+    """A cell's branches on a base, and its initial noise [1, C, F, h, w]."""
     assert cell.motion is not None
     subject, motion = runner.fusion(cell.subjects, EMOJI), runner.motion(cell.motion, EMOJI)
     branches = TwoBranches(backbone, subject, motion, runner.grid.prompt(cell), EMOJI.collaborative)

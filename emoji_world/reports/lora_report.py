@@ -3,11 +3,11 @@
     python -m emoji_world.reports.lora_report --split development
 
 trains subject LoRAs of held-out characters and motion LoRAs of held-out interactions, samples each
-with five seeds beside the base at the same start noise, and lets the judge look.  Figures go to
+with five seeds beside the base at the same initial noise, and lets the judge look.  Figures go to
 docs/lora_card_HALF.json, sheets of the unselected samples beside it.
 
 * Identity: cosine of the tracked, cropped character with its own pictures (MobileNetV2 features); how
-  often that is more than the base's own character of this concept reaches from the same start noise;
+  often that is more than the base's own character of this concept reaches from the same initial noise;
   and how often no other artist's drawing of its concept is nearer (chance: 1 in their number).  The
   ceiling is the character itself, drawn in the same scenes and passed through the base's autoencoder.
 * Way: how far it goes where it is asked to walk to the right: a LoRA that is too strong holds it still.
@@ -196,7 +196,7 @@ def learn_motion(
 def sample(
     backbone: UNet3DBackbone, text: str, seeds: Sequence[int], concepts: Sequence[tuple[LoraModel, float]]
 ) -> torch.Tensor:
-    """Videos of one prompt [N, 3, F, H, W], the start noise of a seed the same whatever LoRA acts."""
+    """Videos of one prompt [N, 3, F, H, W], the initial noise of a seed the same whatever LoRA acts."""
     with apply_loras(backbone, concepts) as tokens:
         return generate_videos(backbone, [text] * len(seeds), seeds, EMOJI.sampling, None, tokens)
 

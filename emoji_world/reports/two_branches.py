@@ -102,7 +102,7 @@ class TwoBranches:
         return collaborative_step(self.backbone, x, levels, self.branches, self.empty, latents, betas, config)[1]
 
     def video(self, x: torch.Tensor, way: Variant) -> np.ndarray:
-        """uint8 [F, H, W, 3], from start noise."""
+        """uint8 [F, H, W, 3], from initial noise."""
         for index in range(self.config.steps):
             guided = way.alpha > 0 and index < self.config.tau
             gradients = self.gradients(x, self.levels[index]) if guided else None

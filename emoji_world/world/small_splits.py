@@ -19,7 +19,7 @@ class Split:
         characters: held-out drawings to customise.
         motions: held-out motions of one character.
         interactions: held-out motions of two.
-        seeds: for scenes, start noise and trainings.
+        seeds: for scenes, initial noise and trainings.
     """
 
     characters: tuple[Character, ...]

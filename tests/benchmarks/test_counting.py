@@ -32,7 +32,7 @@ def test_attention_keeps_what_its_way_back_needs_and_never_the_map():
     def job() -> None:
         doubled = [2 * tensor for tensor in (q, k, v)]
         out = torch.nn.functional.scaled_dot_product_attention(*doubled)
-        del doubled  # still alive, for the way back
+        del doubled  # still alive, for the backward pass
         torch.autograd.grad(out.sum(), (q, k, v))
 
     kept = 2 * q.nbytes + k.nbytes + v.nbytes  # and the output

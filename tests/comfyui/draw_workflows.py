@@ -313,7 +313,7 @@ COMPARE = Workflow(
             [
                 note(
                     "# The same noise, three ways\n\nSCS Sampler beside all LoRAs in one model (*without SCS*) and "
-                    "the base alone. All begin from the same start noise: the same seed, clip, size and frames on "
+                    "the base alone. All begin from the same initial noise: the same seed, clip, size and frames on "
                     "each. Change prompt or seed on all three together.\n\nThe files named here are made by "
                     "*1 First run*."
                 ),
@@ -387,7 +387,7 @@ EVALUATED = Workflow(
             START,
             [
                 note(
-                    "# Which setting is better?\n\nThe same video twice, from the same start noise: on the "
+                    "# Which setting is better?\n\nThe same video twice, from the same initial noise: on the "
                     "left its two "
                     "branches correct each other, on the right they do not (*tau* 0). *Evaluate* scores "
                     "both: likeness to the pictures, "

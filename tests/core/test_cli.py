@@ -281,7 +281,15 @@ def test_averaged_outputs(tmp_path, photos, motion, capsys, monkeypatch):
     """Each --lora in turn with the --motion; what the stage gets is what was given."""
     files = [toy(tmp_path, photos, name) for name in ("ann", "bob")]
     loras = ["--lora", str(files[0]), "--lora", str(files[1]), "--motion", str(motion)]
-    sample = ["sample", "a <ann> is chasing a <bob>", *loras, "--averaged", "--output", str(tmp_path / "v.mp4")]
+    sample = [
+        "sample",
+        "a <ann> is chasing a <bob>",
+        *loras,
+        "--method",
+        "averaged",
+        "--output",
+        str(tmp_path / "v.mp4"),
+    ]
     seen, made = [], baselines.sample_averaged
 
     def averaged(backbone, subjects, moving, *more):
@@ -293,17 +301,17 @@ def test_averaged_outputs(tmp_path, photos, motion, capsys, monkeypatch):
     assert seen == [(["<ann>", "<bob>"], "motion")] and (tmp_path / "v.mp4").stat().st_size > 500
     monkeypatch.setattr(loading, "load_unet3d", lambda *_: pytest.fail("the base was loaded"))
     assert main([*sample, "--tau", "3"]) == 2
-    assert "--tau: only collaborative sampling has this; drop it, or --averaged" in capsys.readouterr().err
+    assert "--tau: only collaborative sampling has this; drop it, or --method averaged" in capsys.readouterr().err
     assert main(["sample", "a <ann>", *sample[2:]]) == 2
     assert "does not name <bob>" in capsys.readouterr().err
     assert main([*sample, "--lora", str(motion)]) == 2
     assert "the LoRA 3 of 3 is a motion; give it as the motion" in capsys.readouterr().err
-    assert main([*sample[:6], "--motion", str(files[0]), "--averaged"]) == 2
+    assert main([*sample[:6], "--motion", str(files[0]), "--method", "averaged"]) == 2
     assert "motion: got a subject LoRA" in capsys.readouterr().err
-    assert main(["sample", "a <ann>", "--lora", f"{files[0]}:0.5", "--averaged"]) == 2
+    assert main(["sample", "a <ann>", "--lora", f"{files[0]}:0.5", "--method", "averaged"]) == 2
     assert "ann.safetensors:0.5, strengths have no place here" in capsys.readouterr().err
-    assert main(["sample", "a dog", "--motion", str(motion), "--averaged"]) == 2
-    assert "--averaged: got no --lora" in capsys.readouterr().err
+    assert main(["sample", "a dog", "--motion", str(motion), "--method", "averaged"]) == 2
+    assert "--method averaged: got no --lora" in capsys.readouterr().err
 
 
 def test_settings_from_a_file_and_flags_over_them(tmp_path):

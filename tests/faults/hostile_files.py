@@ -181,7 +181,7 @@ CHANGES: list[tuple[str, Callable[[bytes, random.Random], bytes]]] = [
     ("an entry left out", _in_about(_missing_entry)),
     ("a token's name or class", _in_about(_odd_token)),
     ("the list of tokens", _in_about(_odd_tokens)),
-    ("the base's mark", _in_about(_odd_mark)),
+    ("the base's fingerprint", _in_about(_odd_mark)),
     ("the thumbnail", _in_about(_odd_picture)),
 ]
 

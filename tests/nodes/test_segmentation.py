@@ -48,7 +48,7 @@ def test_where_nothing_is_the_lists_say_what_belongs_there(nodes: dict[str, Any]
     said = nodes["VideoMage_LoadSegmenter"].validate_inputs(
         options(nodes, "detector")[0], options(nodes, "sam2")[0], options(nodes, "bert")[0]
     )
-    assert "GroundingDINO: 'none found" in said and "Wanted is groundingdino_swint_ogc.pth" in said
+    assert "GroundingDINO: 'none found" in said and "Expected groundingdino_swint_ogc.pth" in said
 
 
 def test_the_lists_have_files_and_folders_not_what_is_inside(nodes: dict[str, Any], models: Path) -> None:

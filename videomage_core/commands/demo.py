@@ -19,7 +19,7 @@ def add_demo(commands: Any) -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--output", type=Path, default=Path("outputs/demo"), help="folder for what is made")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the start noise")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the initial noise")
     parser.add_argument("--quick", action="store_true", help="fewer steps: rougher, about three minutes")
     parser.set_defaults(execute=_demo)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import CollaborativeConfig, SamplingConfig
+from ..model.base_folder import is_wan_folder
 from ..output_paths import require_output_file
 from .common import add_base, file_and_strength, load_base, preset_of, terminal_callbacks
 from .settings import add_settings, read_settings
@@ -34,14 +35,13 @@ def add_sample(commands: Any) -> None:
         help="a motion LoRA: collaborative sampling (SCS) with the one subject or fused LoRA of --lora",
     )
     parser.add_argument(
-        "--averaged",
-        action="store_true",
-        help="instead of SCS: each subject's --lora joins the --motion in turn, and the outputs are averaged, as the "
-        "paper runs its baselines (Sec. 4.1); without strengths",
+        "--method",
+        choices=("auto", "averaged"),
+        default="auto",
+        help="auto: collaborative sampling (SCS) with --motion, else all LoRAs in one model; averaged: each subject's "
+        "--lora with the --motion in turn, outputs averaged, as the paper runs its baselines (Sec. 4.1) (%(default)s)",
     )
-    parser.add_argument(
-        "--clip", type=Path, help="a clip of the motion, whose inverted noise is mixed into the initial noise"
-    )
+    parser.add_argument("--clip", type=Path, help="a clip of the motion, whose inverted noise joins the initial noise")
     parser.add_argument(
         "--attention-overlays",
         type=Path,
@@ -56,6 +56,8 @@ def add_sample(commands: Any) -> None:
 
 
 def _sample(options: argparse.Namespace) -> None:
+    if options.base is not None and is_wan_folder(options.base):
+        return _sample_wan(options)
     config = read_settings(options, preset_of(options).collaborative)
     _check_sample(options, config)
     loras = [file_and_strength(text) for text in options.lora]
@@ -76,7 +78,7 @@ def _sample(options: argparse.Namespace) -> None:
         else None
     )
     tokens = collect_tokens([concept for concept, _ in concepts])
-    if options.averaged:
+    if options.method == "averaged":
         check_averaged([concept for concept, _ in concepts], performed)
         require_named(options.prompt, tokens)
     elif performed is not None and motion is not None:
@@ -95,7 +97,7 @@ def _sample(options: argparse.Namespace) -> None:
         invert_clip(backbone, clip.pixels, config, options.output.parent / "inverted", callbacks) if clip else None
     )
     made = None
-    if options.averaged:
+    if options.method == "averaged":
         subjects = [concept for concept, _ in concepts]
         video = sample_averaged(
             backbone, subjects, performed, options.prompt, options.seed, config, inverted, callbacks
@@ -115,20 +117,46 @@ def _sample(options: argparse.Namespace) -> None:
         print(f"wrote {options.attention_overlays}")
 
 
+def _sample_wan(options: argparse.Namespace) -> None:
+    """Plain text to video by a Wan base."""
+    given = [f"--{name}" for name in ("lora", "motion", "averaged", "clip", "overlays") if getattr(options, name)]
+    if given:
+        raise ValueError(
+            f"{', '.join(given)}: a Wan base makes plain videos only so far; drop it, or take another base"
+        )
+    from ..data.media import save_video
+    from ..model.wan_folder import plain_config, sample_wan, wan_sampling
+
+    default = wan_sampling(options.base)
+    config = read_settings(options, CollaborativeConfig(**dataclasses.asdict(default), tau=0))
+    _check_sample(options, config)
+    video = sample_wan(
+        options.base,
+        options.prompt,
+        options.seed,
+        plain_config(config),
+        options.dtype,
+        options.device,
+        terminal_callbacks(),
+    )
+    save_video(video, options.output, config.fps)
+    print(f"wrote {options.output}")
+
+
 def _check_sample(options: argparse.Namespace, config: CollaborativeConfig) -> None:
     if options.output.suffix.lower() != ".mp4":
         raise ValueError(f"--output: got {options.output}, must end in .mp4")
     require_output_file(options.output, "--output")
-    if options.averaged and not options.lora:
-        raise ValueError("--averaged: got no --lora, give each subject's, and the --motion they join")
-    if options.averaged:
+    if options.method == "averaged" and not options.lora:
+        raise ValueError("--method averaged: got no --lora, give each subject's, and the --motion they join")
+    if options.method == "averaged":
         given = [text for text in [*options.lora, options.motion] if text and file_and_strength(text)[1] != 1]
         if given:
-            raise ValueError(f"--averaged: got {', '.join(given)}, strengths have no place here; leave them out")
+            raise ValueError(f"--method averaged: got {', '.join(given)}, strengths have no place here; leave them out")
     elif options.motion and len(options.lora) != 1:
         raise ValueError(
             f"--lora: got {len(options.lora)} with --motion, which takes one: a subject's or a fused one; "
-            "make one of several with 'fuse', or average their outputs with --averaged"
+            "make one of several with 'fuse', or average their outputs with --method averaged"
         )
     if options.attention_overlays is not None and options.attention_overlays.suffix.lower() != ".png":
         raise ValueError(f"--attention-overlays: got {options.attention_overlays}, must end in .png")
@@ -138,12 +166,12 @@ def _check_sample(options: argparse.Namespace, config: CollaborativeConfig) -> N
         raise ValueError(
             "--attention-overlays: without guidance (tau or alpha is 0) no attention is looked at; drop it"
         )
-    if not options.motion or options.averaged:
+    if not options.motion or options.method == "averaged":
         needing = [f.name for f in dataclasses.fields(CollaborativeConfig) if f.name not in _plain_fields()]
         given = [f"--{name.replace('_', '-')}" for name in needing if getattr(options, name) is not None]
         given += ["--attention-overlays"] * (options.attention_overlays is not None)
         if given:
-            way = "drop it, or --averaged" if options.averaged else "give a motion LoRA, --motion"
+            way = "drop it, or --method averaged" if options.method == "averaged" else "give a motion LoRA, --motion"
             raise ValueError(f"{', '.join(given)}: only collaborative sampling has this; {way}")
 
 

@@ -46,7 +46,7 @@ class LoraModel:
         weights: the LoRA.
         tokens: its special tokens with their learned vectors; none for a motion.
         base: the name of the base it was trained on.
-        fingerprint: the base's mark.
+        fingerprint: the base's fingerprint.
         details: settings, steps, versions and, if wanted, prompts: JSON values.
         thumbnail: a generated sample, at most 128 pixels a side.
         cutouts: the subject cut out of clips that the user has, for a fusion (``add_cutout``); no file holds them.
@@ -77,7 +77,7 @@ class LoraHeader:
     Attributes:
         kind: "subject", "motion" or "fusion".
         base: the name of the base it was trained on.
-        fingerprint: the base's mark.
+        fingerprint: the base's fingerprint.
         tokens: its special tokens' names, each with its superclass.
         rank: of the LoRA.
         thumbnail: a generated sample.

@@ -86,7 +86,7 @@ def _fingerprint(kept: Any, name: str) -> Fingerprint:
     )
     numbers = isinstance(weights, list) and all(isinstance(w, int | float) and abs(w) < 1e6 for w in weights)
     if not isinstance(architecture, str) or len(architecture) > MOST_NAME or not numbers or weights is None:
-        raise ValueError(damaged(name, f"has no mark of its base but {shortened(kept)}"))
+        raise ValueError(damaged(name, f"has no fingerprint of its base but {shortened(kept)}"))
     return Fingerprint(architecture, tuple(weights))
 
 

@@ -1,4 +1,4 @@
-"""Runs a grid and scores it: every method on every cell, from the same start noise."""
+"""Runs a grid and scores it: every method on every cell, from the same initial noise."""
 
 from __future__ import annotations
 

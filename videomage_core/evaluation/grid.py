@@ -79,7 +79,7 @@ class Subset:
         triples: three that do; "a few cells".
         motions: names; every pair does each.
         places: names; every pair is in each.
-        seeds: of the start noise; every cell is made with each.
+        seeds: of the initial noise; every cell is made with each.
         methods: names of ``methods.METHODS``, run on the pairs that do a motion (Tables 1 and 2).
         no_motion_methods: those run on every pair without motion (Table 4).
         sweeps: names of ``methods.SWEEPS`` (Table 3).

@@ -136,8 +136,8 @@ class _Recording:
     def take(self, site: AttentionLayer, attention: Any, hidden: torch.Tensor, context: torch.Tensor) -> None:
         """Compute and keep one site's map; hidden and context as the attention layer got them.
 
-        A layer that is recomputed on the way back comes here again, and its first map stays: the second would hold on
-        to all that was recomputed.
+        A layer that is recomputed in the backward pass comes here again, and its first map stays: the second would hold
+        on to all that was recomputed.
         """
         constant = site in self.constant
         if constant:
@@ -213,7 +213,7 @@ def record(
         rows: the part of the batch to record.
         stop: leave the forward with ``ForwardEnded`` right after the last site.
         end: leave it after this module instead, which holds the last site: what is recomputed on
-            the way back must be run whole.
+            the backward pass must be run whole.
         constant: those of the sites whose maps are recorded without a graph.
     """
     if any(site.kind == "cross" for site in sites) and not spans:

@@ -65,7 +65,7 @@ class MemoryMode:
     Attributes:
         name: as the user calls it.
         keep_encoders: text encoder and autoencoder stay on the device while they are not used.
-        recomputes: activations are recomputed on the way back instead of kept.
+        recomputes: activations are recomputed in the backward pass instead of kept.
         keep_weights: so do the network's weights; else each layer's come when it computes.
         sequential_batch: without gradients, the videos of a batch go through the network one after the other.
         tiles: large frames go through the autoencoder in tiles.

@@ -1,4 +1,5 @@
-"""Ways to run a network's layers that save memory: computed again on the way back, or with weights that come and go."""
+"""Ways to run a network's layers that save memory: computed again in the backward pass, or with weights that come and
+go."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ def patch_forward(layers: Sequence[nn.Module], wrap: Any) -> Callable[[], None]:
 
 
 def checkpointed(_: nn.Module, forward: Any, *arguments: Any, **named: Any) -> Any:
-    """A layer whose activations are computed again on the way back instead of kept."""
+    """A layer whose activations are computed again in the backward pass instead of kept."""
     if not torch.is_grad_enabled():
         return forward(*arguments, **named)
     return checkpoint(forward, *arguments, use_reentrant=False, **named)

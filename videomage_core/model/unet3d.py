@@ -240,8 +240,8 @@ class UNet3DBackbone:
     def checkpointing(self) -> Iterator[None]:
         """Inside, activations are recomputed, layer by layer (stock UNet3DConditionModel refuses it).
 
-        Hooks and recorded maps fire again on the way back, and the adapters active then must be
-        those that were active on the way there.
+        Hooks and recorded maps fire again in the backward pass, and the adapters active then must be
+        those that were active in the forward pass.
         """
         if self._recomputing:
             yield
@@ -285,7 +285,7 @@ class UNet3DBackbone:
             self._forward(x, level.t.expand(len(x)), text)
 
     def _recomputed_layer(self, site: AttentionLayer) -> nn.Module | None:
-        """The layer around a site, if it is recomputed on the way back."""
+        """The layer around a site, if it is recomputed in the backward pass."""
         if not self._recomputing:
             return None
         inside = (layer for layer in self._layers() if self.unet.get_submodule(site.name) in set(layer.modules()))

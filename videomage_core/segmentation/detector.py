@@ -15,7 +15,7 @@ import torch
 from .bert import Bert
 from .weights import (
     DINO,
-    WANTED,
+    EXPECTED,
     asset,
     beside,
     folder_kind,
@@ -105,7 +105,7 @@ def check_detector(path: Path, bert: Path | None) -> None:
         return
     if bert is None:
         raise FileNotFoundError(
-            f"{DINO}: {path.name} reads its words with BERT; wanted is {WANTED['BERT']}. A Hugging Face folder of "
+            f"{DINO}: {path.name} reads its words with BERT; expected {EXPECTED['BERT']}. A Hugging Face folder of "
             f"{DINO} has its own"
         )
     require_source(bert, "BERT")

@@ -19,7 +19,7 @@ SUFFIXES = (".safetensors", ".pt", ".pth")
 VOCABULARIES = ("vocab.txt", "tokenizer.json")
 DINO, SAM2 = "GroundingDINO", "SAM 2"
 # What is asked for, and where its makers have it.
-WANTED = {
+EXPECTED = {
     DINO: "groundingdino_swint_ogc.pth or groundingdino_swinb_cogcoor.pth (IDEA Research publishes them with its "
     "repository GroundingDINO), or the whole folder of its grounding-dino-tiny or -base on Hugging Face; "
     "in ComfyUI they belong in models/grounding-dino",
@@ -54,24 +54,26 @@ def require_source(path: Path, kind: str) -> None:
         ValueError: it is of another kind.
     """
     if not path.exists():
-        raise FileNotFoundError(f"{kind}: {path} does not exist; wanted is {WANTED[kind]}")
+        raise FileNotFoundError(f"{kind}: {path} does not exist; expected {EXPECTED[kind]}")
     if path.is_dir():
         there = folder_kind(path)
         if there is None:
             raise FileNotFoundError(
-                f"{kind}: {path.name} has no config.json that names a model; wanted is {WANTED[kind]}"
+                f"{kind}: {path.name} has no config.json that names a model; expected {EXPECTED[kind]}"
             )
         if _MODEL_TYPES.get(there) != kind:
-            raise ValueError(f"{kind}: the folder {path.name} holds {there!r}; wanted is {WANTED[kind]}")
+            raise ValueError(f"{kind}: the folder {path.name} holds {there!r}; expected {EXPECTED[kind]}")
         if kind != "BERT" and not any(path.glob("*.safetensors")) and not any(path.glob("pytorch_model*.bin")):
-            raise FileNotFoundError(f"{kind}: the folder {path.name} has no weights; wanted is {WANTED[kind]}")
+            raise FileNotFoundError(f"{kind}: the folder {path.name} has no weights; expected {EXPECTED[kind]}")
         if kind != SAM2 and not any((path / name).is_file() for name in VOCABULARIES):
             raise FileNotFoundError(
-                f"{kind}: the folder {path.name} has no vocabulary ({' or '.join(VOCABULARIES)}); wanted is "
-                f"{WANTED[kind]}"
+                f"{kind}: the folder {path.name} has no vocabulary ({' or '.join(VOCABULARIES)}); expected "
+                f"{EXPECTED[kind]}"
             )
     elif path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{kind}: {path.name} is no file of weights ({', '.join(SUFFIXES)}); wanted is {WANTED[kind]}")
+        raise ValueError(
+            f"{kind}: {path.name} is no file of weights ({', '.join(SUFFIXES)}); expected {EXPECTED[kind]}"
+        )
 
 
 def read_weights(path: Path, kind: str) -> dict[str, torch.Tensor]:
@@ -87,20 +89,20 @@ def read_weights(path: Path, kind: str) -> dict[str, torch.Tensor]:
             read = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
         if (problem := file_problem(path)) is not None:
-            raise ValueError(f"{kind}: {path.name} {problem}; wanted is {WANTED[kind]}") from error
+            raise ValueError(f"{kind}: {path.name} {problem}; expected {EXPECTED[kind]}") from error
         raise ValueError(
             f"{kind}: {path.name} cannot be read as weights: it is damaged, or holds more than weights, which is never "
-            f"executed; wanted is {WANTED[kind]}"
+            f"executed; expected {EXPECTED[kind]}"
         ) from error
     for shell in ("model", "state_dict"):
         if isinstance(read, Mapping) and isinstance(read.get(shell), Mapping):
             read = read[shell]
     if not isinstance(read, Mapping):
-        raise ValueError(f"{kind}: {path.name} holds {type(read).__name__}, no weights; wanted is {WANTED[kind]}")
+        raise ValueError(f"{kind}: {path.name} holds {type(read).__name__}, no weights; expected {EXPECTED[kind]}")
     weights = {str(k).removeprefix("module."): v for k, v in read.items() if isinstance(v, torch.Tensor)}
     there = next((model for sign, model in _SIGNS.items() if sign in weights), "something else")
     if there != kind:
-        raise ValueError(f"{kind}: {path.name} holds {there}; wanted is {WANTED[kind]}")
+        raise ValueError(f"{kind}: {path.name} holds {there}; expected {EXPECTED[kind]}")
     return weights
 
 
@@ -119,7 +121,7 @@ def load_into(model: torch.nn.Module, weights: Mapping[str, torch.Tensor], path:
         first = (missing or other)[0]
         raise ValueError(
             f"{kind}: {path.name} does not fit: {len(missing)} of {len(own)} weights are missing, {len(other)} are of "
-            f"another size, the first is {first}; wanted is {WANTED[kind]}"
+            f"another size, the first is {first}; expected {EXPECTED[kind]}"
         )
     model.load_state_dict({name: weights[name] for name in own if name in weights}, strict=False)
 
@@ -143,13 +145,13 @@ def load_folder(kind: Any, folder: Path, what: str) -> Any:
         model, told = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ValueError(
-            f"{what}: the folder {folder.name} cannot be loaded ({error}); wanted is {WANTED[what]}"
+            f"{what}: the folder {folder.name} cannot be loaded ({error}); expected {EXPECTED[what]}"
         ) from error
     missing = sorted(name for name in told["missing_keys"] if not _is_counter(name))
     if missing or told["mismatched_keys"]:
         raise ValueError(
             f"{what}: the weights in {folder.name} do not fit its config.json: {len(missing)} are missing, "
-            f"{len(told['mismatched_keys'])} are of another size; wanted is {WANTED[what]}"
+            f"{len(told['mismatched_keys'])} are of another size; expected {EXPECTED[what]}"
         )
     return model.float()
 
@@ -171,12 +173,12 @@ def load_tokenizer(folder: Path, what: str) -> Any:
         marks = tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]", "."])
     except Exception as error:  # what the tokenizers' library raises is nothing more special
         raise ValueError(
-            f"{what}: the vocabulary of the folder {folder.name} cannot be read ({error}); wanted is {WANTED[what]}"
+            f"{what}: the vocabulary of the folder {folder.name} cannot be read ({error}); expected {EXPECTED[what]}"
         ) from error
     if None in marks or tokenizer.unk_token_id in marks:
         raise ValueError(
-            f"{what}: the vocabulary of the folder {folder.name} lacks [CLS], [SEP] or the dot; wanted is "
-            f"{WANTED[what]}"
+            f"{what}: the vocabulary of the folder {folder.name} lacks [CLS], [SEP] or the dot; expected "
+            f"{EXPECTED[what]}"
         )
     return tokenizer
 

@@ -1,4 +1,4 @@
-"""What SCS is compared with, each from the same start noise: plain functions with one contract.
+"""What SCS is compared with, each from the same initial noise: plain functions with one contract.
 
 * ``sample_base``: the base alone, superclass words in the tokens' places.
 * ``sample_merged``: all LoRAs in one model, plain sampling; the paper's "w/o SCS" (Sec. 4.3).
@@ -39,7 +39,7 @@ def sample_base(
         backbone: the base.
         concepts: whose tokens the prompt names; nothing else of them is used.
         prompt: with tokens; their superclass words are sampled.
-        seed: of the start noise.
+        seed: of the initial noise.
         config: size, steps, guidance.
         inverted: a motion clip's inverted noise, or None.
         callbacks: progress and cancel.
@@ -123,4 +123,4 @@ def check_averaged(subjects: Sequence[LoraModel], motion: LoraModel | None) -> N
                 "each subject in turn"
             )
     if motion is not None and motion.kind != "motion":
-        raise ValueError(f"motion: got a {motion.kind} LoRA, wanted is a motion's")
+        raise ValueError(f"motion: got a {motion.kind} LoRA, expected a motion LoRA")

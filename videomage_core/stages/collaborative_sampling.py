@@ -110,7 +110,7 @@ def sample_collaboratively(
         subject: one subject, or a fusion of several.
         motion: the motion.
         prompt: c_tgt, which names every token of ``subject``: "A <toy> is riding a <dog>".
-        seed: of the start noise.
+        seed: of the initial noise.
         config: all settings.
         inverted: the motion clip's inverted noise [1, C, F, h, w] (``invert_clip``); None: plain noise.
         with_maps: return the maps too.
@@ -147,9 +147,9 @@ def sample_collaboratively(
 def check_pair(subject: LoraModel, motion: LoraModel) -> None:
     """ValueError unless the two are a subject or a fusion, and a motion."""
     if subject.kind == "motion" or not subject.tokens:
-        raise ValueError(f"subject: got a {subject.kind} LoRA, wanted is a subject's or a fused one, with its tokens")
+        raise ValueError(f"subject: got a {subject.kind} LoRA, expected a subject or fused LoRA with its tokens")
     if motion.kind != "motion":
-        raise ValueError(f"motion: got a {motion.kind} LoRA, wanted is a motion's")
+        raise ValueError(f"motion: got a {motion.kind} LoRA, expected a motion LoRA")
 
 
 def require_named(prompt: str, tokens: Sequence[SpecialToken]) -> None:

@@ -147,7 +147,7 @@ def add_cutout(concept: LoraModel, pixels: torch.Tensor, mask: torch.Tensor) -> 
         ValueError: not a subject's LoRA; a mask of another length; one that is empty or covers all.
     """
     if concept.kind != "subject" or not concept.tokens:
-        raise ValueError(f"LoRA: got a {concept.kind}'s, wanted is that of one subject, with its token")
+        raise ValueError(f"LoRA: got a {concept.kind}'s, expected the LoRA of one subject, with its token")
     frames = pixels.shape[1]
     if len(mask) not in (1, frames):
         raise ValueError(

@@ -163,7 +163,7 @@ def _check(backbone: Backbone, clips: Sequence[MotionClip], prompt: str, config:
         require_plain_words(clip.prompt or prompt)
         backbone.token_spans(clip.prompt or prompt, [])  # refuses too long a prompt
         if clip.pixels.shape[1] != config.frames:
-            raise ValueError(f"clip {index + 1}: got {clip.pixels.shape[1]} frames, wanted are {config.frames}")
+            raise ValueError(f"clip {index + 1}: got {clip.pixels.shape[1]} frames, expected {config.frames}")
 
 
 def require_subjects(clips: Sequence[MotionClip], config: MotionConfig) -> None:

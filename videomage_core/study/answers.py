@@ -62,7 +62,7 @@ class Answers:
         """
         complete = isinstance(chosen, Mapping) and set(chosen) == set(QUESTIONS)
         if not complete or not all(side in SIDES for side in chosen.values()):
-            raise ValueError(f"answers: got {chosen}, wanted is left or right for each of {', '.join(QUESTIONS)}")
+            raise ValueError(f"answers: got {chosen}, expected left or right for each of {', '.join(QUESTIONS)}")
         sides = dict(zip(SIDES, study.sides(participant, trial), strict=True))
         with self._lock:
             if self.answered(study, participant, trial):

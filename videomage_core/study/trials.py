@@ -24,7 +24,7 @@ CLIPS = (".mp4", ".webm", ".gif")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 REFERENCES, PROMPT = "references", "prompt.txt"
 LAYOUT = (
-    "wanted are FOLDER/METHOD/CELL.mp4 for two or more methods, and FOLDER/references/CELL/ with pictures of the "
+    "expected FOLDER/METHOD/CELL.mp4 for two or more methods, and FOLDER/references/CELL/ with pictures of the "
     "subjects, one clip of the motion and prompt.txt"
 )
 
@@ -128,7 +128,7 @@ def _cell(place: Path, problems: list[str]) -> Cell:
     if not pictures:
         problems.append(f"{REFERENCES}/{place.name}/ has no picture ({' '.join(PICTURES)})")
     if len(clips) != 1:
-        problems.append(f"{REFERENCES}/{place.name}/ has {len(clips)} clips ({' '.join(CLIPS)}), wanted is one")
+        problems.append(f"{REFERENCES}/{place.name}/ has {len(clips)} clips ({' '.join(CLIPS)}), expected one")
     return Cell(prompt, tuple(pictures), clips[0] if clips else place)
 
 

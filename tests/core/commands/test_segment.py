@@ -95,7 +95,7 @@ def test_trainings_take_a_segmenter(tmp_path, middle, command, capsys):
     [
         (["--detector", "x.pth"], "--detector: a segmenter needs --detector and --sam2 together"),
         (["--bert", "x"], "--bert: a segmenter needs"),
-        (["--detector", "/nowhere/x.pth", "--sam2", "y.pt"], "GroundingDINO: /nowhere/x.pth does not exist; wanted is"),
+        (["--detector", "/nowhere/x.pth", "--sam2", "y.pt"], "GroundingDINO: /nowhere/x.pth does not exist; expected"),
     ],
 )
 def test_bad_input_is_told_before_a_base_loads(tmp_path, arguments, message, capsys):

@@ -255,7 +255,7 @@ def test_a_sam2_for_pictures_is_refused_for_a_clip_before_a_word_is_looked_for(
 
 
 def test_wrong_files_are_told_before_anything_loads(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"GroundingDINO: .* does not exist; wanted is groundingdino_swint_ogc"):
+    with pytest.raises(FileNotFoundError, match=r"GroundingDINO: .* does not exist; expected groundingdino_swint_ogc"):
         GroundedSam2(tmp_path / "none", tmp_path / "none")
 
 

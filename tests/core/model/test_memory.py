@@ -92,7 +92,7 @@ def test_in_low_one_layer_is_on_the_device_at_a_time(base, monkeypatch):
     assert most == [1] and visits[0] == len(base._layers())
     moving = x.clone().requires_grad_()
     base.predict(moving, base.levels(10)[4], text).sum().backward()
-    assert most == [1] and visits[0] == 3 * len(base._layers()), "forward, and once more on the way back"
+    assert most == [1] and visits[0] == 3 * len(base._layers()), "forward, and once more in the backward pass"
     assert {id(w): w.data_ptr() for layer in base._layers() for w in layer.parameters()} == home
 
 
@@ -107,7 +107,7 @@ def test_what_is_away_comes_when_used_and_leaves(base, monkeypatch):
         base.decode_video(torch.zeros(1, *base.latent_shape(2, 24, 24)))
     assert moves == ["text to cpu:0", "text to cpu", "vae to cpu:0", "vae to cpu"]
     moves.clear()
-    base.encode_prompt(["a dog"])  # with gradients: its weights are needed on the way back
+    base.encode_prompt(["a dog"])  # with gradients: its weights are needed in the backward pass
     assert moves == ["text to cpu:0"]
 
 

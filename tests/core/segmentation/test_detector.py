@@ -138,7 +138,7 @@ def test_no_class_and_no_helper_stays_changed(detector_both_ways):
 def test_a_file_without_bert_says_where_it_belongs(tmp_path):
     path = tmp_path / "groundingdino_swint_ogc.pth"
     path.touch()
-    with pytest.raises(FileNotFoundError, match=r"reads its words with BERT; wanted is .* models/bert-base-uncased"):
+    with pytest.raises(FileNotFoundError, match=r"reads its words with BERT; expected .* models/bert-base-uncased"):
         d.check_detector(path, None)
     with pytest.raises(FileNotFoundError, match=r"BERT: .*nowhere does not exist"):
         d.check_detector(path, tmp_path / "nowhere")

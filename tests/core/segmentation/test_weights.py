@@ -48,7 +48,7 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path, monkeypatch):
     (tmp_path / "plain.pth").write_bytes(pickle.dumps(Harmful()))
     for name in ("sam2.pt", "plain.pth"):
         with pytest.raises(
-            ValueError, match=r"holds more than weights, which is never executed; wanted is sam2\.1_hiera"
+            ValueError, match=r"holds more than weights, which is never executed; expected sam2\.1_hiera"
         ):
             w.read_weights(tmp_path / name, w.SAM2)
     assert not (tmp_path / "harmed.txt").exists()
@@ -65,7 +65,7 @@ def test_a_damaged_file_is_told(tmp_path, name):
 def test_another_models_file_is_named_and_the_right_one_too(tmp_path):
     path = saved(tmp_path / "sam2.1_hiera_tiny.pt", {"model": SAM})
     with pytest.raises(
-        ValueError, match=r"GroundingDINO: sam2\.1_hiera_tiny\.pt holds SAM 2; wanted is groundingdino_swint"
+        ValueError, match=r"GroundingDINO: sam2\.1_hiera_tiny\.pt holds SAM 2; expected groundingdino_swint"
     ):
         w.read_weights(path, w.DINO)
     path = saved(tmp_path / "sam_vit_h.pth", {"image_encoder.patch_embed.proj.weight": torch.ones(1)})
@@ -78,7 +78,7 @@ def test_another_models_file_is_named_and_the_right_one_too(tmp_path):
 
 def test_sources_are_checked_without_reading(tmp_path):
     with pytest.raises(
-        FileNotFoundError, match=r"none\.pt does not exist; wanted is sam2\.1_hiera_tiny\.pt, .*models/sam2"
+        FileNotFoundError, match=r"none\.pt does not exist; expected sam2\.1_hiera_tiny\.pt, .*models/sam2"
     ):
         w.require_source(tmp_path / "none.pt", w.SAM2)
     (tmp_path / "a.cfg.py").write_text("raise SystemExit")
@@ -89,14 +89,14 @@ def test_sources_are_checked_without_reading(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"folder has no config\.json"):
         w.require_source(folder, w.DINO)
     (folder / "config.json").write_text(json.dumps({"model_type": "clip"}))
-    with pytest.raises(ValueError, match="the folder folder holds 'clip'; wanted is groundingdino"):
+    with pytest.raises(ValueError, match="the folder folder holds 'clip'; expected groundingdino"):
         w.require_source(folder, w.DINO)
     (folder / "config.json").write_text(json.dumps({"model_type": "grounding-dino"}))
     with pytest.raises(FileNotFoundError, match="the folder folder has no weights"):
         w.require_source(folder, w.DINO)
     (folder / "model.safetensors").touch()
     with pytest.raises(
-        FileNotFoundError, match=r"the folder folder has no vocabulary \(vocab\.txt or tokenizer\.json\); wanted is"
+        FileNotFoundError, match=r"the folder folder has no vocabulary \(vocab\.txt or tokenizer\.json\); expected"
     ):
         w.require_source(folder, w.DINO)
     (folder / "config.json").write_text(json.dumps({"model_type": "bert"}))
@@ -145,7 +145,7 @@ def test_a_vocabulary_of_no_use_is_told(tmp_path, name, text, said):
     folder = words_folder(tmp_path / "bert")
     (folder / name).write_text(text)
     with pytest.raises(
-        ValueError, match=rf"BERT: the vocabulary of the folder bert {said}.*wanted is the folder bert-base"
+        ValueError, match=rf"BERT: the vocabulary of the folder bert {said}.*expected the folder bert-base"
     ):
         w.load_tokenizer(folder, "BERT")
 

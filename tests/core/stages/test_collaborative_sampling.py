@@ -379,9 +379,9 @@ def test_bad_input_is_refused_before_anything_is_sampled(emoji_base, both, motio
         return str(error.value)
 
     cases: Sequence[tuple[str, str]] = [
-        (message(motion, motion), "subject: got a motion LoRA, wanted is a subject's or a fused one, with its tokens"),
-        (message(both, toy), "motion: got a subject LoRA, wanted is a motion's"),
-        (message(dataclasses.replace(toy, tokens=()), motion, "a dog"), "subject: got a subject LoRA, wanted is a"),
+        (message(motion, motion), "subject: got a motion LoRA, expected a subject or fused LoRA with its tokens"),
+        (message(both, toy), "motion: got a subject LoRA, expected a motion LoRA"),
+        (message(dataclasses.replace(toy, tokens=()), motion, "a dog"), "subject: got a subject LoRA, expected a"),
         (
             message(both, motion, "a <toy> is jumping"),
             "prompt: got 'a <toy> is jumping', which does not name <pet>; name every subject of the LoRA, or "

@@ -151,7 +151,7 @@ def test_each_term_reaches_its_own_lora_alone(emoji_base, always):
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_recomputing_changes_nothing_but_memory(emoji_base, monkeypatch, share, in_mode):
-    """Although every path needs other adapters on its way back."""
+    """Although every path needs other adapters in the backward pass."""
     monkeypatch.setattr(motion_director, "SKIPPED", share)
     terms, plain = gradients(emoji_base, CONFIG, seed=5)
     with in_mode("medium"):

@@ -126,7 +126,7 @@ def test_a_motion_step_reaches_the_temporal_layers(zeroscope_size, steps, tmp_pa
 
 
 def test_a_fusion_step_reaches_the_fused_lora_alone(zeroscope_size, steps, make_concept, tmp_path):
-    """L_fusion and L_attn together, both recomputed on the way back."""
+    """L_fusion and L_attn together, both recomputed in the backward pass."""
     concepts = [make_concept(zeroscope_size, 1), make_concept(zeroscope_size, 2, "<pet>", "dog")]
     config = FusionConfig(
         steps=1, frames=2, height=HEIGHT, width=WIDTH, teacher_videos=1, teacher_steps=1, teacher_guidance_scale=1.0,

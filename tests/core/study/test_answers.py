@@ -66,7 +66,7 @@ def test_a_crash_in_the_first_line(study, path):
 
 @pytest.mark.parametrize("chosen", [{}, {**LEFT, "more": "left"}, {**LEFT, "video_quality": "both"}, list(QUESTIONS)])
 def test_half_an_answer_is_refused(study, path, chosen):
-    with pytest.raises(ValueError, match="wanted is left or right for each of motion_fidelity"):
+    with pytest.raises(ValueError, match="expected left or right for each of motion_fidelity"):
         Answers(path).add(study, "ann", study.order_for("ann")[0], chosen)
     assert not path.exists()
 

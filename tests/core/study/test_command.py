@@ -55,7 +55,7 @@ def test_bad_input(folder, tmp_path, capsys):
     study = load_study(folder, "VideoMage")
     with StudyServer(study, Answers(tmp_path / "a.csv")) as other:
         cases = [
-            ([str(tmp_path)], "holds the folders study; wanted are FOLDER/METHOD/CELL.mp4"),
+            ([str(tmp_path)], "holds the folders study; expected FOLDER/METHOD/CELL.mp4"),
             ([str(folder), "--method", "Fox"], "--method: got 'Fox'"),
             ([str(folder), "--answers", str(tmp_path / "a.txt")], "must end in .csv"),
             ([str(folder), "--port", "99999"], "--port: got 99999"),

@@ -51,14 +51,14 @@ def test_a_cell_that_is_added_changes_nothing_for_the_others(folder):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda f: shutil.rmtree(f / "references"), r"holds the folders Averaged, Merged, VideoMage; wanted are"),
+        (lambda f: shutil.rmtree(f / "references"), r"holds the folders Averaged, Merged, VideoMage; expected"),
         (lambda f: [shutil.rmtree(f / m) for m in ("Merged", "Averaged")], r"for two or more methods"),
         (lambda f: shutil.rmtree(f / "VideoMage"), "--method: got 'VideoMage', .* has Averaged, Merged"),
         (lambda f: (f / "Merged" / "dog_riding.mp4").unlink(), "Merged/dog_riding.mp4 is missing"),
         (lambda f: (f / "Merged" / "dog_riding.gif").touch(), "Merged/dog_riding is there twice"),
         (lambda f: (f / "Merged" / "fox.mp4").touch(), "Merged/fox has no references/fox/"),
         (lambda f: (f / "references" / "dog_riding" / "prompt.txt").write_text(" "), "prompt.txt is missing or empty"),
-        (lambda f: (f / "references" / "dog_riding" / "motion.gif").unlink(), "has 0 clips .* wanted is one"),
+        (lambda f: (f / "references" / "dog_riding" / "motion.gif").unlink(), "has 0 clips .* expected one"),
         (lambda f: [p.unlink() for p in (f / "references" / "cat_jumping").glob("[12].*")], "has no picture"),
         (lambda f: [shutil.rmtree(p) for p in (f / "references").iterdir()], "and 2 more|holds no cell"),
     ],
@@ -80,5 +80,5 @@ def test_links_that_lead_out_are_refused(folder, tmp_path):
 
 
 def test_no_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"is not a folder; wanted are FOLDER/METHOD/CELL\.mp4"):
+    with pytest.raises(FileNotFoundError, match=r"is not a folder; expected FOLDER/METHOD/CELL\.mp4"):
         load_study(tmp_path / "nowhere", "VideoMage")

