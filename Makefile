@@ -55,8 +55,10 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Both built-in bases, many hours each on a CPU: emoji_base (ZeroScope's architecture), then emoji_wan (Wan 2.1's).
 base: $(STAMP)
 	$(BIN)/python -m emoji_world.base_training.train_base
+	$(BIN)/python -m emoji_world.base_training.train_wan
 
 # Draws what the benchmark asks for, measures its metrics on true scenes, then makes and scores it; each resumes.
 # REASON="..." is kept in the report.  WORKERS=2 makes two things at a time, DTYPE=bf16 is faster where processors have it.

@@ -34,10 +34,8 @@ class LoadBase(Node):
                     "dtype",
                     list(DTYPES),
                     default="auto",
-                    tooltip=(
-                        "Precision of the base model. auto: ComfyUI's choice for this device. LoRAs are always "
-                        "trained in fp32."
-                    ),
+                    tooltip="Precision of the base. auto: fp16 on a GPU, the finer half precision; bf16 for a base "
+                    "stored so. LoRAs are always trained in fp32.",
                 ),
                 io.Combo.Input(
                     "memory",

@@ -89,7 +89,8 @@ class TrainSubject(Node):
                     "images_folder",
                     default="",
                     tooltip="Instead of images, or beside them: a folder of photos of any sizes on the server's "
-                    "machine. A .txt beside a photo is its own prompt; a transparent background is its mask.",
+                    "machine. A .txt or .caption beside a photo is its own prompt; a transparent background is its "
+                    "mask.",
                 ),
                 *settings_inputs(SubjectConfig()),
                 advanced(

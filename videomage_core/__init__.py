@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .data.into_diffusers import load_into_diffusers
     from .data.lora_file import LoraModel, load_lora, rename_token, save_lora
     from .data.media import load_clip, save_video
+    from .data.wan_lora import WanLora, merge_wan_loras, read_wan_lora, save_wan_lora
     from .model.base_folder import EMOJI_BASE
     from .model.loading import load_unet3d
     from .model.memory import workloads_for
@@ -67,6 +68,7 @@ __all__ = [
     "TrainingConfig",
     "TrainingResult",
     "UNet3DBackbone",
+    "WanLora",
     "fuse_subjects",
     "generate_videos",
     "invert",
@@ -75,6 +77,8 @@ __all__ = [
     "load_into_diffusers",
     "load_lora",
     "load_unet3d",
+    "merge_wan_loras",
+    "read_wan_lora",
     "rename_token",
     "sample",
     "sample_averaged",
@@ -83,6 +87,7 @@ __all__ = [
     "sample_merged",
     "save_lora",
     "save_video",
+    "save_wan_lora",
     "train_motion",
     "train_subject",
     "workloads_for",
@@ -96,6 +101,7 @@ _MODULES = (
     ".data.into_diffusers",
     ".data.lora_file",
     ".data.media",
+    ".data.wan_lora",
     ".model.base_folder",
     ".model.loading",
     ".model.memory",

@@ -81,8 +81,8 @@ class SamplingConfig(Settings):
     )
     noise_prior: float = setting(
         0.3,
-        "weight beta of the clip's inverted noise in the initial noise, if a motion clip is given; 0 "
-        "is off (paper, Sec. 7.1)",
+        "where a motion clip is given: share beta of its inverted noise in the initial noise; 0 is off "
+        "(paper, Sec. 7.1)",
         0,
         1,
     )

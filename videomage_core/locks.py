@@ -1,14 +1,19 @@
-"""Folders that one process has to itself; the operating system forgets it when a process is killed."""
+"""Folders that one process has to itself, by filelock; the operating system forgets a lock when a process is killed.
+
+The lock is on a file ``.lock`` in the folder, which stays there on Linux and macOS: were it removed, one process could
+hold the old file and another a new one.  On a drive without locks, as some network drives are, filelock either falls
+back to a marker file or says so; then nobody is kept out.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-_LOCK = "in_use"
+from filelock import FileLock, Timeout
+
+LOCK = ".lock"
 _POLL = 0.1  # seconds
 
 
@@ -19,57 +24,35 @@ def exclusive_lock(folder: Path) -> Iterator[None]:
     Raises:
         ValueError: another one does.
     """
-    with _held(folder) as held:
-        if not held:
-            raise ValueError(
-                f"folder: another training is at work in {folder}; wait until it has ended, or choose another output"
-            )
+    lock = FileLock(folder / LOCK)
+    if not _acquired(lock, 0):
+        raise ValueError(
+            f"folder: another training is at work in {folder}; wait until it has ended, or choose another output"
+        )
+    try:
         yield
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager
 def waiting_lock(folder: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Inside, no other process has the same folder; those that come wait, and call ``waiting`` again and again."""
-    while True:
-        with _held(folder) as held:
-            if held:
-                yield
-                return
+    lock = FileLock(folder / LOCK)
+    while not _acquired(lock, _POLL):
         waiting()
-        time.sleep(_POLL)
-
-
-@contextlib.contextmanager
-def _held(folder: Path) -> Iterator[bool]:
-    """Whether this process has the folder; where there are no locks, as on some network drives, it always has."""
     try:
-        import fcntl
-    except ImportError:
-        with _held_on_windows(folder) as held:
-            yield held
-        return
-    descriptor, held = os.open(folder, os.O_RDONLY), True
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            held = not isinstance(error, BlockingIOError)
-        yield held
+        yield
     finally:
-        os.close(descriptor)  # and the lock with it
+        lock.release()
 
 
-@contextlib.contextmanager
-def _held_on_windows(folder: Path) -> Iterator[bool]:
-    """There a folder cannot be locked, but a file in it that nobody else can open while it is open here."""
-    path = folder / _LOCK
+def _acquired(lock: FileLock, seconds: float) -> bool:
+    """Whether the lock came within so many seconds; on a drive that has none it always does."""
     try:
-        path.unlink(missing_ok=True)  # refused while another process has it open
-    except PermissionError:
-        yield False
-        return
-    try:
-        with open(path, "wb"):
-            yield True
-    finally:
-        path.unlink(missing_ok=True)
+        lock.acquire(timeout=seconds)
+    except Timeout:
+        return False
+    except NotImplementedError:  # what filelock 3 raises there
+        return True
+    return True

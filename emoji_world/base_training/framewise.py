@@ -39,6 +39,16 @@ def to_frames(autoencoder: AutoencoderKLWan) -> AutoencoderKLWan:
     return autoencoder
 
 
+def require_frame_wise(autoencoder: AutoencoderKLWan) -> None:
+    """ValueError if a causal convolution looks at past frames."""
+    for name, module in autoencoder.named_modules():
+        if isinstance(module, WanCausalConv3d) and bool(module.weight[:, :, :-1].any()):
+            raise ValueError(
+                f"autoencoder: its {name} looks at past frames; allowed: one that acts on each frame alone, "
+                "as train_autoencoder's"
+            )
+
+
 def causal_weights(frame_weights: dict[str, torch.Tensor], autoencoder: AutoencoderKLWan) -> dict[str, torch.Tensor]:
     """The state dict of a causal autoencoder that does with every frame what the frame-wise one does.
 

@@ -19,6 +19,7 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 from ..world.scene import Scene
 from ..world.small_dataset import Dataset
 from .cosine_loop import autocast
+from .framewise import require_frame_wise
 from .text_to_video import TextToVideo
 from .train_autoencoder import FrameAutoencoder
 from .train_loop import LoopConfig, TrainLoop, save_atomically
@@ -59,6 +60,7 @@ def encode(autoencoder: AutoencoderKLWan, pixels: np.ndarray, device: str = "cpu
         device: "cpu" or "cuda".
         batch: frames at a time.
     """
+    require_frame_wise(autoencoder)
     frames = FrameAutoencoder(_copy(autoencoder)).to(device).eval()
     mean, std = (torch.tensor(autoencoder.config[n]).view(1, -1, 1, 1) for n in ("latents_mean", "latents_std"))
     flat = pixels.reshape(-1, *pixels.shape[2:])

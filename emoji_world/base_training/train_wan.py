@@ -12,8 +12,7 @@ autoencoder.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ..world.captions import training_caption, vocabulary
 from ..world.dataset import drawn
-from ..world.worlds import RICH, World
+from ..world.worlds import RICH, part_of
 from .text_to_video import TextToVideo
 from .train_autoencoder import train_autoencoder, trained_autoencoder
 from .train_loop import LoopConfig
@@ -63,7 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
 def train(options: argparse.Namespace) -> None:
     """Run the stages that are not finished yet."""
     options.cache_dir.mkdir(parents=True, exist_ok=True)
-    world = chosen_world(options.concepts, options.first_drawings)
+    world = part_of(RICH, options.concepts, options.first_drawings)
     tokenizer = the_tokenizer(options)
     if options.write_only:
         return write_last_checkpoint(options, tokenizer)
@@ -95,37 +94,15 @@ def train(options: argparse.Namespace) -> None:
     write_last_checkpoint(options, tokenizer)
 
 
-def chosen_world(concepts: Sequence[str] | None, first_drawings: bool) -> World:
-    """The rich world, or a part of it.
-
-    Args:
-        concepts: those to keep, in an order that decides the data, too; None: all.
-        first_drawings: keep an artist's first drawing of each concept alone.
-    """
-    world = replace(RICH, all_drawings=not first_drawings)
-    if not concepts:
-        return world
-    unknown = sorted(set(concepts) - set(RICH.concepts))
-    if unknown:
-        raise ValueError(f"concepts: got {', '.join(unknown)}, allowed: {', '.join(RICH.concepts)}")
-    return replace(
-        world,
-        name=f"{len(set(concepts))} concepts",
-        kinds={concept: RICH.kinds[concept] for concept in concepts},
-        development_concepts=tuple(c for c in RICH.development_concepts if c in concepts),
-        test_concepts=tuple(c for c in RICH.test_concepts if c in concepts),
-    )
-
-
 def loop_of(options: argparse.Namespace, stage: str) -> LoopConfig | None:
-    """A stage's loop, None where its steps are 0: stills keep their learning rate, for clips go on from them."""
+    """A stage's loop, None where its steps are 0: stills keep their learning rate where clips go on from them."""
     steps = getattr(options, f"{stage}_steps")
     if steps == 0:
         return None
     minutes = None if steps else getattr(options, f"{stage}_minutes") or getattr(options, f"{stage}_default")
     if stage == "autoencoder":
         return LoopConfig(learning_rate=5e-4, steps=steps, minutes=minutes, decay=0.4, ema_decay=0.99)
-    decay = 0.0 if stage == "still" else 0.4
+    decay = 0.0 if stage == "still" and options.clip_steps != 0 else 0.4
     return LoopConfig(learning_rate=options.learning_rate, steps=steps, minutes=minutes, decay=decay)
 
 

@@ -15,6 +15,7 @@ from math import ceil
 
 import numpy as np
 import torch
+from scipy.stats import binomtest
 from torch.nn import functional
 
 from videomage_core.evaluation.mobilenet import features
@@ -109,9 +110,8 @@ class Rate:
     def interval(self) -> tuple[float, float]:
         if not self.of:
             return 0.0, 1.0
-        z, n, p = 1.96, self.of, self.share
-        middle, split = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
-        return max(0.0, (middle - split) / (1 + z * z / n)), min(1.0, (middle + split) / (1 + z * z / n))
+        found = binomtest(self.right, self.of).proportion_ci(0.95, "wilson")
+        return float(found.low), float(found.high)
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class Identity:
 
     Attributes:
         similarity: mean cosine with its nearest pictures, -1..1, features centred on the bank's mean.
-        rank: 1 if no other artist's drawing of the same concept is more similar.
+        rank: 1 if no other drawing of the same concept is more similar.
         of: how many drawings of the concept there are.
     """
 
@@ -192,7 +192,7 @@ class Judge:
         return max(similarities, key=similarities.__getitem__)
 
     def identity(self, pictures: torch.Tensor, character: Character) -> Identity:
-        """How much crops [n, 3, H, W] look like ``character``, against other artists' drawings of its concept."""
+        """How much crops [n, 3, H, W] look like ``character``, against all other drawings of its concept."""
         if not len(pictures):
             raise ValueError("pictures: got none, give at least one crop of the character")
         seen = self.look(pictures)

@@ -187,7 +187,7 @@ def measure(
 
 
 def taken_for_another(scores: Scores) -> dict[str, int]:
-    """Which single characters of true renders the judge takes for which: "wolf for dog", most often first."""
+    """Which single characters of true renders the judge takes for which: "sheep for ghost", most often first."""
     singles = [v for v in scores.verdicts if len(v.asked.subjects) == 1 and not v.subjects_right]
     counts = Counter(f"{v.asked.subjects[0]} for {v.names[0]}" for v in singles)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

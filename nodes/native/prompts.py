@@ -75,7 +75,7 @@ def _inputs() -> list[io.Input]:
         io.Clip.Input("clip", tooltip="Wan's text encoder: Load CLIP of type wan."),
         io.String.Input(
             "prompt",
-            default="ohwx dog is riding a sks cat on the beach",
+            default="A ohwx dog is riding a sks cat on the beach",
             multiline=True,
             tooltip="What to show, with each subject's trigger words; the more you say of the motion, the better. "
             "Emphasis works as everywhere: (word:1.2).",

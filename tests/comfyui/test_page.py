@@ -251,7 +251,7 @@ def test_the_motion_branchs_prompt_is_shown_as_the_engine_makes_it(window: tuple
     page, _ = window
     page.clear()
     page.run(f"() => {{ {ADD} window.scs = add('VideoMage_EncodePromptSCS', 0); }}")
-    says(page, "EncodePromptSCS", "motion_branch", "The motion branch gets: a dog is riding a cat on the beach")
+    says(page, "EncodePromptSCS", "motion_branch", "The motion branch gets: A dog is riding a cat on the beach")
     write = "([prompt, box]) => { for (const [name, text] of Object.entries({ prompt, subjects: box }))"
     write += " window.scs.widgets.find(w => w.name === name).value = text; }"
     for prompt, box, motion, beside in SCS_PROMPTS:

@@ -6,6 +6,9 @@ from typing import Any
 
 from workflow_nodes import START, Node, Workflow, note
 
+# The page wants an address for each file, which it shows where the file is missing: who publishes what, and its folder.
+WHERE = "https://github.com/videomage/comfyui-videomage/blob/HEAD/docs/wan.md"
+
 
 def load_wan(name: str, kind: str, file: str, directory: str, title: str = "") -> Node:
     """A loader of core's with the file it wants."""
@@ -19,7 +22,7 @@ def load_wan(name: str, kind: str, file: str, directory: str, title: str = "") -
         kind,
         values={widget: file, **more},
         title=title,
-        models=[{"name": file, "url": "", "directory": directory}],
+        models=[{"name": file, "url": WHERE, "directory": directory}],
     )
 
 

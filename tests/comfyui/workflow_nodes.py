@@ -19,8 +19,7 @@ class Node:
     stage: str = ""  # whose settings that suit the base it gets
     title: str = ""
     height: int = 0
-    # Files it needs: name, directory, and an address, without which the page finds the workflow invalid: "".
-    models: list[dict[str, str]] = field(default_factory=list)
+    models: list[dict[str, str]] = field(default_factory=list)  # files it needs: name, url, directory
 
 
 @dataclass

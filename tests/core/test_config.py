@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from videomage_core.config import CollaborativeConfig, FusionConfig, SamplingConfig, Settings, setting
+from videomage_core.config import CollaborativeConfig, FusionConfig, SamplingConfig, Settings, SubjectConfig, setting
 
 
 def test_the_defaults_are_the_papers():
@@ -90,3 +90,11 @@ def test_collaborative_settings_at_their_ends_are_allowed(change):
 def test_fusion_settings_out_of_range_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         FusionConfig(**change)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_no_setting_is_nan_or_infinite(value):
+    with pytest.raises(ValueError, match=f"subject_strength: got {value}, must be a finite number"):
+        CollaborativeConfig(subject_strength=value)
+    with pytest.raises(ValueError, match=f"learning_rate: got {value}, must be a finite number"):
+        SubjectConfig(learning_rate=value)

@@ -16,6 +16,7 @@ from PIL import Image
 from videomage_core import cli
 from videomage_core.config import TrainingConfig
 from videomage_core.data.lora_file import load_lora
+from videomage_core.locks import LOCK
 from videomage_core.training.checkpoint import CHECKPOINT
 from videomage_core.training.loop import ParameterGroup, fit
 
@@ -67,7 +68,8 @@ def train(photos: Path, *more: str) -> int:
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name != LOCK)
+    return sorted(str(path.relative_to(folder)) for path in found)
 
 
 @MOMENTS
@@ -135,6 +137,6 @@ def test_the_loop_goes_on_from_the_checkpoint_that_was_kept(tmp_path, full):
     go(tmp_path / "a", 2)
     with full(), pytest.raises(OSError, match=r"checkpoint of step 4 could not be written .* before it is kept"):
         go(tmp_path / "a", 6)
-    assert [path.name for path in (tmp_path / "a").iterdir()] == [CHECKPOINT]
+    assert [path.name for path in (tmp_path / "a").glob("[!.]*")] == [CHECKPOINT]
     resumed, at = go(tmp_path / "a", 6)
     assert at == 2 and torch.equal(resumed, go(tmp_path / "b", 6)[0])

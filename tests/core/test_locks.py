@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from videomage_core.locks import exclusive_lock, waiting_lock
+from videomage_core.locks import LOCK, exclusive_lock, waiting_lock
 
 ROOT = Path(__file__).parents[2]
 HOLD = "import sys,time; from pathlib import Path; from videomage_core.locks import exclusive_lock\n"
@@ -26,7 +26,9 @@ def test_a_second_is_refused_until_the_first_is_out(tmp_path):
             pass
     with exclusive_lock(tmp_path):
         pass
-    assert [path.name for path in tmp_path.iterdir()] == ["other"], "nothing is left behind"
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left <= {"other", LOCK}, "nothing is left behind but an empty file"
+    assert not (tmp_path / LOCK).exists() or not (tmp_path / LOCK).stat().st_size
 
 
 def test_what_goes_wrong_inside_comes_out_and_frees_the_folder(tmp_path):
@@ -62,3 +64,12 @@ def test_others_wait_for_their_turn(tmp_path):
         order.append("first")
     waiting.join(timeout=10)
     assert order == ["first", "second"]
+
+
+def test_where_a_drive_has_no_locks_nobody_is_kept_out(tmp_path, monkeypatch):
+    def refused(*_: object, **__: object) -> None:
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr("videomage_core.locks.FileLock.acquire", refused)
+    with exclusive_lock(tmp_path), waiting_lock(tmp_path, lambda: pytest.fail("waits for nobody")):
+        pass

@@ -195,6 +195,9 @@ def read(files: Sequence[Path]) -> dict[str, list[Case]]:
     return cases
 
 
+_WRITTEN = ("What failed", "What is deterministic")  # headings
+
+
 def report(cases: dict[str, list[Case]], times: int, prompts: int, missing: Sequence[str] = ()) -> str:
     """The whole of docs/faults.md."""
     counts = {"times": times, "prompts": prompts, "tenth": max(1, times // 5)}
@@ -221,6 +224,13 @@ def report(cases: dict[str, list[Case]], times: int, prompts: int, missing: Sequ
     return "\n".join([*lines, ""])
 
 
+def by_hand(page: str) -> str:
+    """The sections at the page's end that were not written here, with a blank line before them."""
+    parts = page.split("\n## ")
+    first = next((n for n, part in enumerate(parts) if n and not part.startswith(_WRITTEN)), len(parts))
+    return "".join(f"\n## {part}" for part in parts[first:])
+
+
 def failures(cases: dict[str, list[Case]], missing: Sequence[str] = ()) -> list[str]:
     """A line for each case that failed, with what it said and what is known of it; no line at all if none did."""
     lines = [f"* `{file}` was not written: pytest ended before." for file in missing]
@@ -238,7 +248,8 @@ def main() -> int:
     missing = [file.name for file in files if not file.is_file()]
     cases = read([file for file in files if file.is_file()])
     text = report(cases, int(times), int(prompts), missing)
-    (DOCS / "faults.md").write_text(text, encoding="utf-8")
+    page = DOCS / "faults.md"
+    page.write_text(text + by_hand(page.read_text(encoding="utf-8") if page.is_file() else ""), encoding="utf-8")
     print(text)
     return 1 if failures(cases, missing) else 0
 

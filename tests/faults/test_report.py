@@ -53,3 +53,10 @@ def test_without_a_failure_it_ends_with_0(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["report.py", "1", "1", str(tmp_path / "core.xml")])
     assert report.main() == 0
     assert "What failed" not in (tmp_path / "faults.md").read_text(encoding="utf-8")
+
+
+def test_sections_written_by_hand_stay():
+    text = report.report({}, 1, 1)
+    page = text + "\n## Inputs\n\n| a |\n\n## More\n\nb\n"
+    assert text + report.by_hand(page) == page
+    assert report.by_hand(text) == ""

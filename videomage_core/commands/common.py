@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ..callbacks import Callbacks
+from ..model.base_folder import named_base
 
 
 def add_base(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--base", type=Path, help="folder of a base in diffusers layout (default: the embedded base)")
+    parser.add_argument(
+        "--base", type=named_base, help="folder of a base in diffusers layout (default: the embedded base, emoji_base)"
+    )
     parser.add_argument(
         "--preset",
         choices=("paper", "emoji"),

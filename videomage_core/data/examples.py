@@ -16,7 +16,7 @@ from ..text_files import read_text
 from .frames import frames_to_pixels, quantize, shrunk_pixels
 from .images import Size, list_images, load_picture
 from .masks import FULL, Segmenter, segmenter_key_parts
-from .media import count_frames, load_clip, load_frames
+from .media import count_frames, load_clip, load_masks
 from .media_files import CLIP_SUFFIXES, Captions, files_in, passed_over
 
 
@@ -216,7 +216,7 @@ def load_motion_clip(
     for word, mask in given:
         if (have := count_frames(mask)) != length:
             raise ValueError(f"masks: those of {word!r} are {have}, {path.name} has {length} frames; give one for each")
-    masks = [(load_frames(mask, clip.indices, min_size=min_size).mean(0) + 1) / 2 for _, mask in given]
+    masks = [load_masks(mask, clip.indices, min_size) for _, mask in given]
     if len({mask.shape for mask in masks}) > 1:
         raise ValueError(f"masks: those of {path.name} are of several sizes; make them as large as the clip")
     return MotionClip(clip.pixels, words, torch.stack(masks))

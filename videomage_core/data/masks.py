@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 
 from .frames import quantize
 
@@ -119,15 +121,10 @@ class PlainBackground:
 
 def _without_holes(mask: torch.Tensor) -> torch.Tensor:
     """A mask [H, W] that is 1 wherever the background, spreading from the border, does not come."""
-    free = F.pad(mask < 0.5, (1, 1, 1, 1), value=True)
-    outside = torch.zeros_like(free)
-    outside[0], outside[-1], outside[:, 0], outside[:, -1] = True, True, True, True
-    reached = 0
-    while int(outside.sum()) > reached:  # at most as often as the longest way round has pixels
-        reached = int(outside.sum())
-        spread = F.max_pool2d(outside[None, None].float(), 3, stride=1, padding=1)[0, 0] > 0
-        outside = spread & free
-    return torch.where((free & ~outside)[1:-1, 1:-1], 1.0, mask)
+    solid = (mask >= 0.5).cpu().numpy()
+    filled = ndimage.binary_fill_holes(solid, structure=np.ones((3, 3)))  # the background spreads diagonally too
+    holes = torch.from_numpy(filled & ~solid).to(mask.device)
+    return torch.where(holes, 1.0, mask)
 
 
 def resize_mask(mask: torch.Tensor, height: int, width: int) -> torch.Tensor:

@@ -122,19 +122,42 @@ def load_frames(
     min_size: Size | None = None,
 ) -> torch.Tensor:
     """The frames of a clip with these indices, which must be there: [3, F, H, W] in -1..1.  Raises as ``load_clip``."""
+    return _together(path, indices, _stills(path, indices, size, fit, background, min_size))
+
+
+def load_masks(path: Path, indices: Sequence[int], min_size: Size | None = None) -> torch.Tensor:
+    """The frames of a clip of masks, white on the subject, [F, H, W] in 0..1; otherwise as ``load_frames``."""
+    stills = _stills(path, indices, None, "crop", WHITE, min_size)
+    return _together(path, indices, ((i, (still.mean(0, keepdim=True) + 1) / 2) for i, still in stills))[0]
+
+
+def _stills(
+    path: Path, indices: Sequence[int], size: Size | None, fit: Fit, background: Colour, min_size: Size | None
+) -> Iterator[tuple[int, torch.Tensor]]:
+    """Index and pixels [3, H, W] of each of these frames, one by one."""
     if path.is_dir():
         images = list_images(path)
-        stills = {i: load_picture(images[i], size, fit, background, min_size).pixels for i in indices}
-    else:
-        shrink = min_size if size is None else None
-        stills = {
-            index: to_pixels(fitted(shrunk(image, shrink), size, fit, background))
-            for index, image in _images(path, set(indices), background)
-        }
-    shapes = {tuple(still.shape[1:]) for still in stills.values()}
-    if len(shapes) > 1:
-        raise ValueError(f"clip: {path} holds frames of several sizes ({sorted(shapes)}), give a size to bring them to")
-    return torch.stack([stills[index] for index in indices], dim=1)  # F x [3,H,W] -> [3,F,H,W]
+        for index in sorted(set(indices)):
+            yield index, load_picture(images[index], size, fit, background, min_size).pixels
+        return
+    shrink = min_size if size is None else None
+    for index, image in _images(path, set(indices), background):
+        yield index, to_pixels(fitted(shrunk(image, shrink), size, fit, background))
+
+
+def _together(path: Path, indices: Sequence[int], stills: Iterator[tuple[int, torch.Tensor]]) -> torch.Tensor:
+    """F x [C, H, W] -> [C, F, H, W], filled frame by frame: twice a clip is too much to hold."""
+    clip: torch.Tensor | None = None
+    for index, still in stills:
+        if clip is None:
+            clip = still.new_empty(still.shape[0], len(indices), *still.shape[1:])
+        if still.shape[1:] != clip.shape[2:]:
+            sizes = [tuple(still.shape[1:]), tuple(clip.shape[2:])]
+            raise ValueError(f"clip: {path} holds frames of several sizes ({sizes}), give a size to bring them to")
+        for place in (n for n, wanted in enumerate(indices) if wanted == index):
+            clip[:, place] = still
+    assert clip is not None, "indices are of frames that are there"
+    return clip
 
 
 def _require_there(path: Path) -> None:

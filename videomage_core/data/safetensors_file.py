@@ -90,11 +90,24 @@ def write_safetensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata:
     partial = partial_file(path)
     try:
         save_file(dict(tensors), partial, metadata=dict(metadata))
+        _order_metadata(partial)
         os.replace(partial, path)
     except (OSError, SafetensorError) as error:  # safetensors reports a failed write as its own kind
         raise OSError(f"LoRA: {path} could not be written ({error}); make room or choose another folder") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _order_metadata(path: Path) -> None:
+    """safetensors orders metadata anew in each call; sorted, the same content is the same bytes."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header = {"__metadata__": dict(sorted(header.pop("__metadata__", {}).items())), **header}
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= length:  # it is: safetensors pads the header with spaces
+            file.seek(8)
+            file.write(text.ljust(length))
 
 
 def _something_else(path: Path) -> tuple[str, str] | None:

@@ -101,28 +101,39 @@ class Verdict:
 
     @property
     def verdict_population(self) -> str:
-        """Of subjects like these: holds, does not hold, cannot be told, or was not run.
+        """For other subjects like these: significant, contradicted, inconclusive or not run.
 
-        One that is told has that sign in every motion.
+        Not inconclusive only with the same sign in every motion.
         """
         if self.difference is None:
-            return "was not run"
-        least, means = -self.hypothesis.margin, self.by_motion.values()
-        if not self.difference.is_interval:
-            return "cannot be told"
-        if self.difference.low > least and all(mean > least for mean in means):
-            return "holds"
-        return "does not hold" if self.difference.high < least and all(m < least for m in means) else "cannot be told"
+            return "not run"
+        least = -self.hypothesis.margin
+        signs = {mean > least for mean in self.by_motion.values()}
+        verdict_population = verdict_of(self.difference, least)[0]
+        return verdict_population if not signs or signs == {verdict_population == "significant"} else "inconclusive"
 
     @property
     def verdict_sample(self) -> str:
-        """The same of these very subjects and LoRAs, were other videos made with them."""
-        if self.difference is None:
-            return "was not run"
-        found, least = self.difference, -self.hypothesis.margin
-        if found.within is None or not abs(found.mean - least) > found.within:
-            return "cannot be told"
-        return "holds" if found.mean > least else "does not hold"
+        """The same for these subjects and LoRAs, if other videos were made with them."""
+        return "not run" if self.difference is None else verdict_of(self.difference, -self.hypothesis.margin)[1]
+
+
+def verdict_of(difference: Estimate, least: float = 0.0) -> tuple[str, str]:
+    """For other subjects, and for these: whether a difference is above ``least`` ("significant") or below it.
+
+    Returns:
+        "significant", "contradicted" or "inconclusive", twice.
+    """
+    return (
+        _word(difference.low, difference.high, least) if difference.is_interval else "inconclusive",
+        "inconclusive"
+        if difference.within is None
+        else _word(difference.mean - difference.within, difference.mean + difference.within, least),
+    )
+
+
+def _word(low: float, high: float, least: float) -> str:
+    return "significant" if low > least else "contradicted" if high < least else "inconclusive"
 
 
 def judge_hypotheses(results: Results, more_is_better: Mapping[str, bool]) -> list[Verdict]:

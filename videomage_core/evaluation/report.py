@@ -1,9 +1,15 @@
-"""Writes a benchmark's report: Markdown, and figures as JSON; tables and pictures are made beside."""
+"""Writes a benchmark's report: figures as JSON, and from these Markdown with tables and plots.
+
+    python -m videomage_core.evaluation.report docs
+
+writes the Markdown and the forest plots of ``docs/benchmark.json`` anew, as after a change of their words; no video is
+made and none is scored.
+"""
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,11 +17,13 @@ from typing import Any
 
 from ..text_files import read_json
 from .benchmark import Record, Results
+from .forest_plot import Comparison, forest_plot
 from .grid import Grid
-from .hypotheses import Verdict, judge_hypotheses, scores_of, subjects_of
+from .hypotheses import Verdict, judge_hypotheses, scores_of, subjects_of, verdict_of
 from .methods import FULL, METHODS
+from .report_records import claims_to_json, from_json, to_json
 from .report_sheets import plots, sheets
-from .report_tables import PAPER, PAPER_STILL, cost, sweep_tables, tables
+from .report_tables import PAPER, PAPER_STILL, cost, sweep_tables, table, tables
 from .statistics import LEAST, paired
 
 HEAD = """\
@@ -25,20 +33,31 @@ Written by `python -m videomage_core benchmark`; the figures are in `{name}.json
 
 {about}
 
-In brackets: 95 % intervals for other subjects like these (Student's, over the means of the groups of subjects: videos
-of the same subjects are not independent, so each group counts once, and groups that share a subject count for less;
-fewer than {least} groups give a range of their means and no interval).  Behind "±": half a 95 % interval for these very
-subjects and their LoRAs, were other videos made with them.  Neither allows for other trainings: each LoRA is trained
-once, with one seed.
+How to read the intervals, all of 95 %:
+
+* In brackets: for other subjects like these. Each group of subjects counts once, as videos of the same subjects are not
+  independent, and groups that share a subject count for less. Student's interval for differences, Wilson's for rates.
+  With fewer than {least} groups the range of their means is given instead.
+* Behind "±": for these subjects and their LoRAs, if other videos were made with them.
+* Neither allows for other trainings: each LoRA is trained once, with one seed.
+
+The words for a comparison: **significant**, its interval lies on the side of the claim; **contradicted**, on the other
+side; **inconclusive**, it holds 0. For other subjects the difference must also have the same sign in every motion.
 """
 CLAIMS_HEAD = """\
 ## The paper's claims
 
-What is compared with what was fixed before anything was run; how the metrics measure it is told apart by their mark in
-the list of runs.  The difference is turned so that more is better for the claim, and is of the same cells from the same
-initial noise.  First what can be said of subjects like these, where a claim counts as told only if its difference has
-the same sign in every motion; then of these very ones.  {count} comparisons are made: of so many, {chance:.1f} would be
-told by chance alone where there is nothing.
+The comparisons were fixed before anything was run. More is better for the claim; both methods make the same cells from
+the same initial noise. Thin bars are the interval for other subjects, thick bars for these subjects.
+{count} comparisons are made; {chance:.1f} significant ones are expected by chance at this level.
+
+![The paper's claims](images/{name}_claims.png)
+"""
+DIFFERENCES_HEAD = """\
+## Significant differences from VideoMage
+
+Of {count} comparisons with other methods, those that are significant in either direction, if only for these subjects;
+{chance:.1f} are expected by chance at this level. "better": the other method is, to the right.
 """
 
 
@@ -94,37 +113,104 @@ def write_report(
     runs = _runs(folder, name)
     runs[-1]["finished"] = time.strftime("%Y-%m-%d") if finished else ""
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    pictures, curves = sheets(results.shown, grid, folder, name), plots(results, metrics, folder, name)
-    verdicts = judge_hypotheses(results, metrics)
     figures = {
         "runs": runs,
-        "claims": [
-            {
-                "claim": v.hypothesis.text,
-                "metric": v.metric,
-                "verdict": v.verdict_population,
-                "verdict here": v.verdict_sample,
-                "by motion": v.by_motion,
-                "difference": None if v.difference is None else dataclasses.asdict(v.difference),
-            }
-            for v in verdicts
-        ],
-        **{task: [_row(r) for r in getattr(results, task)] for task in ("with_motion", "no_motion", "three_subjects")},
-        "sweeps": {s: {v: [_row(r) for r in rs] for v, rs in values.items()} for s, values in results.sweeps.items()},
-        "training_seconds": results.training,
-        "failures": results.failures,
+        "about": dict(about),
+        "swept": swept,
+        "metrics": {m: {"more is better": more, "meaning": meanings[m]} for m, more in metrics.items()},
+        "sheets": sheets(results.shown, grid, folder, name),
+        **to_json(results),
     }
+    written = _write(figures, folder, name)
+    _write_runs(runs, folder, name)
+    return written
+
+
+def rewrite_report(folder: Path, name: str = "benchmark") -> Path:
+    """Write the Markdown and the plots anew from the figures in ``NAME.json``; the sheets of videos stay."""
+    path = folder / f"{name}.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"folder: {path} is not there; give the folder of a report")
+    return _write(json.loads(path.read_text(encoding="utf-8")), folder, name)
+
+
+def _write(figures: dict[str, Any], folder: Path, name: str) -> Path:
+    results, metrics = from_json(figures), {m: bool(v["more is better"]) for m, v in figures["metrics"].items()}
+    verdicts = judge_hypotheses(results, metrics)
+    figures["claims"] = claims_to_json(verdicts)
     (folder / f"{name}.json").write_text(json.dumps(figures, ensure_ascii=False) + "\n", encoding="utf-8")
     used = [m for m in metrics if any(m in r.scores for r in _all_records(results))]
-    parts = [HEAD.format(name=name, about=_about(about), least=LEAST)]
+    parts = [HEAD.format(name=name, about=_about(figures["about"]), least=LEAST)]
     if results.failures:
         parts.append("## Not made\n\n" + "\n".join(f"* {failure}" for failure in results.failures))
-    compared = [v for v in verdicts if v.difference is not None]
-    head = CLAIMS_HEAD.format(count=len(compared), chance=len(compared) / 20)
-    parts.append(head.strip() + "\n\n" + "\n".join(_sentence(v) for v in verdicts))
-    parts.append("## All that is told against VideoMage\n\n" + _significant(results, metrics))
+    parts += [*_claims(verdicts, folder, name), *_differences(results, metrics, folder, name)]
+    parts += _tables(results, metrics, used, figures["swept"])
+    if results.sweeps:
+        parts.append("\n\n".join(plots(results, metrics, folder, name)))
+    parts.append("## Cost\n\n" + cost(results))
+    parts.append("## Metrics\n\n" + "\n".join(f"* {m}: {figures['metrics'][m]['meaning']}." for m in used))
+    if figures["sheets"]:
+        links = "\n\n".join(figures["sheets"])
+        parts.append(f"## Videos\n\nThe first seed in the first place, none left out.\n\n{links}")
+    parts.append("## Runs\n\n" + "\n".join(f"* {_line(run)}" for run in figures["runs"]))
+    written = folder / f"{name}.md"
+    written.write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
+    return written
+
+
+def _claims(verdicts: Sequence[Verdict], folder: Path, name: str) -> list[str]:
+    """The claims as a plot, with a table of what it shows."""
+    run = [(v, v.difference) for v in verdicts if v.difference is not None]
+    if not run:
+        return ["## The paper's claims\n\nNone of the compared methods was run."]
+    lines = [
+        Comparison(f"{v.hypothesis.text}: {v.metric}", d, v.verdict_population, v.verdict_sample, v.hypothesis.margin)
+        for v, d in run
+    ]
+    forest_plot(lines, "against the claim", "for the claim").save(folder / "images" / f"{name}_claims.png")
+    header = ["claim", "metric", "difference", "other subjects", "these subjects", "in each motion"]
+    rows = []
+    for verdict, found in run:
+        hypothesis = verdict.hypothesis
+        motions = "; ".join(f"{motion} {mean:+.3f}" for motion, mean in verdict.by_motion.items())
+        margin = f" ({hypothesis.margin} worse is allowed)" if hypothesis.margin else ""
+        compared = f"{hypothesis.text}{margin}: {hypothesis.better} minus {hypothesis.worse}, {found.count} cells"
+        rows.append(
+            [compared, verdict.metric, found.signed(), verdict.verdict_population, verdict.verdict_sample, motions]
+        )
+    not_run = [f"Not run: {v.hypothesis.text} ({v.metric})." for v in verdicts if v.difference is None]
+    head = CLAIMS_HEAD.format(count=len(run), chance=len(run) / 20, name=name)
+    return ["\n\n".join([head.strip(), table(header, rows), *not_run])]
+
+
+def _differences(results: Results, metrics: Mapping[str, bool], folder: Path, name: str) -> list[str]:
+    """Every significant difference of a method from the full one, in either direction, as a plot."""
+    lines, count = [], 0
+    for words, records in (("with a motion", results.with_motion), ("without a motion", results.no_motion)):
+        for method in dict.fromkeys(r.method for r in records if r.method != FULL):
+            for metric, more in metrics.items():
+                own, full = scores_of(records, method, metric), scores_of(records, FULL, metric)
+                if not own.keys() & full.keys():
+                    continue
+                count, found = count + 1, paired(own, full, subjects_of) if more else paired(full, own, subjects_of)
+                population, sample = verdict_of(found)
+                if (population, sample) != ("inconclusive", "inconclusive"):
+                    words_of = {"significant": "better", "contradicted": "worse"}
+                    population, sample = (
+                        words_of.get(verdict_population, verdict_population)
+                        for verdict_population in (population, sample)
+                    )
+                    lines.append(Comparison(f"{words}, {method}: {metric}", found, population, sample))
+    head = DIFFERENCES_HEAD.format(count=count, chance=count / 20).strip()
+    if not lines:
+        return [f"{head}\n\nNone."]
+    forest_plot(lines, "VideoMage is better", "VideoMage is worse").save(folder / "images" / f"{name}_differences.png")
+    return [f"{head}\n\n![Differences from VideoMage](images/{name}_differences.png)"]
+
+
+def _tables(results: Results, metrics: Mapping[str, bool], used: Sequence[str], swept: str) -> list[str]:
     tried = list(dict.fromkeys(r.method for r in (*results.with_motion, *results.no_motion)))
-    parts.append("## Methods\n\n" + "\n".join(f"* {n}: {METHODS[n].about}." for n in tried if n in METHODS))
+    parts = ["## Methods\n\n" + "\n".join(f"* {n}: {METHODS[n].about}." for n in tried if n in METHODS)]
     for title, records, paper in (
         ("Two subjects and a motion (Tables 1 and 2)", results.with_motion, PAPER),
         ("Two subjects without a motion (Table 4)", results.no_motion, PAPER_STILL),
@@ -135,31 +221,12 @@ def write_report(
     if results.sweeps:
         of = f"On {swept}, never on the cells above.  " if swept else ""
         parts.append(f"## Settings (Table 3)\n\n{of}" + sweep_tables(results, used))
-        parts.append("\n\n".join(curves))
-    parts.append("## Cost\n\n" + cost(results))
-    parts.append("## Metrics\n\n" + "\n".join(f"* {m}: {meanings[m]}." for m in used))
-    if pictures:
-        parts.append("## Videos\n\nThe first seed in the first place, none left out.\n\n" + "\n\n".join(pictures))
-    parts.append("## Runs\n\n" + "\n".join(f"* {_line(run)}" for run in runs))
-    written = folder / f"{name}.md"
-    written.write_text("\n\n".join(part.strip() for part in parts) + "\n", encoding="utf-8")
-    _write_runs(runs, folder, name)
-    return written
+    return parts
 
 
 def _all_records(results: Results) -> list[Record]:
     swept = [r for values in results.sweeps.values() for rs in values.values() for r in rs]
     return [*results.with_motion, *results.no_motion, *results.three_subjects, *swept]
-
-
-def _row(record: Record) -> dict[str, Any]:
-    return {
-        "method": record.method,
-        "cell": record.cell.name,
-        "seconds": record.seconds,
-        "memory_mb": record.memory_mb,
-        **{name: round(value, 4) for name, value in record.scores.items()},
-    }
 
 
 def _about(about: Mapping[str, Any]) -> str:
@@ -170,35 +237,5 @@ def _line(run: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value or 'no'}" for key, value in run.items())
 
 
-def _sentence(verdict: Verdict) -> str:
-    hypothesis, found = verdict.hypothesis, verdict.difference
-    if found is None:
-        return f"* {hypothesis.text}: **was not run** ({verdict.metric})."
-    motions = "; ".join(f"{motion} {mean:+.3f}" for motion, mean in verdict.by_motion.items())
-    margin = f", {hypothesis.margin} worse allowed" if hypothesis.margin else ""
-    return (
-        f"* {hypothesis.text}: **{verdict.verdict_population}**; of these subjects: "
-        f"**{verdict.verdict_sample}** ({verdict.metric}, "
-        f"{hypothesis.better} against {hypothesis.worse}{margin}: {found.signed()}, {found.count} cells"
-        f"{'; ' + motions if motions else ''})."
-    )
-
-
-def _significant(results: Results, metrics: Mapping[str, bool]) -> str:
-    """Every difference of a method to the full one that is told, whichever way, if only of these subjects."""
-    lines, compared = [], 0
-    for words, records in (("with a motion", results.with_motion), ("without a motion", results.no_motion)):
-        for method in dict.fromkeys(r.method for r in records if r.method != FULL):
-            for metric, more in metrics.items():
-                own, full = scores_of(records, method, metric), scores_of(records, FULL, metric)
-                if not own.keys() & full.keys():
-                    continue
-                compared, found = compared + 1, paired(own, full, subjects_of)
-                like = found.is_interval and (found.low > 0 or found.high < 0)
-                if not (like or found.sign_here):
-                    continue
-                side = "better" if (found.mean > 0) == more else "worse"
-                scope = "**subjects like these**" if like else "these subjects"
-                lines.append(f"* {words}, {method} is {side} than VideoMage in {metric} ({scope}: {found.signed()}).")
-    told = "\n".join(lines) or "Nothing."
-    return f"Whichever way, of {compared} comparisons, {compared / 20:.1f} of them by chance:\n\n{told}"
+if __name__ == "__main__":
+    print(f"wrote {rewrite_report(Path(sys.argv[1] if len(sys.argv) > 1 else 'docs'))}")

@@ -78,7 +78,9 @@ def plots(results: Results, metrics: Mapping[str, bool], folder: Path, name: str
         shown = [m for m in metrics if values and all(any(m in r.scores for r in rs) for rs in values.values())]
         if not shown:
             continue
-        lines = {metric: [mean_of(scores_of(rs, value, metric)) for value, rs in values.items()] for metric in shown}
+        lines = {
+            metric: [mean_of(scores_of(rs, value, metric), metric) for value, rs in values.items()] for metric in shown
+        }
         file = f"{name}_{sweep}.png"
         sweep_plot(list(values), lines).save(folder / "images" / file)
         links.append(f"![{sweep}](images/{file})")

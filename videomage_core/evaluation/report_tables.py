@@ -10,6 +10,7 @@ from .grid import Cell
 from .hypotheses import scores_of, subjects_of
 from .methods import FULL, METHODS
 from .statistics import Estimate, estimate, paired
+from .tracked_metrics import RATES
 
 # Tables 1, 2 and 4 of the paper: CLIP-T, CLIP-I, DINO-I, temporal consistency, on ZeroScope.
 PAPER_METRICS = ("CLIP-T", "CLIP-I", "DINO-I", "T. Cons.")
@@ -52,7 +53,7 @@ def tables(
         cells, differences = [], []
         for metric in shown:
             values = scores_of(records, name, metric)
-            cells.append(str(mean_of(values)) if values else "")
+            cells.append(str(mean_of(values, metric)) if values else "")
             full = scores_of(records, FULL, metric)
             if name != FULL and values and full:
                 differences.append(paired(values, full, subjects_of).signed())
@@ -61,24 +62,26 @@ def tables(
             against.append([name, *differences])
     count = len({r.cell for r in records})
     header = ["", *(f"{m} {'↑' if metrics[m] else '↓'}" for m in shown)]
-    text = f"{count} cells a method.\n\n{_table(header, rows)}"
+    text = f"{count} cells a method.\n\n{table(header, rows)}"
     if against:
-        text += f"\n\nThe method minus VideoMage, on the same cells:\n\n{_table(header, against)}"
+        text += f"\n\nThe method minus VideoMage, on the same cells:\n\n{table(header, against)}"
     published = [
         [n, *map(str, paper[METHODS[n].in_paper])] for n in names if n in METHODS and METHODS[n].in_paper in paper
     ]
     if published:
         text += "\n\nThe paper's, on ZeroScope with CLIP and DINO, not to be compared in size:\n\n"
-        text += _table(["", *PAPER_METRICS], published)
+        text += table(["", *PAPER_METRICS], published)
     return text
 
 
-def mean_of(values: Mapping[Cell, float]) -> Estimate:
-    """Of one method's values by cell."""
-    return estimate(list(values.values()), [subjects_of(cell) for cell in values])
+def mean_of(values: Mapping[Cell, float], metric: str) -> Estimate:
+    """Of one method's values of one metric, by cell; a rate's interval keeps to 0..1."""
+    bounds = (0.0, 1.0) if metric in RATES else None
+    return estimate(list(values.values()), [subjects_of(cell) for cell in values], bounds)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
 
@@ -88,7 +91,7 @@ def sweep_tables(results: Results, used: Sequence[str]) -> str:
     rows, sentences, told = [], [], True
     for sweep, values in results.sweeps.items():
         means = {
-            name: {m: mean_of(scores_of(records, name, m)) for m in used if scores_of(records, name, m)}
+            name: {m: mean_of(scores_of(records, name, m), m) for m in used if scores_of(records, name, m)}
             for name, records in values.items()
             if records  # one that could not be trained is named under "Not made"
         }
@@ -101,11 +104,11 @@ def sweep_tables(results: Results, used: Sequence[str]) -> str:
         sentences.append(f"* {sweep}: {', '.join(best) or 'nothing was made'}.")
         told = told and all(e.is_interval for found in means.values() for e in found.values())
     count = max((len(rs) for values in results.sweeps.values() for rs in values.values()), default=0)
-    few = "" if told else "  Too few groups for others like them: which value is best cannot be told, only which was."
+    few = "" if told else "  Too few groups for an interval: which value is best for other subjects is inconclusive."
     default = {f"the defaults: {PAPER_DEFAULTS}": PAPER["VideoMage"]}
     paper = [[n, *("" if v is None else str(v) for v in vs)] for n, vs in {**default, **PAPER_SWEEPS}.items()]
-    published = _table(["", *PAPER_METRICS], paper)
-    parts = [f"{count} cells a value.{few}", _table(["", *used], rows), "\n".join(sentences)]
+    published = table(["", *PAPER_METRICS], paper)
+    parts = [f"{count} cells a value.{few}", table(["", *used], rows), "\n".join(sentences)]
     parts.append("The paper's, on ZeroScope with CLIP and DINO, where its defaults do best in most:\n\n" + published)
     return "\n\n".join(parts)
 
@@ -120,9 +123,9 @@ def cost(results: Results) -> str:
         memory = [r.memory_mb for r in own if r.memory_mb is not None]
         rows.append([name, f"{median(r.seconds for r in own):.1f}", f"{median(memory):.0f}" if memory else "not known"])
     text = "Seconds are of the machine as it was when each video was made, which several workers may have shared.\n\n"
-    text += _table(["sampling one video", "seconds, median", "memory beyond the base, MB, median"], rows)
+    text += table(["sampling one video", "seconds, median", "memory beyond the base, MB, median"], rows)
     trained = [[kind, str(len(s)), f"{median(s):.0f}"] for kind, s in sorted(results.training.items())]
     if trained:
         text += "\n\nA video needs one of each of its LoRAs; a fusion besides its subjects'.\n\n"
-        text += _table(["training, with all it makes first, of a", "trained", "seconds, median"], trained)
+        text += table(["training, with all it makes first, of a", "trained", "seconds, median"], trained)
     return text

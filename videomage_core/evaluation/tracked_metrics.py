@@ -42,6 +42,7 @@ METRICS: dict[str, bool] = {
     "appearance leakage": False,
     "attribute mixing": False,
 }
+RATES = frozenset({"nearest of its class", "text alignment", "appearance leakage", "attribute mixing"})  # in 0..1
 MEANINGS = {
     "identity": "similarity of each tracked, cropped subject to its own pictures, -1 to 1; one that is not found at "
     "all is as unlike as the most unlike picture of all",

@@ -15,6 +15,7 @@ from itertools import permutations
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch.nn import functional
 
 BORDER = 3  # columns at either side that show background
@@ -75,47 +76,18 @@ def foreground(video: np.ndarray) -> np.ndarray:
     if video.ndim != 4 or video.shape[-1] != 3 or video.dtype != np.uint8:
         raise ValueError(f"video: got {video.dtype} {video.shape}, allowed: uint8 [F, H, W, 3]")
     distance = np.linalg.norm(video.astype(np.float32) - row_colours(video)[None, :, None], axis=-1)
-    filled = _fill_holes(torch.from_numpy(distance > THRESHOLD))
-    return _drop_specks(filled).numpy()
+    return _without_specks(np.stack([ndimage.binary_fill_holes(mask) for mask in distance > THRESHOLD]))
 
 
-def _spread(labels: torch.Tensor, inside: torch.Tensor, kernel: tuple[int, int]) -> torch.Tensor:
-    return functional.max_pool2d(labels[:, None], kernel, 1, tuple(k // 2 for k in kernel))[:, 0] * inside
-
-
-def _drop_specks(mask: torch.Tensor) -> torch.Tensor:
+def _without_specks(masks: np.ndarray) -> np.ndarray:
     """Without components (8-connected) smaller than SPECK or a twelfth of the frame's largest.  [F, H, W] bool."""
-    frames, height, width = mask.shape
-    inside = mask.float()
-    labels = torch.arange(1, height * width + 1).view(1, height, width) * inside
-    while True:
-        spread = labels
-        for _ in range(8):
-            spread = _spread(spread, inside, (3, 3))
-        if torch.equal(spread, labels):
-            break
-        labels = spread
-    kept = torch.zeros_like(mask)
-    for frame in range(frames):
-        index = labels[frame].long()
-        areas = torch.bincount(index.flatten(), minlength=height * width + 1)
-        areas[0] = 0
-        kept[frame] = (areas >= max(SPECK, int(areas.max()) / 12))[index]
+    kept = np.zeros_like(masks)
+    for frame, mask in enumerate(masks):
+        labels, _ = ndimage.label(mask, structure=np.ones((3, 3)))
+        areas = np.bincount(labels.ravel())
+        areas[0] = 0  # the background
+        kept[frame] = (areas >= max(SPECK, int(areas.max()) / 12))[labels]
     return kept
-
-
-def _fill_holes(mask: torch.Tensor) -> torch.Tensor:
-    """Also True where the border cannot be reached (4-connected).  [F, H, W] bool."""
-    outside = functional.pad(torch.zeros_like(mask), (1, 1, 1, 1), value=True)
-    free = functional.pad(~mask, (1, 1, 1, 1), value=True).float()
-    reached = outside.float()
-    while True:
-        spread = reached
-        for _ in range(8):
-            spread = torch.maximum(_spread(spread, free, (3, 1)), _spread(spread, free, (1, 3)))
-        if torch.equal(spread, reached):
-            return (reached == 0)[:, 1:-1, 1:-1]
-        reached = spread
 
 
 def track(video: np.ndarray, count: int) -> list[Track]:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import pickle
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from safetensors import SafetensorError, safe_open
 
 from ..data.media_files import entries, files_in, folders_in
 from ..file_problem import file_problem
 from ..text_files import read_json_object
-from .backbone import Prediction
 
-EMOJI_BASE = Path(__file__).parents[1] / "assets" / "emoji_base"
+if TYPE_CHECKING:  # the command line names bases before it needs torch
+    import torch
+
+    from .backbone import Prediction
+
+_ASSETS = Path(__file__).parents[1] / "assets"
+EMOJI_BASE = _ASSETS / "emoji_base"
+EMOJI_WAN = _ASSETS / "emoji_wan"
 # As diffusers calls them: as the contract does.
 PREDICTIONS: dict[str, Prediction] = {
     "epsilon": "epsilon",
@@ -23,7 +29,7 @@ PREDICTIONS: dict[str, Prediction] = {
 
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 _WEIGHTS = (".safetensors", ".bin")
-_SAFETENSORS = {"F16": torch.float16, "BF16": torch.bfloat16, "F32": torch.float32}
+_SAFETENSORS = {"F16": "float16", "BF16": "bfloat16", "F32": "float32"}
 _LOOKED_AT = 64  # weights
 # Of diffusers' schedulers: what changes the video and is not done here.
 _NOT_HONOURED = {
@@ -89,13 +95,17 @@ def check_weights(folder: Path) -> None:
 
 
 def stored_dtype(folder: Path) -> torch.dtype | None:
-    """In which precision most of a base's U-Net is stored; None where its files do not say without being read whole."""
-    for file in weight_files(folder / "unet"):
+    """In which precision most of a base's denoising network is stored; None where its files do not say."""
+    import torch
+
+    network = next((folder / part for part in ("unet", "transformer") if (folder / part).is_dir()), None)
+    for file in weight_files(network) if network is not None else []:
         try:
             if file.suffix.lower() == ".safetensors":
                 with safe_open(file, framework="pt") as opened:
                     names = list(opened.keys())
-                    kinds = {_SAFETENSORS.get(opened.get_slice(name).get_dtype()) for name in names[:_LOOKED_AT]}
+                    stored = {opened.get_slice(name).get_dtype() for name in names[:_LOOKED_AT]}
+                    kinds = {getattr(torch, _SAFETENSORS[kind]) if kind in _SAFETENSORS else None for kind in stored}
             else:
                 weights = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
                 kinds = {weight.dtype for weight in list(weights.values())[:_LOOKED_AT]}
@@ -106,6 +116,20 @@ def stored_dtype(folder: Path) -> torch.dtype | None:
     return None
 
 
+def named_base(text: str) -> Path:
+    """A base by its folder, or by its name where it comes with this package: ``emoji_base``, ``emoji_wan``."""
+    built_in = _ASSETS / text
+    return built_in if text in (EMOJI_BASE.name, EMOJI_WAN.name) and not Path(text).exists() else Path(text)
+
+
+def is_wan_folder(folder: Path) -> bool:
+    """Whether ``folder`` says that it holds a base of Wan's architecture, a WanPipeline."""
+    try:
+        return read_json_object(folder / "model_index.json", "base").get("_class_name") == "WanPipeline"
+    except (OSError, ValueError):
+        return False
+
+
 def check_base_folder(folder: Path) -> None:
     """Raise, before anything is loaded, if ``folder`` is no whole base with a UNet3DConditionModel."""
     if not folder.is_dir():
@@ -113,6 +137,11 @@ def check_base_folder(folder: Path) -> None:
         if folder.is_file():
             raise ValueError(f"base: {folder} is a file; {layout}, not a single checkpoint")
         raise FileNotFoundError(f"base: {folder} is not a folder; {layout}")
+    if is_wan_folder(folder):
+        raise ValueError(
+            f"base: {folder} is a Wan base, of which only plain videos can be made so far (sample, without --lora and "
+            "--motion); allowed here is one with a UNet3DConditionModel, such as the embedded emoji_base"
+        )
     missing = _missing(folder)
     if missing:
         raise FileNotFoundError(f"base: {folder} lacks {', '.join(missing)}; {_instead(folder)}")

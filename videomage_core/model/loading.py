@@ -48,7 +48,7 @@ def load_unet3d(
     check_mode(memory)
     check_base_folder(folder)
     check_weights(folder)
-    chosen = _DTYPES[auto_dtype(folder, where) if dtype == "auto" else dtype]
+    chosen = choose_dtype(dtype, where, folder)
     seen = torch.float32 if chosen == torch.bfloat16 else chosen
 
     # slow to import, and not needed to refuse a wrong folder
@@ -116,6 +116,12 @@ def require_dtype(name: str) -> None:
     """ValueError unless a precision has this name."""
     if name != "auto" and name not in _DTYPES:
         raise ValueError(f"dtype: got {name!r}, allowed: 'auto', {', '.join(map(repr, _DTYPES))}")
+
+
+def choose_dtype(name: str, device: torch.device, folder: Path) -> torch.dtype:
+    """A precision by name; "auto" is what ``auto_dtype`` says of a base in diffusers layout."""
+    require_dtype(name)
+    return _DTYPES[auto_dtype(folder, device) if name == "auto" else name]
 
 
 def auto_dtype(folder: Path, device: torch.device) -> str:

@@ -35,7 +35,7 @@ from ..model import lora
 from ..model.attention_maps import AttentionLayer, mean_map, normalize_maps, select_layers
 from ..model.backbone import Backbone, NoiseLevel
 from ..model.fingerprint import fingerprint
-from ..model.lora_weights import average, compress
+from ..model.lora_weights import LoraWeights, average, compress
 from ..model.text import SpecialToken
 from ..sampling import add_noise
 from ..training.loop import Backward, ParameterGroup
@@ -104,15 +104,8 @@ def fuse_subjects(
     if len(subjects) == 1:
         callbacks.log("one subject: its fusion is itself")
         return FusionResult(subjects[0], History())
-    start = average([concept.weights for concept in subjects])
+    start, error = _average(subjects, config.rank, callbacks)
     names = [concept.tokens[0].name for concept in subjects]
-    error = 0.0
-    if config.rank > start.rank:
-        callbacks.log(f"rank: {config.rank} is more than the average has; it keeps its own, {start.rank}")
-    elif config.rank and config.rank < start.rank:
-        start, error = compress(start, config.rank)
-        callbacks.log(f"the average, brought from rank {sum(c.weights.rank for c in subjects)} to {config.rank}, "
-                f"keeps all but {error:.1%} of its length")  # fmt: skip
     with lora.restore_adapters(backbone):
         teachers, pieces = prepare_fusion_data(
             backbone, subjects, config, prompts, segmenter, folder, base_fingerprint, callbacks
@@ -137,6 +130,19 @@ def fuse_subjects(
             if pieces is not None:
                 pair, maps = _shown_pair(backbone, pieces, tokens, layers, config)
     return FusionResult(fused.concept, fused.history, error, pair, maps, fused.sample)
+
+
+def _average(subjects: Sequence[LoraModel], rank: int, callbacks: Callbacks) -> tuple[LoraWeights, float]:
+    """The exact average of the subjects' LoRAs, compressed where a lower rank is asked for, and the relative error."""
+    start = average([concept.weights for concept in subjects])
+    if rank > start.rank:
+        callbacks.log(f"rank: {rank} is more than the average has; it keeps its own, {start.rank}")
+    if not rank or rank >= start.rank:
+        return start, 0.0
+    compressed, error = compress(start, rank)
+    ranks = sum(concept.weights.rank for concept in subjects)
+    callbacks.log(f"the average, brought from rank {ranks} to {rank}, keeps all but {error:.1%} of its length")
+    return compressed, error
 
 
 def fusion_key(

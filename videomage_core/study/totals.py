@@ -17,9 +17,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from scipy.special import ndtri
+
 from .answers import QUESTIONS
 
-_Z = 1.959964  # of 95 %
+_Z = float(ndtri(0.975))  # of 95 %, two-sided
 
 
 @dataclass(frozen=True)
@@ -73,10 +75,11 @@ def effective_count(groups: Sequence[Sequence[bool]]) -> float:
 
 
 def wilson(share: float, count: float) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share of ``count`` independent answers."""
+    """Wilson's 95 % interval of a share of ``count`` independent answers, which may be a fraction (not so in scipy)."""
     middle = (share + _Z**2 / (2 * count)) / (1 + _Z**2 / count)
     half = _Z / (1 + _Z**2 / count) * math.sqrt(share * (1 - share) / count + _Z**2 / (4 * count**2))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # Rounding aside, a share of 0 or 1 is its own end.
+    return 0.0 if share == 0 else middle - half, 1.0 if share == 1 else middle + half
 
 
 def report(rows: Sequence[Mapping[str, str]]) -> str:

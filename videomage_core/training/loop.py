@@ -120,12 +120,7 @@ def _fit(
         while done < config.steps:
             callbacks.check()
             began = time.monotonic()
-            terms, finite = _gradients(groups, loss_fn, optimizer, config, done, loss_scale)
-            if not finite and loss_scale > 1:  # half precision overflowed in the backward pass: again, scaled less
-                loss_scale /= 2
-                continue
-            if not finite:
-                raise TrainingDiverged(_diverged("the gradient", done))
+            terms, loss_scale = _finite_gradients(groups, loss_fn, optimizer, config, done, loss_scale)
             moving = True
             optimizer.step()
             history.add(terms, time.monotonic() - began)
@@ -145,6 +140,24 @@ def _fit(
             save_checkpoint(checkpoint, state_of(groups, optimizer, history, done, owner))
         raise
     return history
+
+
+def _finite_gradients(
+    groups: Sequence[ParameterGroup],
+    loss_fn: LossFn,
+    optimizer: Any,
+    config: TrainingConfig,
+    step: int,
+    loss_scale: float,
+) -> tuple[dict[str, float], float]:
+    """``_gradients``, taken again and scaled less where half precision overflowed; with the scale that was right."""
+    while True:
+        terms, finite = _gradients(groups, loss_fn, optimizer, config, step, loss_scale)
+        if finite:
+            return terms, loss_scale
+        if loss_scale <= 1:
+            raise TrainingDiverged(_diverged("the gradient", step))
+        loss_scale /= 2
 
 
 def _gradients(

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from videomage_core.callbacks import Callbacks, Cancelled
 from videomage_core.data.tensor_cache import cached_tensor
-from videomage_core.locks import exclusive_lock
+from videomage_core.locks import LOCK, exclusive_lock
 
 
 class Maker:
@@ -30,7 +30,7 @@ ignore = Callbacks(log=lambda _: None)
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+    return sorted(path.name for path in folder.rglob("*") if path.is_file() and path.name != LOCK)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int64])

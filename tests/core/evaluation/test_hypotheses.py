@@ -17,9 +17,9 @@ def records(method: str, values: list[float]) -> list[Record]:
 
 
 @pytest.mark.parametrize(
-    ("gain", "verdict_population"), [(0.2, "holds"), (-0.2, "does not hold"), (0.0, "cannot be told")]
+    ("gain", "verdict_population"), [(0.2, "significant"), (-0.2, "contradicted"), (0.0, "inconclusive")]
 )
-def test_a_claim_holds_fails_or_cannot_be_told(gain, verdict_population):
+def test_a_claim_is_significant_contradicted_or_inconclusive(gain, verdict_population):
     rng = np.random.default_rng(0)
     base, noise = rng.normal(0, 0.05, 24), rng.normal(0, 0.02, 24)
     full = base + gain + noise - noise.mean()
@@ -27,10 +27,10 @@ def test_a_claim_holds_fails_or_cannot_be_told(gain, verdict_population):
     verdicts = {v.hypothesis.text: v for v in judge_hypotheses(results, {"identity": True})}
     assert verdicts["SCS: without it identity is worse (Table 2)"].verdict_population == verdict_population
     assert verdicts["SCS: without it identity is worse (Table 2)"].verdict_sample == verdict_population
-    assert verdicts["L_mot: without it identity is worse (Table 2)"].verdict_population == "was not run"
+    assert verdicts["L_mot: without it identity is worse (Table 2)"].verdict_population == "not run"
 
 
-def test_a_claim_that_one_motion_contradicts_cannot_be_told():
+def test_a_claim_that_one_motion_contradicts_is_inconclusive():
     base = [0.0] * 24
     full = [0.4 if i // 6 % 2 else -0.1 for i in range(24)]
     results = Results(with_motion=records(FULL, full) + records("without L_mot", base))
@@ -38,7 +38,7 @@ def test_a_claim_that_one_motion_contradicts_cannot_be_told():
         v for v in judge_hypotheses(results, {"identity": True}) if v.difference and "L_mot" in v.hypothesis.text
     )  # fmt: skip
     assert (
-        verdict.difference is not None and verdict.difference.low > 0 and verdict.verdict_population == "cannot be told"
+        verdict.difference is not None and verdict.difference.low > 0 and verdict.verdict_population == "inconclusive"
     )
 
 
@@ -50,4 +50,4 @@ def test_what_holds_of_some_subjects_alone_is_told_of_these():
     )
     verdicts = {v.hypothesis.text: v for v in judge_hypotheses(results, {"identity": True})}
     found = verdicts["SCS: without it identity is worse (Table 2)"]
-    assert (found.verdict_population, found.verdict_sample) == ("cannot be told", "holds")
+    assert (found.verdict_population, found.verdict_sample) == ("inconclusive", "significant")

@@ -20,7 +20,7 @@ def test_the_interval_of_independent_values_is_the_textbooks():
 
 @pytest.mark.parametrize(("freedom", "quantile"), [(3, 3.182), (5, 2.571), (7, 2.365), (30, 2.042), (1000, 1.962)])
 def test_students_quantiles_are_the_tables(freedom, quantile):
-    assert student(freedom) == pytest.approx(quantile, rel=0.01)
+    assert student(freedom) == pytest.approx(quantile, abs=6e-4)
 
 
 def test_six_groups_hold_the_truth_as_often_as_they_say():
@@ -89,3 +89,27 @@ def test_the_same_groups_have_an_interval_of_their_own():
     assert estimate([1.0, 2.0, 3.0], [1, 1, 1]).within is None, "too few to say"
     equal = estimate([1.0] * 12, [i % 4 for i in range(12)])
     assert equal.within is None and equal.sign_here == 0, "values that never differ say nothing of others"
+
+
+@pytest.mark.parametrize("rate", [0.05, 0.3])
+@pytest.mark.parametrize("alike", [3.0, 1000.0])
+def test_a_rates_interval_holds_the_truth_and_never_leaves_its_bounds(rate, alike):
+    """Six groups of twelve, whose rates differ much or hardly; Student's holds 0.05 in 66 to 86 % of such samples."""
+    rng, held, clusters = np.random.default_rng(6), 0, list(np.repeat(np.arange(6), 12))
+    for _ in range(400):
+        rates = np.repeat(rng.beta(rate * alike, (1 - rate) * alike, 6), 12)
+        found = estimate(list(rng.binomial(1, rates).astype(float)), clusters, (0, 1))
+        assert 0 <= found.low <= found.mean <= found.high <= 1
+        held += found.low <= rate <= found.high
+    assert held / 400 > 0.92
+
+
+def test_bounds_far_away_change_nothing():
+    values, clusters = list(np.random.default_rng(7).normal(0.5, 0.02, 40)), [i % 8 for i in range(40)]
+    plain, bounded = estimate(values, clusters), estimate(values, clusters, (-100, 101))
+    assert (bounded.low, bounded.high) == (pytest.approx(plain.low, abs=1e-4), pytest.approx(plain.high, abs=1e-4))
+
+
+def test_where_all_groups_agree_each_counts_as_one_value():
+    found = estimate([1.0] * 24, [i % 6 for i in range(24)], (0, 1))
+    assert found.high == 1 and found.low == pytest.approx(6 / (6 + student(5) ** 2))

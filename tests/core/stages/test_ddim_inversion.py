@@ -41,7 +41,7 @@ def test_it_is_kept_and_what_it_does_not_depend_on_does_not_matter(emoji_base, t
     made = invert_clip(emoji_base, clip(), CONFIG, tmp_path)
     require_no_prediction(emoji_base, monkeypatch)
     assert torch.equal(invert_clip(emoji_base, clip(), dataclasses.replace(CONFIG, **change), tmp_path), made)
-    assert [path.name.split("-")[0] for path in tmp_path.iterdir()] == ["inverted"]
+    assert [path.name.split("-")[0] for path in tmp_path.glob("[!.]*")] == ["inverted"]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_the_noise_of_something_else_is_not_taken(emoji_base, tmp_path, pixels, 
     invert_clip(emoji_base, clip(), CONFIG, tmp_path)
     config = dataclasses.replace(CONFIG, **change)
     got = invert_clip(emoji_base, pixels, config, tmp_path)
-    assert torch.equal(got, invert_clip(emoji_base, pixels, config)) and len(list(tmp_path.iterdir())) == 2
+    assert torch.equal(got, invert_clip(emoji_base, pixels, config)) and len(list(tmp_path.glob("[!.]*"))) == 2
 
 
 @pytest.mark.parametrize("pixels", [clip(frames=7), clip(frames=1), clip(height=30, width=30), clip(5, 12, 40)])
@@ -84,4 +84,4 @@ def test_a_stop_keeps_nothing_and_progress_is_told(emoji_base, tmp_path):
     callbacks = Callbacks(progress=lambda *step: told.append(step), cancelled=lambda: len(told) == 2)
     with pytest.raises(Cancelled):
         invert_clip(emoji_base, clip(), CONFIG, tmp_path, callbacks)
-    assert told == [(1, 3, "inverting the clip"), (2, 3, "inverting the clip")] and not list(tmp_path.iterdir())
+    assert told == [(1, 3, "inverting the clip"), (2, 3, "inverting the clip")] and not list(tmp_path.glob("[!.]*"))

@@ -342,7 +342,7 @@ def test_lambda2_zero_is_without_l_attn(emoji_base, subjects, tmp_path, monkeypa
     config = dataclasses.replace(CONFIG, lambda2=0.0, steps=1)
     fused = fuse(emoji_base, subjects, tmp_path, config, segmenter=segmenter)
     assert set(fused.history.losses) == {"L_fusion", "loss"} and fused.pair is fused.maps is None
-    assert sorted(path.name.split("-")[0] for path in (tmp_path / "generated").iterdir()) == ["teacher", "teacher"]
+    assert sorted(path.name.split("-")[0] for path in (tmp_path / "generated").glob("[!.]*")) == ["teacher", "teacher"]
     with pytest.raises(AssertionError, match="asked for L_attn"):
         fuse(emoji_base, subjects, tmp_path / "on", dataclasses.replace(config, lambda2=0.1))
 
@@ -372,7 +372,7 @@ def test_a_stop_while_teachers_are_made_and_a_damaged_file_change_nothing(emoji_
     with pytest.raises(Cancelled):
         fuse(emoji_base, subjects, tmp_path / "two", callbacks=callbacks)
     assert told[-1] == (1, first, "making teacher clips") and not lora.names(emoji_base)
-    (kept,) = (tmp_path / "two" / "generated").iterdir()
+    (kept,) = (tmp_path / "two" / "generated").glob("[!.]*")
     kept.write_bytes(kept.read_bytes()[:100])
     said: list[str] = []
     again = fuse(emoji_base, subjects, tmp_path / "two", callbacks=Callbacks(log=said.append))

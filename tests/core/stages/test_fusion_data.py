@@ -126,7 +126,7 @@ def test_without_l_attn_nothing_is_made_for_it(emoji_base, subjects, tmp_path):
     with_it, _ = get(emoji_base, subjects, tmp_path / "with")
     for one, two in zip(teachers, with_it, strict=True):  # L_fusion learns from the same
         assert torch.equal(one.latents, two.latents) and torch.equal(one.texts, two.texts)
-    assert sorted(path.name.split("-")[0] for path in (tmp_path / "generated").iterdir()) == ["teacher", "teacher"]
+    assert sorted(path.name.split("-")[0] for path in (tmp_path / "generated").glob("[!.]*")) == ["teacher", "teacher"]
 
 
 def test_videos_are_made_once_for_each_lora_and_damaged_ones_anew(emoji_base, subjects, tmp_path, monkeypatch):
@@ -138,7 +138,7 @@ def test_videos_are_made_once_for_each_lora_and_damaged_ones_anew(emoji_base, su
 
     monkeypatch.setattr(generated_clips, "sample_prompt", counted)
     one, _ = get(emoji_base, subjects, tmp_path)
-    assert len(made) == 5 + 5 + 1 and len(list((tmp_path / "generated").iterdir())) == 3
+    assert len(made) == 5 + 5 + 1 and len(list((tmp_path / "generated").glob("[!.]*"))) == 3
     again, _ = get(emoji_base, subjects, tmp_path)
     assert len(made) == 11 and all(torch.equal(a.latents, b.latents) for a, b in zip(one, again, strict=True))
     b = next(iter(subjects[1].weights.layers.values()))[1]

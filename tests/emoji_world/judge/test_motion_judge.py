@@ -7,9 +7,11 @@ import pytest
 
 from emoji_world.judge.motion_judge import DIRECTED, MotionJudge, trajectory
 from emoji_world.world.characters import Character
+from emoji_world.world.motions import CONVERSE
 from emoji_world.world.scene import Scene, draw
 from emoji_world.world.small_motions import PAIR, TRAINED_PAIR, TRAINED_SINGLE
-from videomage_core.evaluation.tracking import Track, track
+from emoji_world.world.worlds import RICH
+from videomage_core.evaluation.tracking import Track, match, track
 
 DOG, CAT = Character("noto", "dog"), Character("twemoji", "cat")
 REVERSED = {
@@ -65,3 +67,18 @@ def test_a_way_does_not_depend_on_the_number_of_frames() -> None:
 def test_unknown_motions_are_named_with_the_known_ones(judge: MotionJudge) -> None:
     with pytest.raises(ValueError, match="motion: got 'riding', allowed: 'next to'"):
         judge.in_order(tracked("next to", 37), "riding")
+
+
+@pytest.fixture(scope="module")
+def rich_judge() -> MotionJudge:
+    return MotionJudge(renders=10, world=RICH)
+
+
+@pytest.mark.parametrize("motion", RICH.interactions)
+def test_the_rich_worlds_interactions_are_named_and_roles_found(rich_judge: MotionJudge, motion: str) -> None:
+    drawing = draw(Scene((DOG, CAT), motion, "grass", 38), frames=9)
+    tracks = match(track(drawing.frames, 2), [np.stack([path.x, path.y], axis=1) * 48 for path in drawing.paths])
+    assert rich_judge.name(tracks[::-1]) == CONVERSE.get(motion, motion)
+    if motion in DIRECTED:
+        for given in (tracks, tracks[::-1]):
+            assert all(one is other for one, other in zip(rich_judge.in_order(given, motion), tracks, strict=True))

@@ -17,6 +17,7 @@ from emoji_world.reports.base_report_text import ARTISTS, MEASURES, model_card
 from emoji_world.world.backgrounds import BACKGROUNDS
 from emoji_world.world.characters import CONCEPTS, HELD_OUT_ARTIST, TRAINING_ARTISTS
 from emoji_world.world.small_motions import TRAINED_PAIR, TRAINED_SINGLE
+from emoji_world.world.worlds import RICH
 from videomage_core.evaluation import mobilenet
 
 PROMPTS = card_prompts()
@@ -32,6 +33,15 @@ def test_the_list_is_fixed_and_covers_what_was_taught() -> None:
     assert {p.scene.motion for p in PROMPTS if p.section == "motions"} == {*TRAINED_SINGLE, *TRAINED_PAIR}
     assert all(p.scene.colour_jitter == 0 for p in PROMPTS)
     assert all(c.artist != HELD_OUT_ARTIST for p in PROMPTS for turn in range(3) for c in p.rendered(turn).characters)
+
+
+def test_a_list_for_the_rich_world_covers_it() -> None:
+    prompts = card_prompts(RICH)
+    singles = [p.scene for p in prompts if p.section == "singles"]
+    assert {s.characters[0].concept for s in singles[:54]} == set(RICH.concepts)
+    assert {p.scene.motion for p in prompts if p.section == "pairs"} == set(RICH.interactions)
+    assert {c.artist for p in prompts for c in p.rendered(1).characters} <= set(RICH.training_artists)
+    assert true_renders(prompts[:1], 1).shape == (1, 9, 48, 48, 3)
 
 
 def test_a_rendered_prompt_keeps_its_caption_and_changes_with_the_seed() -> None:
