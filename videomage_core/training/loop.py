@@ -36,7 +36,7 @@ from ..history import History
 from ..locks import exclusive_lock
 from ..model.fingerprint import Fingerprint
 from .checkpoint import CHECKPOINT, restore, save_checkpoint, state_of
-from .optimizer import ParameterGroup, make_optimizer, schedule
+from .optimizer import ParameterGroup, lr_factor, make_optimizer
 
 
 class TrainingDiverged(ArithmeticError):
@@ -171,7 +171,7 @@ def _gradients(
     """The gradients of one step; returns the mean of each loss term over its forwards, and whether all are finite."""
     optimizer.zero_grad(set_to_none=True)
     for entry, group in zip(optimizer.param_groups, groups, strict=True):
-        entry["lr"] = group.learning_rate * schedule(step, config)
+        entry["lr"] = group.learning_rate * lr_factor(step, config)
     means: dict[str, float] = {}
     spread = process_group()
 

@@ -49,7 +49,7 @@ def make_optimizer(groups: Sequence[ParameterGroup], config: TrainingConfig) -> 
     return torch.optim.AdamW(entries)
 
 
-def schedule(step: int, config: TrainingConfig) -> float:
+def lr_factor(step: int, config: TrainingConfig) -> float:
     """The learning rates' factor at a step, counted from 0: linear warm-up, then constant or a half cosine."""
     if step < config.lr_warmup_steps:
         return (step + 1) / config.lr_warmup_steps
