@@ -51,10 +51,10 @@ def peak() -> float:
 
 def read(what: str, folder: Path) -> float:
     """MiB over what the engine's import takes, for what a training reads and keeps."""
+    from videomage_core.cache_key import cache_key
     from videomage_core.config import MotionConfig, SubjectConfig
     from videomage_core.data.augmentation import needed_size
     from videomage_core.data.examples import load_motion_clip, load_subject_images
-    from videomage_core.cache_key import cache_key
 
     before = peak()
     if what == "photos":

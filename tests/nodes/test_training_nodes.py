@@ -222,13 +222,20 @@ def test_the_page_hears_of_bad_inputs_before_anything_runs(
     assert said in check(**{**good, **values})
 
 
-def test_a_folder_of_photos_of_many_sizes(nodes: dict[str, Any], tmp_path: Path) -> None:
+def test_a_folder_of_photos_of_many_sizes(nodes: dict[str, Any], host: comfy_stub.Host, tmp_path: Path) -> None:
     from PIL import Image
 
+    photos = tmp_path / "photos"
+    photos.mkdir()
+
     for number, size in enumerate([(60, 40), (48, 90)]):
-        Image.new("RGB", size, (200, 40 * number, 90)).save(tmp_path / f"{number}.png")
-    made = train_subject(nodes, load_base(nodes), images=None, prompt="", images_folder=str(tmp_path))
+        Image.new("RGB", size, (200, 40 * number, 90)).save(photos / f"{number}.png")
+    (photos / "1.TXT").write_bytes("it’s a <dog>".encode("cp1252"))
+    (photos / "notes.md").write_text("mine", encoding="utf-8")
+    made = train_subject(nodes, load_base(nodes), images=None, prompt="", images_folder=str(photos))
     assert made.result[2].shape == (8, 48, 48, 3)
+    (said,) = host.texts.values()
+    assert "2 pictures, 1 caption, 0 masks; passed over: notes.md (format)" in said
 
 
 def test_motion_fusion_and_collaborative_sampling(nodes: dict[str, Any], host: comfy_stub.Host) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..callbacks import Callbacks
-from ..model.base_folder import named_base
+from ..model.base_names import named_base
 
 
 def add_base(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import CollaborativeConfig, SamplingConfig
-from ..model.base_folder import is_wan_folder
+from ..model.base_names import is_wan_folder
 from ..output_paths import require_output_file
 from .common import add_base, file_and_strength, load_base, preset_of, terminal_callbacks
 from .settings import add_settings, read_settings

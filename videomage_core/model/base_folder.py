@@ -12,15 +12,14 @@ from safetensors import SafetensorError, safe_open
 from ..data.media_files import entries, files_in, folders_in
 from ..file_problem import file_problem
 from ..text_files import read_json_object
+from .base_names import refuse_wan
 
 if TYPE_CHECKING:  # the command line names bases before it needs torch
     import torch
 
     from .backbone import Prediction
 
-_ASSETS = Path(__file__).parents[1] / "assets"
-EMOJI_BASE = _ASSETS / "emoji_base"
-EMOJI_WAN = _ASSETS / "emoji_wan"
+EMOJI_BASE = Path(__file__).parents[1] / "assets" / "emoji_base"
 # As diffusers calls them: as the contract does.
 PREDICTIONS: dict[str, Prediction] = {
     "epsilon": "epsilon",
@@ -116,20 +115,6 @@ def stored_dtype(folder: Path) -> torch.dtype | None:
     return None
 
 
-def named_base(text: str) -> Path:
-    """A base by its folder, or by its name where it comes with this package: ``emoji_base``, ``emoji_wan``."""
-    built_in = _ASSETS / text
-    return built_in if text in (EMOJI_BASE.name, EMOJI_WAN.name) and not Path(text).exists() else Path(text)
-
-
-def is_wan_folder(folder: Path) -> bool:
-    """Whether ``folder`` says that it holds a base of Wan's architecture, a WanPipeline."""
-    try:
-        return read_json_object(folder / "model_index.json", "base").get("_class_name") == "WanPipeline"
-    except (OSError, ValueError):
-        return False
-
-
 def check_base_folder(folder: Path) -> None:
     """Raise, before anything is loaded, if ``folder`` is no whole base with a UNet3DConditionModel."""
     if not folder.is_dir():
@@ -137,11 +122,7 @@ def check_base_folder(folder: Path) -> None:
         if folder.is_file():
             raise ValueError(f"base: {folder} is a file; {layout}, not a single checkpoint")
         raise FileNotFoundError(f"base: {folder} is not a folder; {layout}")
-    if is_wan_folder(folder):
-        raise ValueError(
-            f"base: {folder} is a Wan base, of which only plain videos can be made so far (sample, without --lora and "
-            "--motion); allowed here is one with a UNet3DConditionModel, such as the embedded emoji_base"
-        )
+    refuse_wan(folder)
     missing = _missing(folder)
     if missing:
         raise FileNotFoundError(f"base: {folder} lacks {', '.join(missing)}; {_instead(folder)}")

@@ -12,14 +12,8 @@ from videomage_core.callbacks import Callbacks, Cancelled
 from videomage_core.cli import main
 from videomage_core.config import SamplingConfig
 from videomage_core.data.media import load_clip
-from videomage_core.model.base_folder import (
-    EMOJI_BASE,
-    EMOJI_WAN,
-    check_base_folder,
-    is_base_folder,
-    is_wan_folder,
-    named_base,
-)
+from videomage_core.model.base_folder import check_base_folder, is_base_folder
+from videomage_core.model.base_names import is_wan_folder
 from videomage_core.model.loading import load_unet3d
 from videomage_core.model.wan_folder import EMOJI_WAN_SAMPLING, WAN_SAMPLING, sample_wan, wan_sampling
 
@@ -75,7 +69,9 @@ def test_the_command_line_makes_a_plain_video(base, tmp_path, capsys):
     asked = ["sample", "a dog", "--base", str(base), "--output", str(target), "--device", "cpu"]
     sizes = ["--frames", "5", "--height", "16", "--width", "32", "--steps", "1"]
     assert main([*asked, *sizes]) == 0
-    assert f"wrote {target}" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert f"wrote {target}" in printed.out
+    assert "Loading" not in printed.err and "num_frames" not in printed.err
     assert load_clip(target, 5).pixels.shape == (3, 5, 16, 32)
 
 
@@ -87,6 +83,7 @@ def test_the_command_line_makes_a_plain_video(base, tmp_path, capsys):
         (["--tau", "3"], "--tau: only collaborative sampling has this"),
         (["--frames", "7"], "frames: got 7, this base makes 1 more than a multiple of 4; nearest: 5 and 9"),
         (["--frames", "5", "--height", "20"], "size: got 20x832"),
+        (["--frames", "5", "--height", "16", "--dtype", "int4"], "dtype: got 'int4', allowed: 'auto', 'fp32'"),
         (["--output", "x.gif"], "must end in .mp4"),
     ],
 )
@@ -106,19 +103,17 @@ def test_trainings_refuse_it(base):
 
 def test_missing_parts_are_named(tmp_path):
     (tmp_path / "vae").mkdir()
-    with pytest.raises(FileNotFoundError, match="lacks transformer, text_encoder, tokenizer, scheduler"):
+    with pytest.raises(
+        FileNotFoundError, match="lacks transformer, text_encoder, tokenizer, scheduler, transformer/config"
+    ):
         sample_wan(tmp_path, "a dog", 0, SMALL)
 
 
-def test_the_built_in_bases_have_names(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    assert named_base("emoji_wan") == EMOJI_WAN
-    assert named_base("emoji_base") == EMOJI_BASE
-    assert named_base("zeroscope") == Path("zeroscope")
-    (tmp_path / "emoji_wan").mkdir()
-    assert named_base("emoji_wan") == Path("emoji_wan")
-
-
-def test_each_has_the_settings_that_it_was_trained_with(base):
-    assert wan_sampling(EMOJI_WAN) == EMOJI_WAN_SAMPLING
+def test_each_has_the_settings_that_it_was_trained_with(base, tmp_path):
     assert wan_sampling(base) == WAN_SAMPLING
+    for part in ("transformer", "text_encoder", "tokenizer", "scheduler", "vae"):
+        (tmp_path / part).mkdir()
+    (tmp_path / "transformer" / "config.json").write_text("{}", encoding="utf-8")
+    config = '{"scale_factor_spatial": 4, "scale_factor_temporal": 1}'  # as emoji_world.base_training's
+    (tmp_path / "vae" / "config.json").write_text(config, encoding="utf-8")
+    assert wan_sampling(tmp_path) == EMOJI_WAN_SAMPLING
