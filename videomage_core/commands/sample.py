@@ -121,7 +121,8 @@ def _sample(options: argparse.Namespace) -> None:
 
 def _sample_wan(options: argparse.Namespace) -> None:
     """Plain text to video by a Wan base."""
-    given = [f"--{name}" for name in ("lora", "motion", "averaged", "clip", "overlays") if getattr(options, name)]
+    flags = ("lora", "motion", "method", "clip", "attention_overlays")
+    given = [f"--{name.replace('_', '-')}" for name in flags if getattr(options, name) not in (None, [], "auto")]
     if given:
         raise ValueError(
             f"{', '.join(given)}: a Wan base makes plain videos only so far; drop it, or take another base"

@@ -79,7 +79,7 @@ def test_the_command_line_makes_a_plain_video(base, tmp_path, capsys):
     ("arguments", "message"),
     [
         (["--lora", "x.safetensors"], "--lora: a Wan base makes plain videos only so far"),
-        (["--motion", "x.safetensors", "--method", "averaged"], "--motion, --method averaged: a Wan base makes plain"),
+        (["--motion", "x.safetensors", "--method", "averaged"], "--motion, --method: a Wan base makes plain"),
         (["--tau", "3"], "--tau: only collaborative sampling has this"),
         (["--frames", "7"], "frames: got 7, this base makes 1 more than a multiple of 4; nearest: 5 and 9"),
         (["--frames", "5", "--height", "20"], "size: got 20x832"),
