@@ -95,7 +95,7 @@ __all__ = [
 
 _MODULES = (
     ".config",
-    ".run",
+    ".callbacks",
     ".data.examples",
     ".data.grounded_sam2",
     ".data.into_diffusers",
@@ -110,13 +110,13 @@ _MODULES = (
     ".presets",
     ".sampling",
     ".stages.collaborative_sampling",
-    ".stages.comparisons",
+    ".stages.baselines",
     ".stages.fusion",
     ".stages.motion_lora",
-    ".stages.motion_start",
+    ".stages.ddim_inversion",
     ".stages.subject_lora",
-    ".stages.teachers",
-    ".stages.trained",
+    ".stages.fusion_data",
+    ".stages.training_result",
 )
 
 

@@ -191,9 +191,9 @@ STAGES: dict[str, Callable[[UNet3DBackbone, Path], Numbers]] = {
     "motion_lora": of_motion,
     "fusion": of_fusion,
     "collaborative_sampling": of_collaborative_sampling,
-    "comparisons": of_comparisons,
-    "generate_clips": of_made_clips,
-    "motion_start": of_motion_start,
+    "baselines": of_comparisons,
+    "generated_clips": of_made_clips,
+    "ddim_inversion": of_motion_start,
 }
 
 

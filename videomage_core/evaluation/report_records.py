@@ -10,7 +10,7 @@ from .benchmark import Record, Results
 from .grid import Cell
 from .hypotheses import Verdict
 
-TASKS = ("performed", "still", "crowds")
+TASKS = ("with_motion", "no_motion", "three_subjects")
 _OTHER = {"method", "cell", "subjects", "motion", "place", "seed", "seconds", "memory_mb"}  # of a row; the rest scores
 
 
@@ -26,10 +26,10 @@ def to_json(results: Results) -> dict[str, Any]:
 
 def from_json(figures: Mapping[str, Any]) -> Results:
     """The results that ``to_json`` gave, without the videos."""
-    performed, still, crowds = ([_record(row) for row in figures[task]] for task in TASKS)
+    with_motion, no_motion, three_subjects = ([_record(row) for row in figures[task]] for task in TASKS)
     sweeps = {s: {v: [_record(row) for row in rows] for v, rows in vs.items()} for s, vs in figures["sweeps"].items()}
     training, failures = dict(figures["training_seconds"]), list(figures["failures"])
-    return Results(performed, still, crowds, sweeps, training, failures=failures)
+    return Results(with_motion, no_motion, three_subjects, sweeps, training, failures=failures)
 
 
 def claims_to_json(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:

@@ -46,7 +46,7 @@ from .grid import Cell, Grid
 from .memory import peak_memory
 from .methods import Method
 
-_SAMPLERS = ("collaborative_sampling", "comparisons", "motion_start")  # whose versions a video depends on
+_SAMPLERS = ("collaborative_sampling", "baselines", "ddim_inversion")  # whose versions a video depends on
 
 
 @dataclass(frozen=True)

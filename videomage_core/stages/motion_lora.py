@@ -42,7 +42,7 @@ from .motion_director import MOTION, appearance_lora, dual_path_loss, layers_of,
 from .subject_lora import prediction_error
 from .training_result import TrainingResult
 
-VERSION = 1  # raised when the same inputs give another LoRA
+VERSION = 2  # raised when the same inputs give another LoRA
 _MARGIN = 0.1  # around a cut-out subject, as a share of its larger side
 
 
@@ -98,7 +98,7 @@ def train_motion(
     with lora.trainable_adapter(backbone, MOTION, targets, config) as parameters, ExitStack() as stack:
         groups = [ParameterGroup("lora", parameters, config.learning_rate)]
         beside: list[torch.Tensor] = []  # MotionDirector's spatial LoRA
-        if config.objective == "debiased":
+        if config.objective == "motion_director":
             appearance = stack.enter_context(appearance_lora(backbone, config))
             groups.append(ParameterGroup("appearance", appearance, config.learning_rate))
             beside = list(appearance.values())

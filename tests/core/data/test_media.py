@@ -186,7 +186,7 @@ def test_a_folder_of_images_has_the_rate_it_is_given(tmp_path: Path) -> None:
 def test_sizes_and_fit_reach_every_frame(tmp_path: Path) -> None:
     save_video(smooth(4, 20, 40), tmp_path / "video.mp4", 8)
     assert load_clip(tmp_path / "video.mp4", 3, size=(48, 32)).pixels.shape == (3, 3, 48, 32)
-    padded = load_clip(tmp_path / "video.mp4", 3, size=(40, 40), resize_mode="pad").pixels
+    padded = load_clip(tmp_path / "video.mp4", 3, size=(40, 40), fit="pad").pixels
     assert (padded[:, :, :8] == 1).all()
 
 

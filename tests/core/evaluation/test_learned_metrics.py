@@ -155,7 +155,7 @@ def test_the_command_scores_a_folder(clip, dino, tmp_path, capsys):
     ("arguments", "said"),
     [
         (["nowhere"], "nowhere is not a folder"),
-        (["{empty}"], "holds none; allowed: .mp4"),
+        (["{empty}"], "holds none; allowed: .3gp"),
         (["{videos}", "--references", "dog"], "write NAME=FOLDER"),
         (["{videos}", "--clip", "nowhere"], "CLIP: nowhere is not a folder"),
     ],

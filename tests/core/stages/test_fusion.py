@@ -336,7 +336,7 @@ def test_lambda2_zero_is_without_l_attn(emoji_base, subjects, tmp_path, monkeypa
     def refuse(*_):
         raise AssertionError("asked for L_attn")
 
-    for module, name in ((fusion, "pair_maps"), (fusion, "draw_pair"), (fusion_data, "cut_out")):
+    for module, name in ((fusion, "pair_maps"), (fusion, "sample_cutmix_pair"), (fusion_data, "cut_out")):
         monkeypatch.setattr(module, name, refuse)
     segmenter = type("Refusing", (), {"segment": refuse})()
     config = dataclasses.replace(CONFIG, lambda2=0.0, steps=1)

@@ -203,12 +203,14 @@ def flat(trained) -> torch.Tensor:
 
 def test_the_appearance_lora_learns_along_and_is_thrown_away(emoji_base, tmp_path):
     trained = train(emoji_base, tmp_path)
-    assert set(trained.concept.weights.layers) == {t.module for t in emoji_base.targets("temporal")}
+    own = settled(CONFIG)
+    temporal, spatial = ({t.module for t in layers_of(emoji_base, role, own)} for role in ("temporal", "spatial"))
+    assert set(trained.concept.weights.layers) == temporal
     assert lora.names(emoji_base) == []
     assert set(trained.history.losses) == {"L_spatial", "L_mot", "L_debiased", "loss"}
     kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["parameters"]
     assert set(kept) == {"lora", "appearance"}
-    assert {name.rpartition(".")[0] for name in kept["appearance"]} == {t.module for t in emoji_base.targets("spatial")}
+    assert {name.rpartition(".")[0] for name in kept["appearance"]} == spatial
     assert any(float(factor.abs().sum()) > 0 for name, factor in kept["appearance"].items() if name.endswith("B"))
 
 
@@ -265,17 +267,17 @@ def test_debiased_takes_out_what_all_frames_share():
 
 def test_the_baseline_has_its_own_layers_start_and_dropout_unless_others_are_chosen():
     auto = MotionConfig(objective="motion_director")
-    assert (settled(auto).layers, settled(auto).dropout) == ("motion_director", 0.1)
+    assert (settled(auto).target_modules, settled(auto).dropout) == ("motion_director", 0.1)
     assert settled(dataclasses.replace(auto, dropout=0.3)).dropout == 0.3
     chosen = settled(dataclasses.replace(auto, target_modules="attention"))
-    assert (chosen.layers, chosen.dropout) == ("attention", 0.0)
+    assert (chosen.target_modules, chosen.dropout) == ("attention", 0.0)
     ours = settled(MotionConfig())
-    assert (ours.layers, ours.dropout) == ("all", 0.0)
+    assert (ours.target_modules, ours.dropout) == ("all", 0.0)
     assert settled(ours) == ours
 
 
 def test_both_loras_are_trained_on_the_baseline_s_layers(emoji_base, tmp_path):
-    config = dataclasses.replace(CONFIG, layers="auto", dropout=0.0, steps=1)
+    config = dataclasses.replace(CONFIG, target_modules="auto", dropout=0.0, steps=1)
     trained = train(emoji_base, tmp_path, config)
     own = settled(config)
     temporal, spatial = ({t.module for t in layers_of(emoji_base, role, own)} for role in ("temporal", "spatial"))
@@ -288,7 +290,7 @@ def test_both_loras_are_trained_on_the_baseline_s_layers(emoji_base, tmp_path):
 
 
 def test_its_factors_begin_with_a_standard_deviation_of_one_over_the_rank(emoji_base):
-    config = settled(dataclasses.replace(CONFIG, layers="auto", rank=8))
+    config = settled(dataclasses.replace(CONFIG, target_modules="auto", rank=8))
     with appearance_lora_alone(emoji_base, config) as parameters:
         drawn = torch.cat([p.detach().flatten() for name, p in parameters.items() if name.endswith("A")])
         assert all(not bool(p.any()) for name, p in parameters.items() if name.endswith("B"))
