@@ -19,7 +19,7 @@ mend_torchvision = $(1)/python -c "import torchvision" 2>/dev/null || cp tests/c
 	"$$($(1)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")"
 SHIM := $(wildcard tests/cpu_torchvision/cpu_torchvision.*)
 
-.PHONY: setup demo test test-comfyui test-one-comfyui workflows pictures lint base metrics benchmark-quick benchmark benchmark-full speed faults
+.PHONY: setup demo test test-comfyui test-comfyui-other test-one-comfyui workflows pictures lint base metrics benchmark-quick benchmark benchmark-full speed faults
 
 setup: $(STAMP)
 
@@ -30,14 +30,16 @@ test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --ignore tests/comfyui
 	$(MAKE) test-comfyui
 
-# Starts a real ComfyUI: that of COMFYUI_PATH, ~/ComfyUI, or the one whose custom node this is; then, where there is
-# one, a newer one at ~/ComfyUI-0.8, with its own page.  The newest page is tried with the first.
+# Starts a real ComfyUI: that of COMFYUI_PATH, ~/ComfyUI, or the one whose custom node this is; the newest page too.
 test-comfyui:
 	@if test -z "$(COMFYUI)"; then echo "No ComfyUI found (COMFYUI_PATH, ~/ComfyUI): its tests are skipped."; \
 	else $(MAKE) test-one-comfyui; fi
+
+# The same with a newer ComfyUI at ~/ComfyUI-0.8 and its own page.
+test-comfyui-other:
 	@if test -z "$(OTHER_COMFYUI)"; then echo "No second ComfyUI found (~/ComfyUI-0.8): tests with it are skipped."; \
-	else $(MAKE) test-one-comfyui COMFYUI="$(OTHER_COMFYUI)" COMFY_VENV=.venv-comfyui-other COMFY_TESTS="-k 'not newer' \
-		$(wildcard tests/comfyui/native) $(addprefix tests/comfyui/test_,nodes.py workflows.py page.py)"; fi
+	else $(MAKE) test-one-comfyui COMFYUI="$(OTHER_COMFYUI)" COMFY_VENV=.venv-comfyui-other \
+		COMFY_TESTS="-k 'not newer' tests/comfyui"; fi
 
 test-one-comfyui: $(COMFY_STAMP)
 	COMFYUI_PATH="$(COMFYUI)" $(LIMITED) $(COMFY_BIN)/python -m pytest --durations=10 $(COMFY_TESTS)

@@ -210,7 +210,7 @@ def test_examples_are_whole(nodes: dict[str, Any]) -> None:
 def test_a_path_of_home_is_understood(nodes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    pictures = next(module for name, module in sys.modules.items() if name.endswith(".nodes.pictures"))
+    pictures = next(module for name, module in sys.modules.items() if name.endswith(".nodes.conversions"))
     monkeypatch.setenv("HOME", str(tmp_path))
     assert pictures.folder("~", "images_folder") == tmp_path
     assert pictures.folder("  ", "images_folder") is None
