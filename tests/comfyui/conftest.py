@@ -49,7 +49,7 @@ def add_segmenters(models: Path) -> None:
     sys.path.insert(0, str(PACK))
     from emoji_world.fixtures.tiny_detector import random_detector
 
-    source = PACK / "emoji_world" / "segmenters"
+    source = PACK / "emoji_world" / "fixtures" / "segmenters"
     if not (models / "grounding-dino").exists():
         random_detector(models / "grounding-dino" / "grounding-dino-tiny")
         (models / "sam2").mkdir()

@@ -79,7 +79,7 @@ def plain_gradients(one: Any, subject: Any, motion: Any, x: torch.Tensor, sigma:
 
 def whole_maps(network: Any, state: Any, x: Any, t: Any, text: Any, spans: Any, heads: dict[int, torch.Tensor]) -> Any:
     """Maps of a forward with these weights, by whole softmaxes."""
-    maps, calls = recording.Maps(), [0]
+    maps, calls = recording.AttentionMaps(), [0]
 
     def override(func: Any, q: Any, k: Any, v: Any, heads_count: int = 0, *rest: Any, **named: Any) -> torch.Tensor:
         block, cross = divmod(calls[0], 2)
