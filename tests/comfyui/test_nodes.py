@@ -14,7 +14,7 @@ NODES = [
     "VideoMage_SCSSampler", "VideoMage_SampleVideo", "VideoMage_LoadLora", "VideoMage_SaveLora",
     "VideoMage_LoraInfo", "VideoMage_ContactSheet", "VideoMage_ExampleSubject", "VideoMage_ExampleMotion",
     "VideoMage_LoadSegmenter", "VideoMage_SegmentByWords", "VideoMage_Evaluate", "VideoMage_SubjectClip",
-    "VideoMage_EncodePromptSCS", "VideoMage_ShowAttention",
+    "VideoMage_EncodePromptSCS", "VideoMage_SCSGuider", "VideoMage_ShowAttention",
     "VideoMage_MergeSubjectLoRAs",
 ]  # fmt: skip
 
