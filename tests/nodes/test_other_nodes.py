@@ -225,7 +225,7 @@ def test_comfyui_is_asked_for_the_memory_of_the_work(nodes: dict[str, Any], host
 
     def asked(base: Any, **change: Any) -> int:
         workloads = engine.workloads_for(dataclasses.replace(base.preset.motion, **change))
-        with comfy_memory.computing(base, "nothing", workloads):
+        with comfy_memory.on_device(base, "nothing", workloads):
             return host.memory_required[-1]
 
     longer, larger, usual = asked(high, frames=16), asked(high, height=96), asked(high, frames=8)
@@ -254,7 +254,7 @@ def test_full_memory_is_said_with_what_to_lower(nodes: dict[str, Any], host: com
 
     def said(mode: str) -> str:
         base = nodes["VideoMage_LoadBase"].execute("emoji base (built in)", "fp32", mode).result[0]
-        with pytest.raises(RuntimeError) as raised, memory.computing(base, "frames", []):
+        with pytest.raises(RuntimeError) as raised, memory.on_device(base, "frames", []):
             raise error
         return str(raised.value)
 

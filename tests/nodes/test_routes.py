@@ -60,11 +60,11 @@ def test_a_card_needs_the_header_alone_and_is_read_once(
     make_concept: Callable[..., LoraModel],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    lora_file = next(
-        module for name, module in sys.modules.items() if name.endswith("-videomage.videomage_core.data.lora_file")
+    safetensors_file = next(
+        module for name, module in sys.modules.items() if name.endswith("-videomage.videomage_core.data.safetensors_file")
     )
     opened: list[Any] = []
-    stock = lora_file.safe_open
+    stock = safetensors_file.safe_open
 
     class HeaderAlone:
         def __init__(self, path: Path, framework: str) -> None:
@@ -86,7 +86,7 @@ def test_a_card_needs_the_header_alone_and_is_read_once(
 
     path = host.home / "models" / "loras" / "toy.safetensors"
     save_lora(path, make_concept(shared_emoji_base, 1))
-    monkeypatch.setattr(lora_file, "safe_open", HeaderAlone)
+    monkeypatch.setattr(safetensors_file, "safe_open", HeaderAlone)
     cards = [ask(host, "lora", name=path.name, base="") for _ in range(3)]
     assert len(opened) == 1 and cards[0] == cards[2] and cards[0]["rank"] == 2
     save_lora(path, make_concept(shared_emoji_base, 1, "<bear>", rank=3))

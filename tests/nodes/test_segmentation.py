@@ -245,7 +245,7 @@ def test_comfyui_is_asked_for_the_memory_of_the_segmenter(
         for name in ("nodes.comfy_memory", "videomage_core.model.memory")
     )
     needed = comfy_memory.SEGMENTER_NEEDS
-    least = memory.required_memory(base.backbone, comfy_memory.segmenting(Reporting()), memory.HIGH)
+    least = memory.required_memory(base.backbone, comfy_memory.segmenter_workloads(Reporting()), memory.HIGH)
     assert least > needed
     frames, _, _, prompt, _ = nodes["VideoMage_ExampleMotion"].execute().result
     loras = {f"lora_{i}": make_concept(base.backbone, i, f"<{name}>", name) for i, name in enumerate(("dog", "cat"), 1)}
