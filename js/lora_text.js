@@ -1,4 +1,4 @@
-// What LoRA Info and Save VideoMage LoRA translate of a LoRA, on the node: the page itself shows texts of its own nodes alone.
+// What LoRA Info and Save VideoMage LoRA show of a LoRA, on the node: the page itself shows texts of its own nodes alone.
 import { feature, follow, panel } from "./common/page.js";
 import { translate } from "./common/texts.js";
 

@@ -1,4 +1,4 @@
-// All that the panels and buttons translate, in each language of the page; English where a language has no table here.
+// All that the panels and buttons show, in each language of the page; English where a language has no table here.
 import { app } from "../../../scripts/app.js";
 
 const TEXTS = {
@@ -25,7 +25,7 @@ const TEXTS = {
     lacks: "The prompt lacks {tokens}",
     superclass_prompt: "Superclass prompt: {prompt}",
     mark_subjects: "Write a line for each subject, its words in the prompt and what it is: ohwx dog = dog",
-    no_superclass: "{line}: translate what it is, as in ohwx dog = dog",
+    no_superclass: "{line}: say what it is, as in ohwx dog = dog",
     subjects_wired: "The subjects come from a wired input: unknown until run.",
     tokens_of_file: "Tokens of the chosen file that are not in subjects are put in when it runs.",
     not_read: "{what} is not read from prompts here: load the file with a node, and take it out.",

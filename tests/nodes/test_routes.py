@@ -61,7 +61,9 @@ def test_a_card_needs_the_header_alone_and_is_read_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     safetensors_file = next(
-        module for name, module in sys.modules.items() if name.endswith("-videomage.videomage_core.data.safetensors_file")
+        module
+        for name, module in sys.modules.items()
+        if name.endswith("-videomage.videomage_core.data.safetensors_file")
     )
     opened: list[Any] = []
     stock = safetensors_file.safe_open

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..text_files import read_json
+from ..text_files import read_json, read_json_object
 from .benchmark import Record, Results
 from .forest_plot import Comparison, forest_plot
 from .grid import Grid
@@ -131,7 +131,7 @@ def rewrite_report(folder: Path, name: str = "benchmark") -> Path:
     path = folder / f"{name}.json"
     if not path.is_file():
         raise FileNotFoundError(f"folder: {path} is not there; give the folder of a report")
-    return _write(json.loads(path.read_text(encoding="utf-8")), folder, name)
+    return _write(read_json_object(path, "report"), folder, name)
 
 
 def _write(figures: dict[str, Any], folder: Path, name: str) -> Path:

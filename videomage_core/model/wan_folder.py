@@ -6,7 +6,6 @@ LoRAs, trainings and collaborative sampling do not take such a base yet.
 from __future__ import annotations
 
 import dataclasses
-import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import torch
 
 from ..callbacks import Callbacks, Cancelled
 from ..config import SamplingConfig
+from ..text_files import read_json_object
 from .base_folder import require_multiples
 from .loading import choose_device
 
@@ -69,7 +69,7 @@ def _patch(folder: Path) -> int:
 
 
 def _config(folder: Path, part: str) -> dict[str, Any]:
-    return dict(json.loads((folder / part / "config.json").read_text(encoding="utf-8")))
+    return read_json_object(folder / part / "config.json", "base")
 
 
 def sample_wan(
