@@ -34,7 +34,7 @@ export function runId({ node, path }) {
   return [...path, node].map(({ id }) => id).join(":");
 }
 
-/** The place whose output is wired to an input; null if nothing is, UNKNOWN if it cannot be told. */
+/** The place whose output is wired to an input; null if nothing is, UNKNOWN if only a run can tell. */
 export function source(place, input) {
   return origin(place, (place.node.inputs ?? []).findIndex((slot) => slot.name === input));
 }
