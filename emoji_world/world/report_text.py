@@ -104,7 +104,7 @@ def model_card(world: World, figures: dict[str, Any], training_minutes: float | 
         seeds=figures["seeds_per_prompt"],
         videos=figures["videos"],
         meanings=" ".join(f"{name[0].upper()}{name[1:]}: {meaning}." for name, meaning in MEASURES.items()),
-        without_preview=f"{100 * figures['judge_on_unseen_artists']['share']:.0f} %",
+        unseen=f"{100 * figures['judge_on_unseen_artists']['share']:.0f} %",
         choices=len(world.concepts),
         confused=", ".join(confused) or "nothing",
     )

@@ -6,6 +6,8 @@ writes, as the program is not installed here.
 
 from __future__ import annotations
 
+HEADING = "What LoRA files by other programs were tried"
+
 _SCALE, _LAYERS = "tests/core/data/test_lora_scale.py::", "tests/core/data/test_lora_layers.py::"
 _WAN, _CORE = "tests/core/data/test_wan_lora.py::", "tests/comfyui/native/test_merge_loras.py::"
 _FILE = "tests/core/data/test_safetensors_file.py::"
@@ -60,7 +62,7 @@ TRIED = [
 
 def table() -> list[str]:
     """The section's lines."""
-    lines = ["## What LoRA files by other programs were tried", ""]
+    lines = [f"## {HEADING}", ""]
     lines += ["| file | made how | what comes of it | test |", "|---|---|---|---|"]
     lines += [f"| {what} | {how} | {outcome} | `{test.rpartition('::')[2]}` |" for what, how, outcome, test in TRIED]
     return [*lines, ""]

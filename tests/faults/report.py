@@ -16,7 +16,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 sys.path.insert(0, str(Path(__file__).parent))
-from others_files import table
+from others_files import HEADING, table
 
 DOCS = Path(__file__).parents[2] / "docs"
 # Test -> what is done, how often ({times} or {prompts}, on each of its cases), what must come of it.
@@ -195,7 +195,7 @@ def read(files: Sequence[Path]) -> dict[str, list[Case]]:
     return cases
 
 
-_WRITTEN = ("What failed", "What is deterministic")  # headings
+_WRITTEN = ("What failed", HEADING, "What is deterministic")  # headings
 
 
 def report(cases: dict[str, list[Case]], times: int, prompts: int, missing: Sequence[str] = ()) -> str:

@@ -150,7 +150,7 @@ def test_disk_full(stage, undisturbed, emoji_base, tmp_path, monkeypatch):
 ELSEWHERE = {
     "update_layer": LoraLayer, "grad": torch.autograd, "backward": torch.Tensor, "step": torch.optim.AdamW,
 }  # fmt: skip
-POINTS = ("predict", "attend", "encode_video", "decode_video", "encode_prompt", *ELSEWHERE)
+POINTS = ("predict", "record_forward", "encode_video", "decode_video", "encode_prompt", *ELSEWHERE)
 
 
 @contextmanager
