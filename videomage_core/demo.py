@@ -209,13 +209,13 @@ def _attention(made: CollaborativeResult, fused: FusionResult) -> Image.Image:
 
 def evaluate_videos(learned: DemoLoras, videos: Mapping[str, torch.Tensor], callbacks: Callbacks) -> dict[str, Any]:
     """Each subject's identity and the motion's agreement, for each video; None where the judge is not installed."""
-    own = {name: [to_uint8(image.pixels[:, None])[0] for image in shown] for name, shown in learned.pictures.items()}
+    own = {name: [to_uint8(image.pixels[:, None])[0] for image in images] for name, images in learned.pictures.items()}
     rivals = {
         name: [np.asarray(Image.open(p).convert("RGB")) for p in sorted((EXAMPLES / "rivals" / name).glob("*.png"))]
         for name in learned.pictures
     }
     try:
-        looks = reference_features(own, rivals)
+        references = reference_features(own, rivals)
     except ImportError as error:
         callbacks.log(f"identity and motion are not measured: {error}")
         return {"identity": None, "motion_agreement": None}
@@ -223,10 +223,10 @@ def evaluate_videos(learned: DemoLoras, videos: Mapping[str, torch.Tensor], call
     reference = [track_from_masks(mask.numpy() > 0.5) for mask in learned.clip.masks]
     identity, motion = {}, {}
     for name, video in videos.items():
-        found, tracks = likeness(to_uint8(video), looks)
-        identity[name] = {subject: dataclasses.asdict(value) for subject, value in found.items()}
-        found_motion = agreement(tracks, reference)
-        motion[name] = {what: round(value, 3) for what, value in dataclasses.asdict(found_motion).items()}
+        likenesses, tracks = likeness(to_uint8(video), references)
+        identity[name] = {subject: dataclasses.asdict(value) for subject, value in likenesses.items()}
+        agreed = dataclasses.asdict(agreement(tracks, reference))
+        motion[name] = {what: round(value, 3) for what, value in agreed.items()}
     return {"identity": identity, "motion_agreement": motion}
 
 

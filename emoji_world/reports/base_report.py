@@ -159,9 +159,9 @@ def measure(
         judge: who looks.
         measures: what is counted, and the aims.
     """
-    asked = [Expected.of(prompt.scene) for prompt in prompts] * seeds
+    expected = [Expected.of(prompt.scene) for prompt in prompts] * seeds
     sections = [prompt.section for prompt in prompts] * seeds
-    ceiling, samples = (judge.score(shown, asked) for shown in (true_renders(prompts, seeds), videos))
+    ceiling, samples = (judge.score(scored, expected) for scored in (true_renders(prompts, seeds), videos))
     quality = {}
     for name, (*_, aim) in measures.items():
         best, rate = (counted(scores, sections, measures[name]) for scores in (ceiling, samples))
@@ -173,7 +173,7 @@ def measure(
             "aim": aim,
             "reached": None if aim is None else share >= aim,
         }
-    details = {"samples": by_what_was_asked(samples), "ceiling": by_what_was_asked(ceiling)}
+    details = {"samples": by_expected(samples), "ceiling": by_expected(ceiling)}
     return {
         "prompts": len(prompts),
         "seeds_per_prompt": seeds,
@@ -188,8 +188,8 @@ def measure(
 
 def taken_for_another(scores: Scores) -> dict[str, int]:
     """Which single characters of true renders the judge takes for which: "sheep for ghost", most often first."""
-    singles = [v for v in scores.verdicts if len(v.asked.subjects) == 1 and not v.subjects_right]
-    counts = Counter(f"{v.asked.subjects[0]} for {v.names[0]}" for v in singles)
+    singles = [v for v in scores.verdicts if len(v.expected.subjects) == 1 and not v.subjects_right]
+    counts = Counter(f"{v.expected.subjects[0]} for {v.names[0]}" for v in singles)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -211,17 +211,19 @@ def as_json(rate: Rate) -> dict[str, Any]:
     }
 
 
-def by_what_was_asked(scores: Scores) -> dict[str, dict[str, str]]:
+def by_expected(scores: Scores) -> dict[str, dict[str, str]]:
     """Right of asked, by single concept, by motion and by background."""
     keys: dict[str, Callable[[Expected], str | None]] = {
-        "subjects": lambda asked: asked.subjects[0] if len(asked.subjects) == 1 else None,
-        "motion": lambda asked: asked.motion,
-        "background": lambda asked: asked.background,
+        "subjects": lambda expected: expected.subjects[0] if len(expected.subjects) == 1 else None,
+        "motion": lambda expected: expected.motion,
+        "background": lambda expected: expected.background,
     }
     table = {}
     for aspect, key in keys.items():
-        values = sorted({value for v in scores.verdicts if (value := key(v.asked)) is not None})
-        rates = {value: Scores([v for v in scores.verdicts if key(v.asked) == value]).rate(aspect) for value in values}
+        values = sorted({value for v in scores.verdicts if (value := key(v.expected)) is not None})
+        rates = {
+            value: Scores([v for v in scores.verdicts if key(v.expected) == value]).rate(aspect) for value in values
+        }
         table[aspect] = {value: f"{rate.right} of {rate.of}" for value, rate in rates.items()}
     return table
 

@@ -27,7 +27,7 @@ from ..reports.base_report import (
     Generate,
     Measure,
     as_json,
-    by_what_was_asked,
+    by_expected,
     counted,
     measure,
     sampled,
@@ -84,7 +84,7 @@ def judge_alone(world: World, seeds: int) -> dict[str, Any]:
         "ceiling": {name: as_json(counted(scores, sections, how)) for name, how in RICH_MEASURES.items()},
         "judge_on_unseen_artists": as_json(judge.names_unseen_artists()),
         "taken_for_another": taken_for_another(scores),
-        "details": by_what_was_asked(scores),
+        "details": by_expected(scores),
     }
 
 

@@ -45,6 +45,14 @@ class Track:
     found: np.ndarray
 
 
+BANDS = 8  # rows of a background are averaged to so many
+
+
+def row_bands(video: np.ndarray) -> np.ndarray:
+    """Mean colours 0..255 of BANDS bands of the background's rows, [3 * BANDS], of uint8 [F, H, W, 3]."""
+    return np.concatenate([band.mean(0) for band in np.array_split(row_colours(video), BANDS)])
+
+
 def row_colours(video: np.ndarray) -> np.ndarray:
     """The background's colour in each row: the most common one near the border.
 
