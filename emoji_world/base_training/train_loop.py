@@ -8,7 +8,6 @@ well, so that a finished run can be asked for more.
 from __future__ import annotations
 
 import copy
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from typing import Any
 
 import torch
 from torch import nn
+
+from .recipe import save_atomically
 
 MEASURED_STEPS = 20  # whose time tells how many steps are left
 
@@ -63,13 +64,6 @@ def learning_rate_factor(step: int, warmup: int, decay_from: int | None, end: in
     if decay_from is not None and end is not None and step >= decay_from:
         factor *= (end - step) / (end - decay_from)
     return factor
-
-
-def save_atomically(state: object, path: Path) -> None:
-    """Write next to ``path``, then rename: a stop in between leaves the old file whole."""
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
 
 
 class TrainLoop:

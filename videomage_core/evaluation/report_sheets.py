@@ -17,8 +17,8 @@ from .grid import Grid
 from .hypotheses import scores_of
 from .methods import METHODS
 from .report_tables import mean_of
-from .runner import GeneratedVideo
 from .sweep_plot import sweep_plot
+from .video_cache import GeneratedVideo
 
 BESIDE = 3  # sheets of groups in a row
 

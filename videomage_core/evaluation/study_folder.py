@@ -12,7 +12,7 @@ from ..data.examples import load_motion_clip
 from ..data.images import list_images
 from ..data.media import save_video
 from .grid import Grid
-from .runner import GeneratedVideo
+from .video_cache import GeneratedVideo
 
 SIDE = 384  # pixels; smaller videos are enlarged about to it, or nobody could judge them
 
