@@ -158,10 +158,10 @@ def eight_bit(base: UNet3DBackbone) -> dict[str, dict[str, int]]:
     As bitsandbytes keeps them: a byte for each, a float32 for each block of 256, and a weight of fewer than 4096
     values in float32 still.
     """
-    found = {}
+    states = {}
     for stage, role, rank in (("train subject", "spatial", 4), ("train motion", "temporal", 4), ("fuse", "spatial", 8)):
         with lora.restore_adapters(base):
             sizes = [weight.numel() for weight in lora.add(base, "counted", base.targets(role), rank=rank)]
         small = [8 * n if n < 4096 else 2 * (n + 4 * -(-n // 256)) for n in sizes]
-        found[stage] = {"trained": sum(sizes), "fp32": 8 * sum(sizes), "8 bit": sum(small)}
-    return found
+        states[stage] = {"trained": sum(sizes), "fp32": 8 * sum(sizes), "8 bit": sum(small)}
+    return states
