@@ -55,7 +55,8 @@ def beside_the_network(base: UNet3DBackbone) -> dict[str, float]:
     video, taken = _video(base), dict[str, float]()
     video()
     parts = {
-        "switching adapters": (lora, "use_adapters"), "putting LoRAs on": (lora, "load"), "taking them off": (lora, "remove"),
+        "switching adapters": (lora, "use_adapters"), "putting LoRAs on": (lora, "load"),
+        "taking them off": (lora, "remove"),
         "reading prompts": (base, "encode_prompt"), "decoding": (base, "decode_video"),
     }  # fmt: skip
 

@@ -115,8 +115,8 @@ def _gpu(figures: Figures) -> list[str]:
     if "gpu" not in figures:
         return [*lines, "Not measured: `python -m benchmarks.speed --device cuda --parts gpu` does it, with random "
                 "weights of ZeroScope's shapes in bf16."]  # fmt: skip
-    lines += [f"{figures['gpu']['device']}, random weights of ZeroScope's shapes in bf16; seconds of one step (median of "
-              "five, smallest to largest) and the peak allocated.", ""]  # fmt: skip
+    lines += [f"{figures['gpu']['device']}, random weights of ZeroScope's shapes in bf16; seconds of one step (median "
+              "of five, smallest to largest) and the peak allocated.", ""]  # fmt: skip
     lines += ["| step | memory mode | seconds | GB |", "|---|---|---|---|"]
     for step, modes in figures["gpu"]["steps"].items():
         for mode, one in modes.items():

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from .recipe import save_atomically
-from .train_loop import update_average
+from .train_loop import optimize, set_learning_rate, update_average
 
 
 def autocast(device: torch.device) -> contextlib.AbstractContextManager[None]:
@@ -55,29 +55,25 @@ def fit(
     """
     if start is not None:
         model.load_state_dict(start)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=1e-3, fused=True
-    )
+    optimizer = _optimizer(model, learning_rate)
     average = copy.deepcopy(model).eval().requires_grad_(False)
     parts = {"model": model, "average": average, "optimizer": optimizer}
-    first = _resumed(parts, checkpoint, steps)
-    log = _Log(checkpoint.stem, first, steps)
+    log = _Log(checkpoint.stem, first := _resumed(parts, checkpoint, steps), steps)
     torch.set_flush_denormal(True)  # vanishing gradients would slow a CPU's optimiser step several times
     for step in range(first, steps):
         torch.manual_seed(step)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * cosine(step, steps)
-        loss = loss_fn(step)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        set_learning_rate(optimizer, learning_rate * cosine(step, steps))
+        loss = optimize(model, optimizer, loss_fn(step))
         update_average(average, model, min(ema_decay, (1 + step) / (10 + step)))
-        log.add(step + 1, float(loss.detach()))
+        log.add(step + 1, loss)
         if (step + 1) % save_every_n_steps == 0 or step + 1 == steps:
             save_atomically({**{name: part.state_dict() for name, part in parts.items()}, "step": step + 1}, checkpoint)
     torch.set_flush_denormal(False)
     return average
+
+
+def _optimizer(model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
 
 
 def _resumed(parts: Mapping[str, Any], checkpoint: Path, steps: int) -> int:

@@ -173,7 +173,6 @@ def measure(
             "aim": aim,
             "reached": None if aim is None else share >= aim,
         }
-    details = {"samples": by_expected(samples), "ceiling": by_expected(ceiling)}
     return {
         "prompts": len(prompts),
         "seeds_per_prompt": seeds,
@@ -181,7 +180,7 @@ def measure(
         "by_section": {name: sections.count(name) for name in SECTIONS},
         "quality": quality,
         "judge_on_unseen_artists": as_json(judge.names_unseen_artists()),
-        "details": details,
+        "details": {"samples": by_expected(samples), "ceiling": by_expected(ceiling)},
         "taken_for_another": taken_for_another(ceiling),
     }
 

@@ -122,9 +122,13 @@ def run_grid(
         if (cell.place, cell.seed) == (requested.places[0], requested.seeds[0]) and not swept:
             results.shown.append(generated)
         callbacks.progress(done + 1, len(jobs), "benchmark")
+    _add_training_seconds(results, runner)
+    return results
+
+
+def _add_training_seconds(results: Results, runner: Runner) -> None:
     for (kind, _), seconds in runner.training_seconds.items():
         results.training.setdefault(kind, []).append(seconds)
-    return results
 
 
 def _made(runner: Runner, method: Method, cell: Cell, failures: list[str]) -> GeneratedVideo | None:
