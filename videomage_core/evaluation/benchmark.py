@@ -116,19 +116,14 @@ def run_grid(
         callbacks.check()
         generated = _made(runner, method, cell, results.failures)
         if generated is None:
-            callbacks.log(results.failures[-1])
             continue
         records.append(_scored(generated, metrics))
         if (cell.place, cell.seed) == (requested.places[0], requested.seeds[0]) and not swept:
             results.shown.append(generated)
         callbacks.progress(done + 1, len(jobs), "benchmark")
-    _add_training_seconds(results, runner)
-    return results
-
-
-def _add_training_seconds(results: Results, runner: Runner) -> None:
     for (kind, _), seconds in runner.training_seconds.items():
         results.training.setdefault(kind, []).append(seconds)
+    return results
 
 
 def _made(runner: Runner, method: Method, cell: Cell, failures: list[str]) -> GeneratedVideo | None:
@@ -137,6 +132,7 @@ def _made(runner: Runner, method: Method, cell: Cell, failures: list[str]) -> Ge
         return runner.make(method, cell)
     except (ValueError, TrainingDiverged) as error:
         failures.append(f"{method.name}, {cell.name}: {error}")
+        runner.callbacks.log(failures[-1])
         return None
 
 
