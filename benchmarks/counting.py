@@ -39,10 +39,10 @@ class Alive(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, _: Any, arguments: Any = (), named: Any = None) -> Any:
         out = function(*arguments, **(named or {}))
-        for made in tree_leaves(out):
-            if not isinstance(made, torch.Tensor) or made.untyped_storage()._cdata in self._known:
+        for output in tree_leaves(out):
+            if not isinstance(output, torch.Tensor) or output.untyped_storage()._cdata in self._known:
                 continue
-            storage = made.untyped_storage()
+            storage = output.untyped_storage()
             self._known.add(storage._cdata)
             self.now += storage.nbytes()
             self.most = max(self.most, self.now)

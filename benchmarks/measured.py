@@ -71,7 +71,7 @@ def beside_the_network(base: UNet3DBackbone) -> dict[str, float]:
         return within
 
     def entered(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Of a context: its way in and its way out."""
+        """Of a context: entering it and leaving it."""
 
         @contextmanager
         def within(*args: Any, **kwargs: Any) -> Iterator[None]:

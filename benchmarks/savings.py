@@ -75,7 +75,7 @@ def _always_fused(job: Job) -> None:
 
 
 def _of_guidance(base: UNet3DBackbone, rounds: int) -> dict[str, Ratio]:
-    """The parts of a guidance, each against the plain way: all layers, all with a graph, to the network's end."""
+    """The parts of a guidance, each against plain code: all layers, all with a graph, to the network's end."""
     config = EMOJI.collaborative
     every = base.attention_layers("cross"), base.attention_layers("temporal")
     chosen = (

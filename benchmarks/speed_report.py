@@ -169,8 +169,8 @@ def _grown(growth: Figures) -> Iterator[str]:
         for step, kinds in grown["steps"].items():
             for kind, numbers in kinds.items():
                 by = numbers[-1] / numbers[0]
-                shown = " | ".join(f"{number:.2f}" for number in numbers)
-                yield f"| {step} | {kind} | {shown} | {by:.2f} | {yes_or_no(by <= LINEAR * size)} |"
+                cells = " | ".join(f"{number:.2f}" for number in numbers)
+                yield f"| {step} | {kind} | {cells} | {by:.2f} | {yes_or_no(by <= LINEAR * size)} |"
         yield ""
 
 

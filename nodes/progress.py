@@ -81,29 +81,29 @@ def callbacks_for(node: str | None, training: Training | None = None) -> Callbac
         node: the running node's id.
         training: whose state the page shows; None of no training.
     """
-    shown = _Reported()
+    reported = _Reported()
 
     def progress(done: int, total: int, what: str) -> None:
         host.stop_if_asked()
-        if what != shown.what or done <= shown.last:
-            shown.what, shown.began, shown.first = what, time.monotonic(), done
-        shown.last = done
+        if what != reported.what or done <= reported.last:
+            reported.what, reported.began, reported.first = what, time.monotonic(), done
+        reported.last = done
         if node is not None:
-            host.show_progress(node, done, total, shown.preview)
-            shown.preview = None  # the page keeps what it was sent
-        if training is not None and (time.monotonic() - shown.told > 0.5 or done == total):
-            shown.told = time.monotonic()
-            rate = (done - shown.first) / max(1e-9, shown.told - shown.began)
-            left = (total - done) / rate if done > shown.first else None
-            tell_training(training, what, done, total, left, shown.history)
+            host.show_progress(node, done, total, reported.preview)
+            reported.preview = None  # the page keeps what it was sent
+        if training is not None and (time.monotonic() - reported.told > 0.5 or done == total):
+            reported.told = time.monotonic()
+            rate = (done - reported.first) / max(1e-9, reported.told - reported.began)
+            left = (total - done) / rate if done > reported.first else None
+            tell_training(training, what, done, total, left, reported.history)
 
     def preview(video: torch.Tensor) -> None:
-        shown.preview = middle_picture(video)
+        reported.preview = middle_picture(video)
         if training is not None and video.shape[1] > 1:
             save_sample(training, video)
 
     def watch(history: Any) -> None:
-        shown.history = history
+        reported.history = history
 
     def cancelled() -> bool:
         host.stop_if_asked()

@@ -87,7 +87,7 @@ def _card(name: str) -> LoraHeader:
 
 
 def _mark(base: str) -> Fingerprint | None:
-    """The mark of a base of the list; None if it has no safetensors file, or is not there."""
+    """The fingerprint of a base of the list; None if it has no safetensors file, or is not there."""
     if not base:
         return None
     try:

@@ -45,7 +45,7 @@ MEANINGS = {
     "nearest of its class": "how often nobody else of its class looks more like it",
     "text alignment": "share of what was asked that is seen: each subject's class, the place, the motion",
     "placement": "whether the two stand to each other as in the clip, or as in other true performances: agreement "
-    "of the mean way from one to the other, -1 to 1",
+    "of the mean offset from one to the other, -1 to 1",
     "motion fidelity": "agreement of the tracked movements, without their mean placement, with the clip's, or with "
     "those of other true performances; 1 is the same, 0 nobody moves",
     "temporal consistency": "similarity of consecutive frames, -1 to 1; a still or empty video has 1",

@@ -104,7 +104,7 @@ def boxes_of_words(
     taken: dict[str, list[torch.Tensor]] = {}
     for n, box in held.items():
         taken.setdefault(words[n].lower(), []).append(box)
-    found = []
+    detections = []
     for n, word in enumerate(words):
         count = [w.lower() for w in words].count(word.lower())
         fits = (peaks[n] > box_threshold) & (means[n] > text_threshold) & (means[n] >= whose)
@@ -121,5 +121,5 @@ def boxes_of_words(
             before.append(boxes[q])
             if count > 1 or not every:
                 break
-        found.append(Detection(boxes[chosen].reshape(-1, 4), peaks[n][chosen], float(peaks[n].max())))
-    return found
+        detections.append(Detection(boxes[chosen].reshape(-1, 4), peaks[n][chosen], float(peaks[n].max())))
+    return detections
