@@ -117,7 +117,7 @@ def prepared(runner: Runner, backbone: Backbone, cell: Cell) -> tuple[TwoBranche
 
 
 def steps_table(changes: dict[Variant, list[np.ndarray]]) -> dict[str, dict[str, Any]]:
-    """By variant and loss: the geometric mean of a video's relative change, lowest, highest, and in how many it fell."""
+    """By variant and loss: the geometric mean of the relative change, lowest, highest, and how many videos fell."""
     return {
         str(variant): {
             name: {

@@ -110,7 +110,7 @@ class TwoBranches:
         return to_uint8(self.backbone.decode_video(x)[0].cpu())
 
     def changes(self, x: torch.Tensor, variants: Sequence[Variant]) -> dict[Variant, np.ndarray]:
-        """By variant: log(loss after a guided step / after a plain one) of both losses [2], mean over the first steps."""
+        """By variant: log(loss after a guided step / after a plain one), both losses [2], mean over the first steps."""
         logs: dict[Variant, list[list[float]]] = {variant: [] for variant in variants}
         for index in range(self.config.tau):
             following, gradients = self.levels[index + 1], self.gradients(x, self.levels[index])
