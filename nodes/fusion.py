@@ -64,7 +64,7 @@ class FuseSubjects(Node):
                     "Segments each subject, by its superclass, in the videos its LoRA generates. From Load "
                     "Segmenter. Without it, their background must be plain."
                 ),
-                *growing_inputs(Lora, "lora", MOST, 2, "The LoRA of subject {i}; each with a token of its own."),
+                *growing_inputs(Lora, "lora", MOST, 2, "The LoRA of subject {i}. Each LoRA needs its own token."),
                 file_name_input("my_subjects"),
                 *settings_inputs(FusionConfig()),
                 advanced(

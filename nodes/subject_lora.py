@@ -82,23 +82,29 @@ class TrainSubject(Node):
                     "prompt",
                     default="",
                     multiline=True,
-                    tooltip="What the pictures show, with the token: one line for all of them, or a line for each, "
-                    "which keeps their backgrounds out of the subject. Empty: 'A <token>'.",
+                    tooltip=(
+                        "What the images show, with the token: one line for all, or one line per image. "
+                        "Describing the backgrounds keeps them out of the subject. Empty: 'A <token>'."
+                    ),
                 ),
                 io.String.Input(
                     "images_folder",
                     default="",
-                    tooltip="Instead of images, or beside them: a folder of photos of any sizes on the server's "
-                    "machine. A .txt or .caption beside a photo is its own prompt; a transparent background is its "
-                    "mask.",
+                    tooltip=(
+                        "A folder of images of any size on the machine that runs ComfyUI, instead of images or "
+                        "in addition. A .txt or .caption of the same name is an image's prompt; its alpha "
+                        "channel is its mask."
+                    ),
                 ),
                 *settings_inputs(SubjectConfig()),
                 advanced(
                     io.String.Input(
                         "auxiliary_folder",
                         default="",
-                        tooltip="A folder of other clips with captions (clip.mp4 and clip.txt), from which "
-                        "the model keeps its motion (L_reg). Empty: the base makes them itself.",
+                        tooltip=(
+                            "A folder of clips with captions (clip.mp4 and clip.txt) for L_reg, which preserves the "
+                            "base's motion. Empty: the base generates clips."
+                        ),
                     )
                 ),
             ],

@@ -39,8 +39,11 @@ def file_name_input(default: str) -> io.Input:
     return io.String.Input(
         "file_name",
         default=default,
-        tooltip="The LoRA is saved as models/loras/videomage/<file_name>.safetensors; with a number behind "
-        "it if another LoRA has that name. The same inputs give the finished file again, without training.",
+        tooltip=(
+            "The LoRA is saved as models/loras/videomage/<file_name>.safetensors; a number is "
+            "appended if another LoRA has that name. With the same inputs the saved LoRA is used "
+            "again, without training."
+        ),
     )
 
 

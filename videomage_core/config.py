@@ -81,8 +81,10 @@ class SamplingConfig(Settings):
     )
     noise_prior: float = setting(
         0.3,
-        "where a motion clip is given: share beta of its inverted noise in the initial noise; 0 is off "
-        "(paper, Sec. 7.1)",
+        (
+            "weight beta of the clip's inverted noise in the initial noise, if a motion clip is "
+            "given; 0 is off (paper, Sec. 7.1)"
+        ),
         0,
         1,
     )
@@ -130,8 +132,11 @@ class CollaborativeConfig(SamplingConfig):
     )
     beta_schedule: str = setting(
         "constant",
-        "shares of the branches over the steps; constant: beta_subject and beta_motion (paper); linear: the motion "
-        "branch's falls from 1 to 0, the subject branch's rises from 0 to 1, and the two settings do not count (ours)",
+        (
+            "weights of the branches over the steps; constant: beta_subject and beta_motion (paper); "
+            "linear: the motion branch falls from 1 to 0, the subject branch rises from 0 to 1, and "
+            "beta_subject and beta_motion are ignored (ours)"
+        ),
         choices=("constant", "linear"),
     )
 
@@ -197,7 +202,7 @@ class NewLoraConfig(LoraTrainingConfig):
 
     target_modules: str = setting(
         "all",
-        "all: every linear layer of the transformers; attention: q, k, v and out alone (ours: the paper does not say)",
+        ("all: every linear layer of the transformers; attention: only q, k, v and out (ours: the paper does not say)"),
         choices=("all", "attention"),
     )
     dropout: float = setting(0.0, "dropout probability of the LoRA's inputs in training; 0 is off (ours)", 0, 0.9)
@@ -227,11 +232,14 @@ class SubjectConfig(NewLoraConfig):
         1.0, "smallest random crop, as a fraction of the image's sides; 1 is off (ours)", 0.2, 1
     )
     num_augmentations: int = setting(
-        8, "precomputed augmentations per image; without random crops and flips, 1 (ours)", 1, 256
+        8, ("number of precomputed augmentations per image; ignored if random crops and flips are off (ours)"), 1, 256
     )
     resize_mode: str = setting(
         "crop",
-        "how images are brought to the video's aspect ratio; crop: cut centrally; pad: keep all and pad (ours)",
+        (
+            "how images are fitted to the video's aspect ratio; crop: centre crop; pad: keep the "
+            "whole image and pad it (ours)"
+        ),
         choices=("crop", "pad"),
     )
 
@@ -242,8 +250,11 @@ class MotionConfig(NewLoraConfig):
 
     target_modules: str = setting(
         "auto",
-        "all: every linear layer of the temporal transformers; attention: q, k, v and out alone; motion_director: its "
-        "code's layers, start and dropout of 0.1; auto: all for Eq. 5, motion_director for its own objective (ours)",
+        (
+            "all: every linear layer of the temporal transformers; attention: only q, k, v and out; "
+            "motion_director: the layers, initialisation and dropout (0.1) of MotionDirector's code; "
+            "auto: motion_director for the objective of that name, else all (ours)"
+        ),
         choices=("auto", "all", "attention", "motion_director"),
     )
     frames: int = setting(24, "number of frames taken from each clip (paper, Sec. 4.1)", 2, 1024)
@@ -334,7 +345,7 @@ class SegmentationConfig(Settings):
     )
     detection_interval: int = setting(
         8,
-        "run detection every N frames, to find subjects that appear later; 0: on the first frame only (ours)",
+        ("run detection every N frames, to find subjects that appear later; 0: in the first frame only (ours)"),
         0,
         1024,
     )
