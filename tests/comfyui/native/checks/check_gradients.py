@@ -109,6 +109,17 @@ def check_a_core_that_breaks_gradients_is_refused(subject, motion, monkeypatch):
     assert not collaborative_guider._CHECKED
 
 
+def check_branches_that_nearly_agree_are_not_refused(wan, monkeypatch):
+    """Beside its minimum the loss curves more than it slopes: the finite difference must see the slope."""
+    collaborative_guider._CHECKED.clear()
+    monkeypatch.setattr(gradients, "TOLERANCE", {torch.float32: 0.01})
+    faint = [tiny.with_lora(wan, tiny.lora_patches(wan, seed), 0.003) for seed in (1, 2)]
+    same = {"model_subject": faint[0], "model_motion": faint[1]}
+    one = guider.build_guider(same, POSITIVE, [[POSITIVE[0][0], PLAIN[0][1]]], NEGATIVE, GUIDED)
+    in_guidance(one, lambda x, sigma, options: guidance_of(one, x, sigma, options))
+    assert len(collaborative_guider._CHECKED) == 1
+
+
 def check_a_guided_move_lowers_both_distances(subject, motion):
     one = built(subject, motion)
 
