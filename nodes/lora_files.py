@@ -103,7 +103,7 @@ def _external(path: Path, trigger: str, superclass: str, base: HostedBase | None
 
 
 def pairs_of(rename: str) -> list[tuple[str, str]]:
-    """ "<dog>=<my_dog>, <cat>=<my_cat>" -> [("<dog>", "<my_dog>"), ...]; ValueError for what is no such pair."""
+    """ "<dog>=<my_dog>, <cat>=<my_cat>" -> [("<dog>", "<my_dog>"), ...]; ValueError for anything else."""
     pairs = []
     for part in filter(None, (part.strip() for part in rename.split(","))):
         old, new = (word.strip() for word in part.partition("=")[::2])

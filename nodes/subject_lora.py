@@ -147,7 +147,7 @@ class TrainSubject(Node):
 
     @classmethod
     def fingerprint_inputs(cls, images_folder: str | None, auxiliary_folder: str | None, **_: Any) -> Any:
-        """Run again when a file of the folders changed; the training itself is repeated only if their contents did."""
+        """Run again when a file in the folders changed; training is repeated only if its contents changed."""
         folders = [typed_path(text) for text in (images_folder, auxiliary_folder)]
         files = [path for at in folders if at is not None and at.is_dir() for path in entries(at) if path.exists()]
         return [(str(path), path.stat().st_mtime_ns) for path in files]
