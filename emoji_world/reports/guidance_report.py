@@ -42,9 +42,10 @@ Written by `python -m emoji_world.reports.guidance_report`, on the development h
 
 ## One guided step
 
-From the same latents, at each of the first {tau} steps of a video sampled without guidance: the relative change of L_m->s
-(temporal maps, updates x_sub) and L_s->m (spatial maps, updates x_mot) at the next noise level after a guided step,
-compared with a plain one.  Geometric mean of {step_videos} videos, lowest and highest, and in how many the loss fell.
+From the same latents, at each of the first {tau} steps of a video sampled without guidance: the relative change of
+L_m->s (temporal maps, updates x_sub) and L_s->m (spatial maps, updates x_mot) at the next noise level after a guided
+step, compared with a plain one.  Geometric mean of {step_videos} videos, lowest and highest, and in how many the loss
+fell.
 
 | a step starts from | alpha | L_m->s | fell in | L_s->m | fell in |
 |---|---|---|---|---|---|

@@ -167,12 +167,12 @@ def _check(backbone: Backbone, clips: Sequence[MotionClip], prompt: str, config:
 
 
 def require_subjects(clips: Sequence[MotionClip], config: MotionConfig) -> None:
-    """ValueError if Eq. 5 has to take out the looks of subjects that are not named."""
+    """ValueError if Eq. 5 has no subjects whose appearance to remove."""
     for index, clip in enumerate(clips):
         if needs_teacher(config) and not clip.subjects:
             raise ValueError(
-                f"clip {index + 1}: its subjects are not named; say who is seen, e.g. 'person' and 'horse', so that "
-                "their looks can be taken out, or choose omega 0, or the objective 'motion_director'"
+                f"clip {index + 1}: got no subjects, whose appearance Eq. 5 removes; name them, e.g. 'person' and "
+                "'horse', or choose omega 0 or the objective 'motion_director'"
             )
 
 
