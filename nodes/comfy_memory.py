@@ -186,7 +186,7 @@ def on_device(base: HostedBase, oom_hint: str, workloads: Sequence[Workload]) ->
         management.unload_all_models()
         management.soft_empty_cache()
         lower = {"high": "'medium' or 'low'", "medium": "'low'"}.get(mode.name)
-        lowering = f"Set the base's memory mode to {lower}: a training then goes on from its last checkpoint. Or lower"
+        lowering = f"Set the base's memory mode to {lower}: a training then resumes from its last checkpoint. Or lower"
         raise RuntimeError(
             f"VideoMage ran out of memory in the memory mode {mode.name!r}; everything was freed. "
             f"{lowering if lower else 'Lower'} {oom_hint}"

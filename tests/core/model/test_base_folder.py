@@ -74,9 +74,9 @@ def test_weights_that_are_something_else_are_told_before_anything_loads(copied_b
     ("setting", "value", "why"),
     [
         ("clip_sample", True, r"uses clip_sample \(latents cut to a range\)"),
-        ("thresholding", True, "asks for thresholding"),
-        ("rescale_betas_zero_snr", True, "asks for rescale_betas_zero_snr .*set it to false there"),
-        ("use_karras_sigmas", True, "asks for use_karras_sigmas"),
+        ("thresholding", True, "uses thresholding"),
+        ("rescale_betas_zero_snr", True, "uses rescale_betas_zero_snr .*set it to false there"),
+        ("use_karras_sigmas", True, "uses use_karras_sigmas"),
         ("timestep_spacing", "trailing", "has timestep_spacing 'trailing', allowed: leading"),
         ("beta_schedule", "sigmoid", "has beta_schedule 'sigmoid', allowed: linear, scaled_linear"),
         ("prediction_type", "sample", "has prediction_type 'sample', allowed: epsilon, v_prediction"),
