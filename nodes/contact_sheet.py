@@ -1,4 +1,4 @@
-"""Contact Sheet: many videos on one picture."""
+"""Contact Sheet: images and videos in rows on one image."""
 
 from __future__ import annotations
 

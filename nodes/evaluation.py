@@ -127,7 +127,7 @@ class Evaluate(Node):
 
 
 def model_folder(text: str | None, name: str, what: str) -> Path | None:
-    """A model's folder that the user typed, or None for nothing; FileNotFoundError or ValueError if it is none."""
+    """A typed model folder, or None if empty; FileNotFoundError or ValueError if it is not a model's."""
     path = folder(text, name)
     if path is not None:
         check_folder(path, what)

@@ -1,4 +1,4 @@
-"""The pictures and the clip that come with the pack, so that a first run needs nothing else."""
+"""Example Subject and Example Motion: the images and the clip that come with the pack."""
 
 from __future__ import annotations
 

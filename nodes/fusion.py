@@ -154,5 +154,5 @@ class FuseSubjects(Node):
 
 
 def fusion_prompts(usual: FusionPrompts, teacher: str, cutmix: str) -> FusionPrompts:
-    """What the teacher videos show: what is typed, else what suits the base; ValueError for one without {subject}."""
+    """The typed prompts, otherwise the base's defaults; ValueError for one without {subject}."""
     return replace(usual, teacher=tuple(lines_of(teacher)) or usual.teacher, cutmix=cutmix.strip() or usual.cutmix)

@@ -95,15 +95,15 @@ def _external(path: Path, trigger: str, superclass: str, base: HostedBase | None
     """An ordinary LoRA as a subject of a base."""
     if base is None:
         raise ValueError(
-            f"base: got none; wire a Load Video Base with the model that {path.name} was trained on, which says what "
-            "its trigger words mean"
+            f"base: got none; connect the Load Video Base that {path.name} was trained on, as its text encoder "
+            "reads the trigger words"
         )
     with torch.inference_mode(False):  # what is made of it may be trained
         return load_external_lora(base.backbone, path, trigger, superclass)
 
 
 def pairs_of(rename: str) -> list[tuple[str, str]]:
-    """ "<dog>=<my_dog>, <cat>=<my_cat>" -> [("<dog>", "<my_dog>"), ...]; ValueError for what is no such pair."""
+    """ "<dog>=<my_dog>, <cat>=<my_cat>" -> [("<dog>", "<my_dog>"), ...]; ValueError for anything else."""
     pairs = []
     for part in filter(None, (part.strip() for part in rename.split(","))):
         old, new = (word.strip() for word in part.partition("=")[::2])

@@ -25,7 +25,7 @@ def segmenter_input(tooltip: str) -> io.Input:
 
 
 def words_in(text: str) -> list[str]:
-    """The words of a text; ValueError where they are none or too many."""
+    """The words of a text; ValueError if there are none or too many."""
     words = split_words(text)
     if not 1 <= len(words) <= MOST:
         raise ValueError(f"words: got {len(words)}, give 1 to {MOST}, with commas or a line each")

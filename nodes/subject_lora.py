@@ -147,7 +147,7 @@ class TrainSubject(Node):
 
     @classmethod
     def fingerprint_inputs(cls, images_folder: str | None, auxiliary_folder: str | None, **_: Any) -> Any:
-        """Run again when a file of the folders changed; the training itself is repeated only if their contents did."""
+        """Run again when a file in the folders changed; training is repeated only if its contents changed."""
         folders = [typed_path(text) for text in (images_folder, auxiliary_folder)]
         files = [path for at in folders if at is not None and at.is_dir() for path in entries(at) if path.exists()]
         return [(str(path), path.stat().st_mtime_ns) for path in files]
@@ -223,13 +223,15 @@ def _pictures(
         if masks is not None and masks.shape != (len(pixels), *images.shape[1:3]):
             raise ValueError(
                 f"masks: got {len(masks)} of {_size(masks)} for {len(pixels)} images of {_size(images)}; give one for "
-                "each, of its size, or none. A picture without transparency has an empty mask of 64x64 in Load Image: "
-                "do not wire that"
+                "each, of its size, or none. Load Image gives an empty 64x64 mask for an image without "
+                "transparency: do not connect that"
             )
         given = [None] * len(pixels) if masks is None else list(shrunk_pixels(masks.clone().float()[None], size)[0])
         pictures += [SubjectImage(picture, mask) for picture, mask in zip(pixels, given, strict=True)]
     if not pictures:
-        raise ValueError("images: got none; wire pictures of the subject to 'images', or name their folder")
+        raise ValueError(
+            "images: got none; connect images of the subject to 'images', or enter their folder in 'images_folder'"
+        )
     if len(prompts) == 1:
         return [replace(picture, prompt=picture.prompt or prompts[0]) for picture in pictures]
     if not prompts:

@@ -157,7 +157,7 @@ EMOJI_SAMPLING = SamplingConfig(frames=8, height=48, width=48, steps=25, guidanc
 
 @dataclass(frozen=True)
 class TrainingConfig(Settings):
-    """The one training loop; every stage has one of these."""
+    """Settings of the training loop, common to all stages."""
 
     steps: int = setting(300, "number of optimizer steps (paper, Sec. 4.1)", 1, 1_000_000)
     gradient_accumulation_steps: int = setting(
@@ -185,7 +185,7 @@ class TrainingConfig(Settings):
 
 @dataclass(frozen=True)
 class LoraTrainingConfig(TrainingConfig):
-    """What the LoRA trainings share."""
+    """Settings common to the LoRA trainings."""
 
     rank: int = setting(4, "rank R of the LoRA (paper, Sec. 4.1)", 1, 1024)
     learning_rate: float = setting(1e-4, "peak learning rate of the LoRA (paper, Sec. 4.1)", 0, 1)
@@ -198,7 +198,7 @@ class LoraTrainingConfig(TrainingConfig):
 
 @dataclass(frozen=True)
 class NewLoraConfig(LoraTrainingConfig):
-    """What the trainings share that begin with a new LoRA."""
+    """Settings common to the trainings of a new LoRA."""
 
     target_modules: str = setting(
         "all",
@@ -332,7 +332,7 @@ class FusionConfig(LoraTrainingConfig):
 
 @dataclass(frozen=True)
 class SegmentationConfig(Settings):
-    """Masks from words (Sec. 3.3 and 7.1 name Grounded-SAM and Grounded-SAM2, and no settings)."""
+    """Masks from words (Grounded-SAM and Grounded-SAM2 in Sec. 3.3 and 7.1, which give no settings)."""
 
     box_threshold: float = setting(0.35, "lowest score of a detected box, 0 to 1 (GroundingDINO's default)", 0, 1)
     text_threshold: float = setting(

@@ -260,7 +260,7 @@ def test_full_memory_is_said_with_what_to_lower(nodes: dict[str, Any], host: com
 
     assert said("high").endswith(
         "in the memory mode 'high'; everything was freed. Set the base's memory mode to 'medium' or 'low': a training "
-        "then goes on from its last checkpoint. Or lower frames"
+        "then resumes from its last checkpoint. Or lower frames"
     )
     assert said("low").endswith("in the memory mode 'low'; everything was freed. Lower frames")
     load = sys.modules["comfy.model_management"].load_models_gpu
@@ -307,7 +307,7 @@ def test_an_ordinary_lora_is_a_subject_called_by_its_trigger_words(
     )
     for given, message in (
         (("cup.safetensors", ""), "an ordinary LoRA needs its trigger words"),
-        (("cup.safetensors", "", "sks cup", "cup"), "base: got none; wire a Load Video Base"),
+        (("cup.safetensors", "", "sks cup", "cup"), "base: got none; connect the Load Video Base"),
         (("cup.safetensors", "", "sks cup", "", base), "superclass: got ''"),
         (("videomage/toy.safetensors", "", "sks toy", "robot", base), "was written by VideoMage"),
     ):
