@@ -173,6 +173,13 @@ def _models(kind: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
     return paths
 
 
+def name_model_folders() -> None:
+    """Make models/sam2 known to ComfyUI, so that its page finds, or misses, the file that a workflow names."""
+    import folder_paths
+
+    folder_paths.add_model_folder_path("sam2", str(Path(folder_paths.models_dir) / "sam2"))
+
+
 def _roots(kind: str) -> list[Path]:
     """Where ComfyUI has models of a kind that it may not know of itself."""
     import folder_paths
