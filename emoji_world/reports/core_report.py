@@ -107,7 +107,7 @@ def spans_of(tokenizer: Any, prompt: str, places: Sequence[Place]) -> list[dict[
 def _pipeline(base: Path) -> Any:
     from diffusers import FlowMatchEulerDiscreteScheduler, WanPipeline
 
-    pipeline = WanPipeline.from_pretrained(base, torch_dtype=torch.float32)
+    pipeline = WanPipeline.from_pretrained(base, torch_dtype=torch.float32)  # older diffusers know no dtype
     pipeline.scheduler = FlowMatchEulerDiscreteScheduler(shift=FLOW_SHIFT)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
@@ -120,7 +120,9 @@ def _weights(pipeline: Any) -> dict[str, torch.Tensor]:
 def _encoded(pipeline: Any, prompt: str) -> torch.Tensor:
     """[1, T, D], zero past the prompt's end."""
     with torch.no_grad():
-        text: torch.Tensor = pipeline.encode_prompt(prompt, do_classifier_free_guidance=False)[0]
+        # The pipeline's call pads to 512 tokens, this function alone to 226, and padding takes a part of attention.
+        encoded = pipeline.encode_prompt(prompt, do_classifier_free_guidance=False, max_sequence_length=TEXT_LENGTH)
+        text: torch.Tensor = encoded[0]
     return text
 
 

@@ -113,7 +113,7 @@ def check_branches_that_nearly_agree_are_not_refused(wan, monkeypatch):
     """Beside its minimum the loss curves more than it slopes: the finite difference must see the slope."""
     collaborative_guider._CHECKED.clear()
     monkeypatch.setattr(gradients, "TOLERANCE", {torch.float32: 0.01})
-    faint = [tiny.with_lora(wan, tiny.lora_patches(wan, seed), 0.003) for seed in (1, 2)]
+    faint = [tiny.with_lora(wan, tiny.lora_patches(wan, seed), 3e-5) for seed in (1, 2)]
     same = {"model_subject": faint[0], "model_motion": faint[1]}
     one = guider.build_guider(same, POSITIVE, [[POSITIVE[0][0], PLAIN[0][1]]], NEGATIVE, GUIDED)
     in_guidance(one, lambda x, sigma, options: guidance_of(one, x, sigma, options))
