@@ -64,7 +64,7 @@ class FuseSubjects(Node):
                     "Segments each subject, by its superclass, in the videos its LoRA generates. From Load "
                     "Segmenter. Without it, their background must be plain."
                 ),
-                *growing_inputs(Lora, "lora", MOST, 2, "The LoRA of subject {i}; each with a token of its own."),
+                *growing_inputs(Lora, "lora", MOST, 2, "The LoRA of subject {i}. Each LoRA needs its own token."),
                 file_name_input("my_subjects"),
                 *settings_inputs(FusionConfig()),
                 advanced(
@@ -154,5 +154,5 @@ class FuseSubjects(Node):
 
 
 def fusion_prompts(usual: FusionPrompts, teacher: str, cutmix: str) -> FusionPrompts:
-    """What the teacher videos show: what is typed, else what suits the base; ValueError for one without {subject}."""
+    """The typed prompts, otherwise the base's defaults; ValueError for one without {subject}."""
     return replace(usual, teacher=tuple(lines_of(teacher)) or usual.teacher, cutmix=cutmix.strip() or usual.cutmix)

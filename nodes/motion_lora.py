@@ -59,8 +59,9 @@ class TrainMotion(Node):
                 ),
                 *growing_inputs(
                     io.Mask, "mask", SUBJECTS, 0,
-                    "Where subject {i} is: white on it, one mask for each frame of the clip, or a single one for the "
-                    "frame that is cut out. Without masks a single subject on a plain background is found by itself.",
+                    "Masks of subject {i}, white on the subject: one per frame of the clip, or a single one for the "
+                    "frame that is cut out. Without masks, a single subject on a plain background is segmented "
+                    "automatically.",
                 ),
                 io.String.Input(
                     "prompt",

@@ -52,9 +52,9 @@ class SampleVideo(Node):
                     "method",
                     [MERGED, ALONE, AVERAGED],
                     default=MERGED,
-                    tooltip=f"{MERGED}: each with its strength (the paper's 'without SCS'). {ALONE}: no LoRA "
-                    f"acts; plain words stand in the tokens' places. {AVERAGED}: how the paper runs its baselines; "
-                    "strengths do not count.",
+                    tooltip=f"{MERGED}: each with its strength (the paper's 'w/o SCS'). {ALONE}: no LoRA is "
+                    f"active, and superclasses replace the tokens. {AVERAGED}: each subject's LoRA in turn with the "
+                    "motion's, outputs averaged, as the paper runs its baselines; strengths are ignored.",
                 ),
                 seed_input(),
                 *settings_inputs(SamplingConfig()),
@@ -66,7 +66,7 @@ class SampleVideo(Node):
                             min=-4.0,
                             max=4.0,
                             step=0.05,
-                            tooltip=f"Of LoRA {i}; 0 is off.",
+                            tooltip=f"Strength of LoRA {i}; 0 is off.",
                         )
                     )
                     for i in range(1, MOST + 1)

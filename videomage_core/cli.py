@@ -80,7 +80,7 @@ def _oom_hint(options: argparse.Namespace) -> str:
     """What makes a command take less memory, of the settings that it has."""
     sizes = ("frames", "auxiliary_frames", "height", "width", "batch_size")
     lower = ", ".join(f"--{name.replace('_', '-')}" for name in sizes if hasattr(options, name))
-    goes_on = "; a training then goes on from its last checkpoint" if hasattr(options, "save_every_n_steps") else ""
+    goes_on = "; a training then resumes from its last checkpoint" if hasattr(options, "save_every_n_steps") else ""
     remedies = [f"use --memory low{goes_on}"] if getattr(options, "memory", "low") != "low" else []
     remedies += [f"lower {lower}" + (", with another --output" if goes_on else "")] if lower else []
     return f"Out of memory: {', or '.join([*remedies, 'close other programs'])}."

@@ -32,8 +32,8 @@ class Preset:
         motion: of motion LoRAs.
         fusion: of fused LoRAs.
         collaborative: of SCS.
-        captions: what the base's own auxiliary clips show.
-        prompts: what a fusion's teacher videos show.
+        captions: prompts of the auxiliary clips that the base generates.
+        prompts: of the videos generated for fusion.
     """
 
     sampling: SamplingConfig

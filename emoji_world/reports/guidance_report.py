@@ -42,23 +42,24 @@ Written by `python -m emoji_world.reports.guidance_report`, on the development h
 
 ## One guided step
 
-From the same latents, at each of the first {tau} steps of a video made without guidance: by how much L_m->s (temporal
-maps, moves x_sub) and L_s->m (spatial maps, moves x_mot) are larger or smaller at the next level after a guided step
-than after a plain one.  Geometric means of {step_videos} videos, lowest and highest, and in how many it fell.
+From the same latents, at each of the first {tau} steps of a video sampled without guidance: the relative change of
+L_m->s (temporal maps, updates x_sub) and L_s->m (spatial maps, updates x_mot) at the next noise level after a guided
+step, compared with a plain one.  Geometric mean of {step_videos} videos, lowest and highest, and in how many the loss
+fell.
 
 | a step starts from | alpha | L_m->s | fell in | L_s->m | fell in |
 |---|---|---|---|---|---|
 {one_step}
 
-Why it matters where the step starts: a network that predicts noise takes much of a small move for noise.  From the
-moved latents the step goes on with the move.  From those that were not moved, the noise that it expects to be gone
-already stays in them, so the step goes against the move, and a loss that the move lowered may rise.
+Why the start of the step matters: a network that predicts noise takes much of a small update for noise, and the step
+removes it.  The updated latents contain the update, and the step continues from them.  The original latents do not
+contain it, so removing it works against the update, and a loss that the update lowered may rise.
 
 ## Whole videos
 
-Guided in the first {tau} of {all_steps} steps.  Without guidance the metrics' means, else differences to the same
-videos without it: more likeness, placement, movement and consistency is better, less mixing is.  {each} videos in each
-row; behind "±" half a 95 % interval for these subjects, in brackets the range over the pairs.
+Guided in the first {tau} of {all_steps} steps.  The row "none" has the metrics' means without guidance, the others the
+differences to it for the same videos.  Higher is better, except for attribute mixing.  {each} videos per row; after
+"±" half a 95 % interval for these subjects, in brackets the range over the pairs.
 """
 
 

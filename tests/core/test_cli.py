@@ -74,7 +74,7 @@ def test_what_fails_on_the_way_is_exit_code_1(monkeypatch, capsys):
 
 GPU_FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 CPU_FULL = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
-TRAINS = "; a training then goes on from its last checkpoint"
+TRAINS = "; a training then resumes from its last checkpoint"
 
 
 @pytest.mark.parametrize("error", [GPU_FULL, CPU_FULL, MemoryError("no room")])

@@ -194,6 +194,7 @@ def _folder_paths(host: Host) -> ModuleType:
         "folder_paths",
         models_dir=str(host.home / "models"),
         get_folder_paths=host.folders,
+        add_model_folder_path=lambda kind, path: None,
         get_filename_list=host.files,
         get_full_path=lambda kind, name: str(host.home / "models" / kind / name),
         get_output_directory=lambda: str(host.home / "output"),

@@ -107,7 +107,7 @@ def test_full_memory_is_said_with_what_to_lower(nodes: dict[str, Any], host: com
 
     assert said("high").endswith(
         "in the memory mode 'high'; everything was freed. Set the base's memory mode to 'medium' or 'low': a training "
-        "then goes on from its last checkpoint. Or lower frames"
+        "then resumes from its last checkpoint. Or lower frames"
     )
     assert said("low").endswith("in the memory mode 'low'; everything was freed. Lower frames")
     load = sys.modules["comfy.model_management"].load_models_gpu

@@ -124,7 +124,7 @@ def test_an_ordinary_lora_is_a_subject_called_by_its_trigger_words(
     )
     for given, message in (
         (("cup.safetensors", ""), "an ordinary LoRA needs its trigger words"),
-        (("cup.safetensors", "", "sks cup", "cup"), "base: got none; wire a Load Video Base"),
+        (("cup.safetensors", "", "sks cup", "cup"), "base: got none; connect the Load Video Base"),
         (("cup.safetensors", "", "sks cup", "", base), "superclass: got ''"),
         (("videomage/toy.safetensors", "", "sks toy", "robot", base), "was written by VideoMage"),
     ):

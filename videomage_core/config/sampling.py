@@ -30,8 +30,10 @@ class SamplingConfig(Settings):
     )
     noise_prior: float = setting(
         0.3,
-        "where a motion clip is given: share beta of its inverted noise in the initial noise; 0 is off "
-        "(paper, Sec. 7.1)",
+        (
+            "weight beta of the clip's inverted noise in the initial noise, if a motion clip is "
+            "given; 0 is off (paper, Sec. 7.1)"
+        ),
         0,
         1,
     )
@@ -79,8 +81,11 @@ class CollaborativeConfig(SamplingConfig):
     )
     beta_schedule: str = setting(
         "constant",
-        "shares of the branches over the steps; constant: beta_subject and beta_motion (paper); linear: the motion "
-        "branch's falls from 1 to 0, the subject branch's rises from 0 to 1, and the two settings do not count (ours)",
+        (
+            "weights of the branches over the steps; constant: beta_subject and beta_motion (paper); "
+            "linear: the motion branch falls from 1 to 0, the subject branch rises from 0 to 1, and "
+            "beta_subject and beta_motion are ignored (ours)"
+        ),
         choices=("constant", "linear"),
     )
 

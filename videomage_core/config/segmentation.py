@@ -9,7 +9,7 @@ from .settings import Settings, setting
 
 @dataclass(frozen=True)
 class SegmentationConfig(Settings):
-    """Masks from words (Sec. 3.3 and 7.1 name Grounded-SAM and Grounded-SAM2, and no settings)."""
+    """Masks from words (Grounded-SAM and Grounded-SAM2 in Sec. 3.3 and 7.1, which give no settings)."""
 
     box_threshold: float = setting(0.35, "lowest score of a detected box, 0 to 1 (GroundingDINO's default)", 0, 1)
     text_threshold: float = setting(
@@ -22,7 +22,7 @@ class SegmentationConfig(Settings):
     )
     detection_interval: int = setting(
         8,
-        "run detection every N frames, to find subjects that appear later; 0: on the first frame only (ours)",
+        ("run detection every N frames, to find subjects that appear later; 0: in the first frame only (ours)"),
         0,
         1024,
     )

@@ -9,7 +9,7 @@ from .settings import Settings, setting
 
 @dataclass(frozen=True)
 class TrainingConfig(Settings):
-    """The one training loop; every stage has one of these."""
+    """Settings of the training loop, common to all stages."""
 
     steps: int = setting(300, "number of optimizer steps (paper, Sec. 4.1)", 1, 1_000_000)
     gradient_accumulation_steps: int = setting(
@@ -37,7 +37,7 @@ class TrainingConfig(Settings):
 
 @dataclass(frozen=True)
 class LoraTrainingConfig(TrainingConfig):
-    """What the LoRA trainings share."""
+    """Settings common to the LoRA trainings."""
 
     rank: int = setting(4, "rank R of the LoRA (paper, Sec. 4.1)", 1, 1024)
     learning_rate: float = setting(1e-4, "peak learning rate of the LoRA (paper, Sec. 4.1)", 0, 1)
@@ -50,11 +50,11 @@ class LoraTrainingConfig(TrainingConfig):
 
 @dataclass(frozen=True)
 class NewLoraConfig(LoraTrainingConfig):
-    """What the trainings share that begin with a new LoRA."""
+    """Settings common to the trainings of a new LoRA."""
 
     target_modules: str = setting(
         "all",
-        "all: every linear layer of the transformers; attention: q, k, v and out alone (ours: the paper does not say)",
+        ("all: every linear layer of the transformers; attention: only q, k, v and out (ours: the paper does not say)"),
         choices=("all", "attention"),
     )
     dropout: float = setting(0.0, "dropout probability of the LoRA's inputs in training; 0 is off (ours)", 0, 0.9)
@@ -84,11 +84,14 @@ class SubjectConfig(NewLoraConfig):
         1.0, "smallest random crop, as a fraction of the image's sides; 1 is off (ours)", 0.2, 1
     )
     num_augmentations: int = setting(
-        8, "precomputed augmentations per image; without random crops and flips, 1 (ours)", 1, 256
+        8, ("number of precomputed augmentations per image; ignored if random crops and flips are off (ours)"), 1, 256
     )
     resize_mode: str = setting(
         "crop",
-        "how images are brought to the video's aspect ratio; crop: cut centrally; pad: keep all and pad (ours)",
+        (
+            "how images are fitted to the video's aspect ratio; crop: centre crop; pad: keep the "
+            "whole image and pad it (ours)"
+        ),
         choices=("crop", "pad"),
     )
 
@@ -99,8 +102,11 @@ class MotionConfig(NewLoraConfig):
 
     target_modules: str = setting(
         "auto",
-        "all: every linear layer of the temporal transformers; attention: q, k, v and out alone; motion_director: its "
-        "code's layers, start and dropout of 0.1; auto: all for Eq. 5, motion_director for its own objective (ours)",
+        (
+            "all: every linear layer of the temporal transformers; attention: only q, k, v and out; "
+            "motion_director: the layers, initialisation and dropout (0.1) of MotionDirector's code; "
+            "auto: motion_director for the objective of that name, else all (ours)"
+        ),
         choices=("auto", "all", "attention", "motion_director"),
     )
     frames: int = setting(24, "number of frames taken from each clip (paper, Sec. 4.1)", 2, 1024)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 START = "Start here"
+REPOSITORY = "https://github.com/videomage/comfyui-videomage/blob/HEAD"
 
 
 @dataclass
@@ -33,3 +34,11 @@ class Workflow:
 
 def note(text: str, height: int = 330) -> Node:
     return Node("note", "MarkdownNote", values={"": text}, title="Read me", height=height)
+
+
+def needed(file: str, directory: str, page: str) -> dict[str, str]:
+    """A model file for a node's ``properties.models``, of which the page warns where it is missing.
+
+    The page wants an address for each, which it shows then: our page on who publishes what, and where it belongs.
+    """
+    return {"name": file, "url": f"{REPOSITORY}/{page}", "directory": directory}

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from workflow_nodes import START, Node, Workflow, note
-
-# The page wants an address for each file, which it shows where the file is missing: who publishes what, and its folder.
-WHERE = "https://github.com/videomage/comfyui-videomage/blob/HEAD/docs/wan.md"
+from .nodes import START, Node, Workflow, needed, note
 
 
 def load_wan(name: str, kind: str, file: str, directory: str, title: str = "") -> Node:
@@ -22,7 +19,7 @@ def load_wan(name: str, kind: str, file: str, directory: str, title: str = "") -
         kind,
         values={widget: file, **more},
         title=title,
-        models=[{"name": file, "url": WHERE, "directory": directory}],
+        models=[needed(file, directory, "docs/wan.md")],
     )
 
 
@@ -115,7 +112,7 @@ NOT_RUN = (
 )
 
 WAN_21 = Workflow(
-    "9 Wan 2.1, two subjects and a motion",
+    "09 Wan 2.1, two subjects and a motion",
     "",
     [
         (START, [note(
