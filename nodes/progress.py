@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,15 +109,20 @@ def callbacks_for(node: str | None, training: Training | None = None) -> Callbac
         host.stop_if_asked()
         return False
 
-    said: list[str] = []
+    return Callbacks(progress=progress, preview=preview, watch=watch, cancelled=cancelled, log=_log_on(node))
+
+
+def _log_on(node: str | None) -> Callable[[str], None]:
+    """A log whose last lines are shown on the node."""
+    lines: list[str] = []
 
     def log(line: str) -> None:
         logging.getLogger("videomage").info(line)
-        said.append(line)
+        lines.append(line)
         if node is not None:
-            host.show_text(node, "\n".join(said[-_LINES:]))
+            host.show_text(node, "\n".join(lines[-_LINES:]))
 
-    return Callbacks(progress=progress, preview=preview, watch=watch, cancelled=cancelled, log=log)
+    return log
 
 
 _live: set[Training] = set()  # the one that runs

@@ -81,6 +81,10 @@ class Results:
     shown: list[GeneratedVideo] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
+    def records_of(self, group: str, method: str) -> list[Record]:
+        """The records to which a video's is added: of a table, or of a sweep's value."""
+        return getattr(self, group) if group in TABLES else self.sweeps.setdefault(group, {}).setdefault(method, [])
+
 
 def run_grid(
     backbone: Backbone,
@@ -108,17 +112,15 @@ def run_grid(
     """
     requested, results = grid.subset(subset), Results()
     runner = Runner(backbone, preset, grid, folder, callbacks, segmenter)
-    tables = {name: getattr(results, name) for name in TABLES}
     jobs = grid_jobs(grid, subset, preset)
     for done, (group, method, cell) in enumerate(jobs):
-        swept = group not in tables
-        records = results.sweeps.setdefault(group, {}).setdefault(method.name, []) if swept else tables[group]
         callbacks.check()
+        records = results.records_of(group, method.name)  # there also where no video can be made
         generated = _made(runner, method, cell, results.failures)
         if generated is None:
             continue
         records.append(_scored(generated, metrics))
-        if (cell.place, cell.seed) == (requested.places[0], requested.seeds[0]) and not swept:
+        if (cell.place, cell.seed) == (requested.places[0], requested.seeds[0]) and group in TABLES:
             results.shown.append(generated)
         callbacks.progress(done + 1, len(jobs), "benchmark")
     for (kind, _), seconds in runner.training_seconds.items():
