@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def add_benchmark(commands: Any) -> None:
+    """Register ``benchmark`` and its flags."""
     parser = commands.add_parser(
         "benchmark",
         help="generate and score a grid of videos by every method, and write the report",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 def add_sample(commands: Any) -> None:
+    """Register ``sample`` and its flags."""
     parser = commands.add_parser(
         "sample",
         help="generate a video from a prompt, with or without LoRAs",
