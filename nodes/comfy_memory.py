@@ -185,12 +185,16 @@ def on_device(base: HostedBase, oom_hint: str, workloads: Sequence[Workload]) ->
     if full:  # outside of "except", so that nothing holds what is freed
         management.unload_all_models()
         management.soft_empty_cache()
-        lower = {"high": "'medium' or 'low'", "medium": "'low'"}.get(mode.name)
-        lowering = f"Set the base's memory mode to {lower}: a training then resumes from its last checkpoint. Or lower"
-        raise RuntimeError(
-            f"VideoMage ran out of memory in the memory mode {mode.name!r}; everything was freed. "
-            f"{lowering if lower else 'Lower'} {oom_hint}"
-        )
+        raise RuntimeError(_oom_message(mode.name, oom_hint))
+
+
+def _oom_message(mode: str, oom_hint: str) -> str:
+    lower = {"high": "'medium' or 'low'", "medium": "'low'"}.get(mode)
+    lowering = f"Set the base's memory mode to {lower}: a training then resumes from its last checkpoint. Or lower"
+    return (
+        f"VideoMage ran out of memory in the memory mode {mode!r}; everything was freed. "
+        f"{lowering if lower else 'Lower'} {oom_hint}"
+    )
 
 
 class _SegmenterWorkload(Workload):

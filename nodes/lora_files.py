@@ -84,11 +84,11 @@ class LoadLora(Node):
         cls, lora_name: str, rename: str, trigger: str = "", superclass: str = "", base: HostedBase | None = None
     ) -> Any:
         path = host.lora_file(lora_name)
-        concept = _external(path, trigger, superclass, base) if trigger.strip() else load_lora(path)
+        lora = _external(path, trigger, superclass, base) if trigger.strip() else load_lora(path)
         for old, new in pairs_of(rename):
-            concept = rename_token(concept, old, new)
-        said = concept.details.get("scale") if trigger.strip() else None
-        return io.NodeOutput(concept, ui=ui.PreviewText(said)) if said else io.NodeOutput(concept)
+            lora = rename_token(lora, old, new)
+        said = lora.details.get("scale") if trigger.strip() else None
+        return io.NodeOutput(lora, ui=ui.PreviewText(said)) if said else io.NodeOutput(lora)
 
 
 def _external(path: Path, trigger: str, superclass: str, base: HostedBase | None) -> LoraModel:

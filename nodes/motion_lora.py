@@ -137,14 +137,14 @@ class TrainMotion(Node):
                 clips = [replace(taken, segmenter=with_callbacks(segmenter, callbacks))]
                 for line in (motion_inputs(clips), *prompt_warnings(prompt)):
                     callbacks.log(line)
-                made = train_motion(
+                trained = train_motion(
                     backbone, clips, prompt, config, at, sampling_config(base, config), callbacks=callbacks
                 )
-                assert made.sample is not None
-                return StoredResult(made.concept, made.history, {"sample": made.sample})
+                assert trained.sample is not None
+                return StoredResult(trained.concept, trained.history, {"sample": trained.sample})
 
-            made = train_or_load(base, "motion", file_name, config, key, cls.hidden.unique_id, train)
-        return training_result(made, samples_of(made))
+            trained = train_or_load(base, "motion", file_name, config, key, cls.hidden.unique_id, train)
+        return training_result(trained, samples_of(trained))
 
 
 def words_of(subjects: str) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,43 +81,48 @@ def callbacks_for(node: str | None, training: Training | None = None) -> Callbac
         node: the running node's id.
         training: whose state the page shows; None without one.
     """
-    shown = _Reported()
+    reported = _Reported()
 
     def progress(done: int, total: int, what: str) -> None:
         host.stop_if_asked()
-        if what != shown.what or done <= shown.last:
-            shown.what, shown.began, shown.first = what, time.monotonic(), done
-        shown.last = done
+        if what != reported.what or done <= reported.last:
+            reported.what, reported.began, reported.first = what, time.monotonic(), done
+        reported.last = done
         if node is not None:
-            host.show_progress(node, done, total, shown.preview)
-            shown.preview = None  # the page keeps what it was sent
-        if training is not None and (time.monotonic() - shown.told > 0.5 or done == total):
-            shown.told = time.monotonic()
-            rate = (done - shown.first) / max(1e-9, shown.told - shown.began)
-            left = (total - done) / rate if done > shown.first else None
-            tell_training(training, what, done, total, left, shown.history)
+            host.show_progress(node, done, total, reported.preview)
+            reported.preview = None  # the page keeps what it was sent
+        if training is not None and (time.monotonic() - reported.told > 0.5 or done == total):
+            reported.told = time.monotonic()
+            rate = (done - reported.first) / max(1e-9, reported.told - reported.began)
+            left = (total - done) / rate if done > reported.first else None
+            tell_training(training, what, done, total, left, reported.history)
 
     def preview(video: torch.Tensor) -> None:
-        shown.preview = middle_picture(video)
+        reported.preview = middle_picture(video)
         if training is not None and video.shape[1] > 1:
             save_sample(training, video)
 
     def watch(history: Any) -> None:
-        shown.history = history
+        reported.history = history
 
     def cancelled() -> bool:
         host.stop_if_asked()
         return False
 
-    said: list[str] = []
+    return Callbacks(progress=progress, preview=preview, watch=watch, cancelled=cancelled, log=_log_on(node))
+
+
+def _log_on(node: str | None) -> Callable[[str], None]:
+    """A log whose last lines are shown on the node."""
+    lines: list[str] = []
 
     def log(line: str) -> None:
         logging.getLogger("videomage").info(line)
-        said.append(line)
+        lines.append(line)
         if node is not None:
-            host.show_text(node, "\n".join(said[-_LINES:]))
+            host.show_text(node, "\n".join(lines[-_LINES:]))
 
-    return Callbacks(progress=progress, preview=preview, watch=watch, cancelled=cancelled, log=log)
+    return log
 
 
 _live: set[Training] = set()  # the one that runs

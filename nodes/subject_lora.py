@@ -189,7 +189,7 @@ class TrainSubject(Node):
                     callbacks.log(warning)
                 if clips_folder is not None:
                     callbacks.log(clip_inputs(auxiliary, clips_folder))
-                made = train_subject(
+                trained = train_subject(
                     backbone,
                     pictures,
                     token,
@@ -202,11 +202,11 @@ class TrainSubject(Node):
                     segmenter=with_callbacks(segmenter, callbacks),
                     **inputs,
                 )
-                assert made.sample is not None
-                return StoredResult(made.concept, made.history, {"sample": made.sample})
+                assert trained.sample is not None
+                return StoredResult(trained.concept, trained.history, {"sample": trained.sample})
 
-            made = train_or_load(base, "subject", file_name, config, key, cls.hidden.unique_id, train)
-        return training_result(made, samples_of(made))
+            trained = train_or_load(base, "subject", file_name, config, key, cls.hidden.unique_id, train)
+        return training_result(trained, samples_of(trained))
 
 
 def _pictures(

@@ -111,22 +111,22 @@ def train_or_load(
     callbacks = progress.callbacks_for(node, training)
     base_fingerprint = fingerprint(base.backbone.network)
     folder = run_dir(host.training_folder(), file_name, key, base.name, base_fingerprint.architecture)
-    made = load_result(folder, config.steps)
-    if made is None or not made.concept.fingerprint.matches(base_fingerprint):
+    result = load_result(folder, config.steps)
+    if result is None or not result.concept.fingerprint.matches(base_fingerprint):
         with progress.live_training(training):
-            made = train(folder, callbacks)
-            save_result(folder, made)
-    if "sample" in made.videos:
-        progress.save_sample(training, made.videos["sample"])
-    saved = export_lora(made.concept, host.loras_folder(), file_name)
+            result = train(folder, callbacks)
+            save_result(folder, result)
+    if "sample" in result.videos:
+        progress.save_sample(training, result.videos["sample"])
+    saved = export_lora(result.concept, host.loras_folder(), file_name)
     file = f"videomage/{saved.name}"
-    progress.tell_training(training, "finished", config.steps, config.steps, 0, made.history, file)
-    return made
+    progress.tell_training(training, "finished", config.steps, config.steps, 0, result.history, file)
+    return result
 
 
-def training_result(made: StoredResult, *more: Any) -> Any:
+def training_result(result: StoredResult, *more: Any) -> Any:
     """LoRA, loss plot, samples, and further outputs of a node."""
-    return io.NodeOutput(made.concept, image_to_frames(loss_plot(made.history.losses)), *more)
+    return io.NodeOutput(result.concept, image_to_frames(loss_plot(result.history.losses)), *more)
 
 
 def with_callbacks(segmenter: Any, callbacks: Callbacks) -> Any:
@@ -134,8 +134,8 @@ def with_callbacks(segmenter: Any, callbacks: Callbacks) -> Any:
     return segmenter.with_callbacks(callbacks) if hasattr(segmenter, "with_callbacks") else segmenter
 
 
-def samples_of(made: StoredResult) -> Any:
-    return image(made.videos["sample"])
+def samples_of(result: StoredResult) -> Any:
+    return image(result.videos["sample"])
 
 
 def sampling_config(base: HostedBase, config: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ...videomage_core.guider_config import GuiderConfig
+from ...videomage_core.config import GuiderConfig
 from ...videomage_core.model.dit_maps import Span
 from ..schema import Node, read_settings, schema, settings_inputs, validate_inputs
 from .branches import branches_of_models

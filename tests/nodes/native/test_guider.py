@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from videomage_core.guider_config import GuiderConfig
+from videomage_core.config import GuiderConfig
 
 SPANS = [{"word": "<toy>", "start": 0, "end": 2}]
 KEY = "diffusion_model.blocks.0.q.weight"

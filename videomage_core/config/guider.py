@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .config import Settings, setting
+from .settings import Settings, branch_weight_problems, setting
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,7 @@ class GuiderConfig(Settings):
         return self.tau > 0 and self.step_size > 0
 
     def contradictions(self) -> list[str]:
-        problems = super().contradictions()
-        if abs(self.beta_subject + self.beta_motion - 1) > 1e-6:
-            problems.append(
-                f"beta_subject, beta_motion: got {self.beta_subject} and {self.beta_motion}, must add up to 1"
-            )
+        problems = [*super().contradictions(), *branch_weight_problems(self.beta_subject, self.beta_motion)]
         if self.start_percent >= self.end_percent:
             problems.append(
                 f"start_percent, end_percent: got {self.start_percent} and {self.end_percent}, the first must be less"
