@@ -94,7 +94,7 @@ const TEXTS = {
     all_suit: "所有设置都适合基础模型",
     show_advanced: "显示 {count} 项高级设置",
     hide_advanced: "隐藏 {count} 项高级设置",
-    no_training: "此节点还没有使用此文件名的训练。",
+    no_training: "此节点还没有用这个文件名训练过。",
     name_wired: "文件名来自连线输入：训练进行时才会显示。",
     runs: "{what}：{done} / {total}",
     runs_left: "{what}：{done} / {total}，剩余 {time}",

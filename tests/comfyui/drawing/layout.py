@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from operator import itemgetter
 from typing import Any
 
@@ -24,14 +25,14 @@ GROWTH = {
 
 def lay_out(saved: Saved, workflow: Workflow, measured: Sizes) -> Saved:
     """Give a drawn workflow its places; ``measured`` are the nodes' sizes where they are larger than saved ones."""
-    nodes, frames, x = iter(sorted(saved["nodes"], key=itemgetter("id"))), [], 0.0
+    nodes, frames, x = iter(sorted(saved["nodes"], key=itemgetter("id"))), [], 0
     for title, wishes in workflow.columns:
-        y, width = float(TOP), 0.0
+        y, width = TOP, 0
         for _, node in zip(wishes, nodes, strict=False):
-            size = [max(pair) for pair in zip(node["size"], measured.get(node["id"], (0, 0)), strict=True)]
+            size = [ceil(max(pair)) for pair in zip(node["size"], measured.get(node["id"], (0, 0)), strict=True)]
             node["pos"] = [x, y]
-            y += round(size[1]) + GAP + GROWTH.get(node["type"], 0)
-            width = max(width, round(size[0]))
+            y += size[1] + GAP + GROWTH.get(node["type"], 0)
+            width = max(width, size[0])
         frame = [x - SIDE, TOP - ABOVE, width + 2 * SIDE, y - GAP - TOP + ABOVE + BELOW]
         if frames and frames[-1]["title"] == title:
             frames[-1]["bounding"] = around(frames[-1]["bounding"], frame)
@@ -41,7 +42,7 @@ def lay_out(saved: Saved, workflow: Workflow, measured: Sizes) -> Saved:
     return {**saved, "groups": frames}
 
 
-def around(one: list[float], other: list[float]) -> list[float]:
+def around(one: list[int], other: list[int]) -> list[int]:
     """The smallest frame (left, top, width, height) that holds both; ``other`` is the right one."""
     bottom = max(frame[1] + frame[3] for frame in (one, other))
     return [one[0], one[1], other[0] + other[2] - one[0], bottom - one[1]]
