@@ -54,7 +54,7 @@ def add_sample(commands: Any) -> None:
         "--lora with the --motion in turn, outputs averaged, as the paper runs its baselines (Sec. 4.1) (%(default)s)",
     )
     parser.add_argument(
-        "--clip", type=Path, help="a clip of the motion, whose inverted noise is mixed into the initial noise"
+        "--clip", type=Path, help="the motion's clip: its inverted noise is mixed into the initial noise"
     )
     parser.add_argument(
         "--attention-overlays",
