@@ -53,9 +53,7 @@ def add_sample(commands: Any) -> None:
         help="auto: collaborative sampling (SCS) with --motion, else all LoRAs in one model; averaged: each subject's "
         "--lora with the --motion in turn, outputs averaged, as the paper runs its baselines (Sec. 4.1) (%(default)s)",
     )
-    parser.add_argument(
-        "--clip", type=Path, help="the motion's clip: its inverted noise is mixed into the initial noise"
-    )
+    parser.add_argument("--clip", type=Path, help="clip whose inverted noise is mixed into the initial noise")
     parser.add_argument(
         "--attention-overlays",
         type=Path,
