@@ -86,7 +86,7 @@ def test_every_method_makes_every_cell_and_nothing_twice(emoji_base, grid, work,
 
 def test_a_study_of_what_was_made(emoji_base, grid, work, tmp_path):
     results = run_grid(emoji_base, SHORT, grid, "quick", [Brightness()], work, Callbacks())
-    assert write_study(results.shown, grid, 8, tmp_path) == 4
+    assert write_study(results.sample_videos, grid, 8, tmp_path) == 4
     study = load_study(tmp_path, FULL)
     (name,) = study.cells
     cell = study.cells[name]
