@@ -134,10 +134,10 @@ def test_runs_are_logged_when_they_begin_and_once_each(tmp_path):
 
 
 def test_what_cannot_be_made_is_named_and_all_else_is_made(emoji_base, grid, work, monkeypatch):
-    asked: list[str] = []
+    requested: list[str] = []
 
     def fails(runner: Runner, name: str, preset: object) -> None:
-        asked.append(name)
+        requested.append(name)
         raise ValueError("its loss is no number")
 
     monkeypatch.setattr(Runner, "motion", fails)
