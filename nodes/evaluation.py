@@ -105,8 +105,8 @@ class Evaluate(Node):
         **inputs: Any,
     ) -> Any:
         names = [line.strip() for line in labels.splitlines() if line.strip()] + ["video", "other"]
-        shown = (to_uint8(clip_pixels(given)) for given in (video, other) if given is not None)
-        videos = dict(zip(dict.fromkeys(names), shown, strict=False))
+        clips = (to_uint8(clip_pixels(given)) for given in (video, other) if given is not None)
+        videos = dict(zip(dict.fromkeys(names), clips, strict=False))
         references = {
             f"subject {i}": list(to_uint8(frames_to_pixels(pictures)))
             for i, pictures in enumerate(wired_inputs("pictures", SUBJECTS, inputs), start=1)

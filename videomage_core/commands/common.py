@@ -15,6 +15,7 @@ from ..model.base_names import named_base
 
 
 def add_base(parser: argparse.ArgumentParser) -> None:
+    """Flags of every command that loads a base."""
     parser.add_argument(
         "--base", type=named_base, help="folder of a base in diffusers layout (default: the embedded base, emoji_base)"
     )
@@ -34,6 +35,7 @@ def add_base(parser: argparse.ArgumentParser) -> None:
 
 
 def preset_of(options: argparse.Namespace) -> Any:
+    """The preset of ``--preset``; without it, emoji for the embedded base, else paper."""
     from ..presets import PRESETS
 
     return PRESETS[options.preset or ("emoji" if options.base is None else "paper")]

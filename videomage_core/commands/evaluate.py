@@ -14,6 +14,7 @@ _LARGEST = (1024, 1024)  # pixels: larger videos and pictures are shrunk to cove
 
 
 def add_evaluate(commands: Any) -> None:
+    """Register ``evaluate`` and its flags."""
     parser = commands.add_parser(
         "evaluate",
         help="score a folder of videos: CLIP-T, CLIP-I, DINO-I, temporal consistency",

@@ -13,6 +13,7 @@ from .settings import add_settings, read_settings
 
 
 def add_segment(commands: Any) -> None:
+    """Register ``segment`` and its flags."""
     parser = commands.add_parser(
         "segment",
         help="segment what words name in an image or a clip",

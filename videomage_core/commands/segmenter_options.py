@@ -25,6 +25,7 @@ def add_segmenter(parser: argparse.ArgumentParser, purpose: str) -> None:
 
 
 def add_models(group: Any, required: bool) -> None:
+    """Flags of the models' files."""
     group.add_argument(
         "--detector", type=Path, required=required, help="GroundingDINO: a file (.pth, .safetensors) or a folder"
     )

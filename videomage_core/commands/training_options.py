@@ -16,6 +16,7 @@ from .settings import add_settings
 
 
 def add_training(parser: argparse.ArgumentParser, config: type, output: str) -> None:
+    """Flags of every training: the base, the output, and a flag for each field of its config."""
     add_base(parser)
     parser.add_argument("--output", type=Path, default=Path(output), help="the LoRA file (%(default)s)")
     parser.add_argument("--settings", type=Path, help="TOML file of settings, named as the flags below; flags win")
@@ -23,6 +24,11 @@ def add_training(parser: argparse.ArgumentParser, config: type, output: str) -> 
 
 
 def check_training(options: argparse.Namespace) -> None:
+    """Refuse an output that cannot be written, before anything is loaded.
+
+    Raises:
+        ValueError: it is no safetensors file, or its folder cannot be written.
+    """
     if options.output.suffix != ".safetensors":
         raise ValueError(f"--output: got {options.output}, must end in .safetensors")
     require_output_file(options.output, "--output")
@@ -38,6 +44,7 @@ def say(line: str) -> None:
 
 
 def warn(prompts: Sequence[str]) -> None:
+    """Print each warning on the prompts once."""
     from ..model.text import prompt_warnings
 
     for warning in dict.fromkeys(line for prompt in prompts for line in prompt_warnings(prompt)):
@@ -72,6 +79,7 @@ def sampling_config(preset: Any, config: Any) -> Any:
 
 
 def save_result(options: argparse.Namespace, trained: Any) -> None:
+    """Write the LoRA file and the sample video, and print the last losses."""
     from ..data.lora_file import save_lora
     from ..data.media import save_video
     from ..distributed import process_group

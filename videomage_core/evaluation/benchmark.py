@@ -69,7 +69,7 @@ class Results:
         three_subjects: three subjects (Sec. 8.3).
         sweeps: by name, then by the setting's value (Table 3).
         training: seconds of each training, by its kind and what it changes, with all that it makes first.
-        shown: videos for the sheets: the first seed in the first place.
+        sample_videos: for the contact sheets: the first seed in the first place.
         failures: a sentence for each video that could not be made.
     """
 
@@ -78,7 +78,7 @@ class Results:
     three_subjects: list[Record] = field(default_factory=list)
     sweeps: dict[str, dict[str, list[Record]]] = field(default_factory=dict)
     training: dict[str, list[float]] = field(default_factory=dict)
-    shown: list[GeneratedVideo] = field(default_factory=list)
+    sample_videos: list[GeneratedVideo] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def records_of(self, group: str, method: str) -> list[Record]:
@@ -121,7 +121,7 @@ def run_grid(
             continue
         records.append(_scored(generated, metrics))
         if (cell.place, cell.seed) == (requested.places[0], requested.seeds[0]) and group in TABLES:
-            results.shown.append(generated)
+            results.sample_videos.append(generated)
         callbacks.progress(done + 1, len(jobs), "benchmark")
     for (kind, _), seconds in runner.training_seconds.items():
         results.training.setdefault(kind, []).append(seconds)

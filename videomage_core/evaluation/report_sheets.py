@@ -23,12 +23,12 @@ from .video_cache import GeneratedVideo
 BESIDE = 3  # sheets of groups in a row
 
 
-def sheets(shown: Sequence[GeneratedVideo], grid: Grid, folder: Path, name: str) -> list[str]:
+def sheets(videos: Sequence[GeneratedVideo], grid: Grid, folder: Path, name: str) -> list[str]:
     """One sheet for each motion, and one for none: each group's pictures, the clip, and each method's video."""
     links = []
-    for motion in dict.fromkeys(generated.cell.motion for generated in shown):
+    for motion in dict.fromkeys(generated.cell.motion for generated in videos):
         groups: dict[tuple[str, ...], list[GeneratedVideo]] = {}
-        for generated in shown:
+        for generated in videos:
             if generated.cell.motion == motion:
                 groups.setdefault(generated.cell.subjects, []).append(generated)
         file = f"{name}_{(motion or 'still').replace(' ', '_')}.png"
@@ -78,11 +78,11 @@ def plots(results: Results, metrics: Mapping[str, bool], folder: Path, name: str
     links = []
     for sweep, every in results.sweeps.items():
         values = {value: records for value, records in every.items() if records}
-        shown = [m for m in metrics if values and all(any(m in r.scores for r in rs) for rs in values.values())]
-        if not shown:
+        scored = [m for m in metrics if values and all(any(m in r.scores for r in rs) for rs in values.values())]
+        if not scored:
             continue
         lines = {
-            metric: [mean_of(scores_of(rs, value, metric), metric) for value, rs in values.items()] for metric in shown
+            metric: [mean_of(scores_of(rs, value, metric), metric) for value, rs in values.items()] for metric in scored
         }
         file = f"{name}_{sweep}.png"
         sweep_plot(list(values), lines).save(folder / "images" / file)

@@ -64,6 +64,7 @@ class Study:
 
     @property
     def comparisons(self) -> list[str]:
+        """The methods that the study's is compared with, sorted."""
         return sorted({name for name, _ in self.videos} - {self.method})
 
     def order_for(self, participant: str) -> list[Trial]:
