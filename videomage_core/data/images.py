@@ -27,6 +27,7 @@ Colour = tuple[int, int, int]
 Fit = Literal["crop", "pad"]
 
 WHITE: Colour = (255, 255, 255)
+MODELS_SEE: Size = (1024, 1024)  # (H, W): no segmenter or metric sees more, SAM 2 as much
 _T = Image.Transpose
 _TURNS = {
     2: _T.FLIP_LEFT_RIGHT,

@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from ..text_files import read_json_object
 from .peft_settings import MOST_JSON, Factors, PeftSettings, Said, parsed, settings_of
 from .safetensors_file import SafetensorsFile
 
@@ -128,11 +129,10 @@ def _of_folder(path: Path) -> list[tuple[str, PeftSettings]]:
     try:
         if config.stat().st_size > MOST_JSON:
             raise ValueError(f"LoRA: {PEFT_CONFIG} beside {path.name} is larger than {MOST_JSON} bytes")
-        text = config.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        about = read_json_object(config, "LoRA")
+    except OSError as error:
         raise ValueError(f"LoRA: {PEFT_CONFIG} beside {path.name} cannot be read ({error})") from error
-    place = f"{PEFT_CONFIG} beside it"
-    return [("", settings_of(path.name, place, parsed(f"{PEFT_CONFIG} beside {path.name}", text)))]
+    return [("", settings_of(path.name, f"{PEFT_CONFIG} beside it", about))]
 
 
 # --- numbers in the header
