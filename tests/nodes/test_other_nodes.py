@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import comfy_stub
@@ -313,3 +313,31 @@ def test_an_ordinary_lora_is_a_subject_called_by_its_trigger_words(
     ):
         with pytest.raises(ValueError, match=message):
             load.execute(*given)
+
+
+def test_a_large_clip_is_shrunk_before_it_is_scored(nodes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: list[tuple[int, ...]] = []
+
+    class Shape:
+        def score(self, video: Any, prompt: str | None, references: Any) -> dict[str, float]:
+            shapes.extend([video.shape, *(picture.shape for those in references.values() for picture in those)])
+            return {"size": 1.0}
+
+    module = sys.modules[nodes["VideoMage_Evaluate"].__module__]
+    monkeypatch.setattr(module, "scorers", lambda *_: [Shape()])
+    large = torch.rand(2, 2048, 3072, 3)
+    nodes["VideoMage_Evaluate"].execute(large, "", "", False, "", "", pictures_1=large[:1])
+    assert shapes == [(2, 1024, 1536, 3), (1024, 1536, 3)]
+
+
+def test_a_clip_for_the_initial_noise_gives_the_frames_and_size_it_needs(nodes: dict[str, Any]) -> None:
+    module = sys.modules[nodes["VideoMage_SCSSampler"].__module__]
+    config = SimpleNamespace(frames=4, height=8, width=16, noise_prior=0.3)
+    clip = torch.linspace(0, 1, 10)[:, None, None, None].expand(10, 64, 128, 3)
+    pixels = module.motion_pixels(clip, config)
+    assert pixels.shape == (3, 4, 16, 32)
+    torch.testing.assert_close(pixels[0, :, 0, 0], torch.tensor([0, 3, 6, 9]) / 9 * 2 - 1)
+    assert module.motion_pixels(None, config) is None
+    assert module.motion_pixels(clip, SimpleNamespace(noise_prior=0)) is None
+    with pytest.raises(ValueError, match="give a clip of at least 2 frames"):
+        module.motion_pixels(clip[:1], config)
