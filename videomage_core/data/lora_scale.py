@@ -25,7 +25,7 @@ import torch
 
 from ..text_files import read_json_object
 from .peft_settings import MOST_JSON, Factors, PeftSettings, Said, parsed, settings_of
-from .safetensors_file import SafetensorsFile
+from .safetensors_file import SafetensorsFile, short
 
 PEFT_NAMES, PEFT_CONFIG = "adapter_model", "adapter_config.json"
 _HEADER = "lora_adapter_metadata"
@@ -138,17 +138,31 @@ def _of_folder(path: Path) -> list[tuple[str, PeftSettings]]:
 # --- numbers in the header
 
 
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
+def _number(file: SafetensorsFile, entry: str) -> float | None:
+    """A number of the header; None where it is not said.  ValueError for one that can be no alpha and no rank.
+
+    kohya takes an alpha of 0 for the rank, as if none were said.
+    """
+    text = file.metadata.get(entry, "").strip()
+    if text in ("", "None", "null", "Dynamic"):
         return None
-    return value if math.isfinite(value) and value > 0 else None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if value == 0 and entry == "ss_network_alpha":
+        return None
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(
+            f"LoRA: {file.name} has {short(text)} for {entry} in its header, allowed is a number above 0; export it "
+            "again"
+        )
+    return value
 
 
 def _of_kohya(file: SafetensorsFile, factors: Factors) -> Said | None:
     """``ss_network_alpha``; "None" and "Dynamic" mean that it differs, and stands in ``.alpha`` alone."""
-    alpha, dim = (_number(file.metadata.get(f"ss_network_{entry}")) for entry in ("alpha", "dim"))
+    alpha, dim = (_number(file, f"ss_network_{entry}") for entry in ("alpha", "dim"))
     if alpha is None or dim is None:
         return None
     place = f"the header's ss_network_alpha (alpha {alpha:g} / {dim:g})"
@@ -177,7 +191,7 @@ def _of_kohya(file: SafetensorsFile, factors: Factors) -> Said | None:
 def _of_plain(file: SafetensorsFile, factors: Factors) -> Said | None:
     """A number under a plain name, as smaller trainers write it."""
     for name in ("lora_alpha", "network_alpha", "alpha"):
-        alpha = _number(file.metadata.get(name))
+        alpha = _number(file, name)
         if alpha is not None:
             rslora = file.metadata.get("use_rslora", "").lower() in ("true", "1")
             rank = math.sqrt(factors.rank) if rslora else factors.rank

@@ -247,6 +247,17 @@ def test_a_config_that_another_editor_saved_is_read(encoding, tmp_path):
     assert scale_of(path) == pytest.approx(4.0)
 
 
+@pytest.mark.parametrize("entry", ["lora_alpha", "network_alpha", "alpha", "ss_network_alpha"])
+@pytest.mark.parametrize("value", ["nan", "inf", "0", "-4", "four"])
+def test_a_number_in_the_header_that_is_none_is_refused(entry, value, tmp_path):
+    header = {entry: value, "ss_network_dim": "4"} if entry.startswith("ss_") else {entry: value}
+    if (entry, value) == ("ss_network_alpha", "0"):  # kohya's way to say: alpha = rank
+        assert scale_of(write(tmp_path, "unet.", header)) == pytest.approx(1.0)
+        return
+    with pytest.raises(ValueError, match=rf"x\.safetensors has '{value}' for {entry} in its header"):
+        read_external_lora(write(tmp_path, "unet.", header))
+
+
 def test_a_broken_header_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"lora_adapter_metadata of x\.safetensors is no JSON"):
         read_external_lora(write(tmp_path, "unet.", {"lora_adapter_metadata": "{"}))
