@@ -47,7 +47,7 @@ def clip_input() -> io.Input:
         "clip",
         types=CLIP_TYPES,
         optional=True,
-        tooltip="A clip of the motion; its inverted noise joins the initial noise, with the share noise_prior.",
+        tooltip=("A clip of the motion; its inverted noise is mixed into the initial noise with weight noise_prior."),
     )
 
 
