@@ -27,6 +27,7 @@ from .data.contact_sheet import contact_sheet
 from .data.examples import MotionClip, SubjectImage, load_motion_clip, load_subject_images
 from .data.lora_file import LoraModel, collect_tokens, save_lora
 from .data.media import save_video, to_uint8
+from .data.media_files import files_in
 from .data.overlay import overlay
 from .evaluation.likeness import likeness, reference_features
 from .evaluation.tracking import track_from_masks
@@ -211,7 +212,7 @@ def evaluate_videos(learned: DemoLoras, videos: Mapping[str, torch.Tensor], call
     """Each subject's identity and the motion's agreement, for each video; None where the judge is not installed."""
     own = {name: [to_uint8(image.pixels[:, None])[0] for image in images] for name, images in learned.pictures.items()}
     rivals = {
-        name: [np.asarray(Image.open(p).convert("RGB")) for p in sorted((EXAMPLES / "rivals" / name).glob("*.png"))]
+        name: [np.asarray(Image.open(p).convert("RGB")) for p in files_in(EXAMPLES / "rivals" / name, (".png",))]
         for name in learned.pictures
     }
     try:

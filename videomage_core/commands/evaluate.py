@@ -10,8 +10,6 @@ from typing import Any
 
 from ..output_paths import require_output_file
 
-_LARGEST = (1024, 1024)  # pixels: larger videos and pictures are shrunk to cover it; no metric sees more
-
 
 def add_evaluate(commands: Any) -> None:
     """Register ``evaluate`` and its flags."""
@@ -41,7 +39,7 @@ def add_evaluate(commands: Any) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from ..data.examples import caption_of
-    from ..data.images import list_images, load_picture
+    from ..data.images import MODELS_SEE, list_images, load_picture
     from ..data.media import count_frames, load_clip, to_uint8
     from ..evaluation.learned_metrics import METRICS, check_folder
     from ..evaluation.scores import scorers
@@ -56,14 +54,14 @@ def _evaluate(options: argparse.Namespace) -> None:
         if folder is not None:
             check_folder(folder, what)
     references = {
-        name: [to_uint8(load_picture(path, min_size=_LARGEST).pixels[:, None])[0] for path in list_images(folder)]
+        name: [to_uint8(load_picture(path, min_size=MODELS_SEE).pixels[:, None])[0] for path in list_images(folder)]
         for name, folder in folders
     }
     metrics = scorers(options.clip, options.dino, options.plain_background, str(choose_device(options.device)))
     rows: dict[str, dict[str, float]] = {}
     for path in videos:
         prompt = options.prompt or caption_of(path)
-        video = to_uint8(load_clip(path, count_frames(path), min_size=_LARGEST).pixels)
+        video = to_uint8(load_clip(path, count_frames(path), min_size=MODELS_SEE).pixels)
         rows[path.name] = {k: v for s in metrics for k, v in s.score(video, prompt, references).items()}
     left_out = []
     if options.clip and not all("CLIP-T" in row for row in rows.values()):

@@ -56,6 +56,13 @@ def work_folder(options: argparse.Namespace) -> Path:
     return options.output.with_suffix(".training")
 
 
+def _samples(folder: Path) -> list[Path]:
+    from ..data.media_files import files_in
+
+    files = files_in(folder, (".mp4",)) if folder.is_dir() else []
+    return [path for path in files if path.name.startswith("sample_")]
+
+
 def training_callbacks(options: argparse.Namespace) -> Callbacks:
     """Progress in the terminal; previews go to the training's folder."""
     from ..distributed import process_group
@@ -63,7 +70,7 @@ def training_callbacks(options: argparse.Namespace) -> Callbacks:
     if not process_group().first:  # of several processes one speaks
         return Callbacks(log=lambda _: None)
     folder = work_folder(options)
-    count = itertools.count(1 + len(list(folder.glob("sample_*.mp4"))))  # a resumed training goes on counting
+    count = itertools.count(1 + len(_samples(folder)))  # a resumed training goes on counting
 
     def preview(video: Any) -> None:
         from ..data.media import save_video

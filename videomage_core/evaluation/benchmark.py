@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from ..callbacks import Callbacks
-from ..data.images import list_images, load_picture
+from ..data.images import MODELS_SEE, list_images, load_picture
 from ..data.masks import Segmenter
 from ..data.media import to_uint8
 from ..model.backbone import Backbone
@@ -38,7 +38,10 @@ class GridMetrics:
     def __init__(self, grid: Grid, metrics: VideoMetrics) -> None:
         self._grid, self._metrics = grid, metrics
         self._pictures = {
-            name: [to_uint8(load_picture(path).pixels[:, None])[0] for path in list_images(subject.folder)]
+            name: [
+                to_uint8(load_picture(path, min_size=MODELS_SEE).pixels[:, None])[0]
+                for path in list_images(subject.folder)
+            ]
             for name, subject in grid.subjects.items()
         }
 

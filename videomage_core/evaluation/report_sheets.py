@@ -11,7 +11,7 @@ from PIL import Image
 from ..data.augmentation import resize_clip
 from ..data.contact_sheet import contact_sheet
 from ..data.examples import load_motion_clip, load_subject_images
-from ..data.images import WHITE
+from ..data.images import MODELS_SEE, WHITE
 from .benchmark import Results
 from .grid import Grid
 from .hypotheses import scores_of
@@ -41,12 +41,14 @@ def _sheet(group: Sequence[GeneratedVideo], grid: Grid) -> Image.Image:
     cell, (frames, height, width) = group[0].cell, group[0].video.shape[:3]
     rows, labels = [], []
     for subject in (grid.subjects[name] for name in cell.subjects):
-        pictures = load_subject_images(subject.folder)[:frames]
+        pictures = load_subject_images(subject.folder, min_size=MODELS_SEE)[:frames]
         rows.append(torch.cat([resize_clip(picture.pixels[:, None], 1, height, width) for picture in pictures], dim=1))
         labels.append(f"Pictures of {subject.token}")
     if cell.motion is not None:
         motion = grid.motions[cell.motion]
-        rows.append(resize_clip(load_motion_clip(motion.clip, [], frames).pixels, frames, height, width))
+        rows.append(
+            resize_clip(load_motion_clip(motion.clip, [], frames, min_size=MODELS_SEE).pixels, frames, height, width)
+        )
         labels.append(f"The clip: {motion.prompt}")
     for generated in group:
         pixels = torch.from_numpy(generated.video).permute(3, 0, 1, 2)  # [F,H,W,3] -> [3,F,H,W]
