@@ -2,8 +2,9 @@
 
 On a network of ``emoji_wan``'s size with random weights.  The passes of one run are counted, and the same passes are
 then made bare: the core's network with ordinary weights, the LoRAs beside its layers, plain autograd, nothing of the
-guider or of the core's sampling.  Both are timed by turns in one run; what is left over is the guider's and the core's.
-A model's first guided step is compared with a finite difference once; that is not in these figures.
+guider or of the core's sampling.  Both are timed by turns in one run, in processor seconds; what is left over is the
+guider's and the core's.  A model's first guided step is compared with a finite difference once; that is not in these
+figures.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import copy
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from torch import nn
 from emoji_world import comfyui_core as core
 from emoji_world.base_training.wan_models import FLOW_SHIFT, new_transformer
 
-from .timing import by_turns, ratio
+from .timing import ratio
 
 SHAPE, RANK, STEPS, TAU, CFG, MOST = (1, 16, 5, 12, 12), 4, 6, 2, 4.0, 1.05
 LAYERS = ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o", "cross_attn.q", "cross_attn.k", "ffn.0", "ffn.2")
@@ -41,10 +43,23 @@ def main() -> None:
     jobs = {
         "SCS": setup.scs, "work": lambda: setup.work(counted), "SCS, tau 0": setup.plain_scs, "core": setup.core_twice,
     }  # fmt: skip
-    taken = by_turns(jobs, given.rounds, torch.device("cpu"))
+    taken = by_turns_of_a_processor(jobs, given.rounds)
     print("| ratio | target | median (smallest to largest) |\n|---|---|---|")
     print(f"| SCS over its counted passes, made bare | {MOST} | {ratio(taken['SCS'], taken['work'])} |")
     print(f"| SCS with tau 0 over two runs of core's CFGGuider | | {ratio(taken['SCS, tau 0'], taken['core'])} |")
+
+
+def by_turns_of_a_processor(jobs: Mapping[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+    """Processor seconds of each job in each round, which other work on the machine hardly changes; one thread."""
+    torch.set_num_threads(1)
+    taken: dict[str, list[float]] = {name: [] for name in jobs}
+    for index in range(rounds + 1):  # the first does not count
+        for name in list(jobs) if index % 2 else list(jobs)[::-1]:
+            began = time.process_time()
+            jobs[name]()
+            if index:
+                taken[name].append(time.process_time() - began)
+    return taken
 
 
 class Setup:
@@ -106,15 +121,15 @@ class Setup:
     def work(self, counted: Counter[str]) -> None:
         """The counted passes, each branch's in turn."""
         texts = [torch.cat([self.texts[branch], self.texts[2]]) for branch in range(2)]
-        both, time = torch.cat([self.noise] * 2), torch.full((2,), 500.0)
+        both, level = torch.cat([self.noise] * 2), torch.full((2,), 500.0)
         with torch.no_grad():
             for number in range(counted["of 2 texts"]):
                 branch = number % 2
-                self.bare[branch](both, time, texts[branch], transformer_options={})
+                self.bare[branch](both, level, texts[branch], transformer_options={})
         for _ in range(counted["recorded"] // 2):
-            self.bare_guidance(time[:1])
+            self.bare_guidance(level[:1])
 
-    def bare_guidance(self, time: torch.Tensor) -> None:
+    def bare_guidance(self, level: torch.Tensor) -> None:
         """Both losses and their gradients, by plain autograd; blocks are computed again as the guider does."""
         recording, gradients = (core.pack_module(f"nodes.native.{name}") for name in ("recording", "gradients"))
         algorithm = core.pack_module("videomage_core.stages.algorithm1")
@@ -126,7 +141,7 @@ class Setup:
                 recorder = recording.Recorder(guider.blocks, guider.spans[name], SHAPE_OF_TOKENS, heads)
                 options = recorder.options({}, network)["transformer_options"]
                 with contextlib.suppress(recording.ForwardEnded):
-                    network(x, time, text, transformer_options=options)
+                    network(x, level, text, transformer_options=options)
                 places.append(x)
                 every.append(recorder.maps)
             for loss, x in zip(algorithm.guidance_losses(*every), places, strict=True):
