@@ -18,7 +18,7 @@ import comfy.samplers
 import torch
 from comfy.samplers import calc_cond_batch, cfg_function, sampling_function
 
-from ...videomage_core.guider_config import GuiderConfig
+from ...videomage_core.config import GuiderConfig
 from ...videomage_core.model.attention_maps import AttentionMaps, ForwardEnded, mean_map
 from ...videomage_core.model.dit_maps import Span, tangent, token_grid
 from ...videomage_core.stages.algorithm1 import betas_at, decay_at, guidance_losses, mix

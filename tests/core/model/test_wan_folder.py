@@ -95,7 +95,7 @@ def test_what_a_wan_base_cannot_do_is_refused_before_it_is_loaded(base, argument
 
 def test_trainings_refuse_it(base):
     assert is_wan_folder(base) and not is_base_folder(base)
-    with pytest.raises(ValueError, match="is a Wan base, of which only plain videos can be made so far"):
+    with pytest.raises(ValueError, match="is a Wan base, which supports plain sampling only so far"):
         check_base_folder(base)
     with pytest.raises(ValueError, match="allowed here is one with a UNet3DConditionModel"):
         load_unet3d(base)
