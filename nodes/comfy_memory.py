@@ -202,7 +202,7 @@ class _SegmenterWorkload(Workload):
 
 def segmenter_workloads(segmenter: Any) -> list[Workload]:
     """The work of a segmenter in a stage; none without one."""
-    return [] if segmenter is None else [_SegmenterWorkload(0, 0, 0)]
+    return [] if segmenter is None else [_SegmenterWorkload((), 0, 0)]
 
 
 def _available_memory(device: torch.device) -> int:

@@ -30,7 +30,6 @@ import torch.nn.functional as F
 Span = tuple[int, int]  # first token, and one past the last
 SAMPLED_ROWS = 64  # query rows of the heads' test (as Sparse VideoGen)
 SPATIAL_PATCH = 2  # latent places to a side of a token's patch, in Wan and its kin
-FRAMES_TO_A_LATENT = 4  # video frames that a latent frame holds, but for the first
 
 
 def cross_maps(
@@ -147,28 +146,6 @@ def temporal_heads(errors: torch.Tensor) -> torch.Tensor:
     """The temporal heads, bool [H], of errors [2, H] summed over noise levels; all heads where none is temporal."""
     chosen = errors[1] < errors[0]
     return chosen if bool(chosen.any()) else torch.ones_like(chosen)
-
-
-def masks_on_latents(masks: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Masks of a video's frames on the grid of a transformer's tokens, for Eq. 7.
-
-    The first frame stands alone, the others are averaged four by four, as the autoencoder holds them; sides are
-    averaged by area.
-
-    Args:
-        masks: [K, F, H, W] in 0..1, F = 4n + 1.
-        height: of the token grid, H / 16 in Wan.
-        width: the same of W.
-
-    Returns:
-        [K, n + 1, height, width].
-    """
-    frames = masks.shape[1]
-    if frames % FRAMES_TO_A_LATENT != 1:
-        raise ValueError(f"masks: got {frames} frames, must be a multiple of {FRAMES_TO_A_LATENT} and one more")
-    first, rest = masks[:, :1], masks[:, 1:]
-    means = rest.unflatten(1, (-1, FRAMES_TO_A_LATENT)).mean(2)  # [K,4n,H,W] -> [K,n,H,W]
-    return F.interpolate(torch.cat([first, means], 1), (height, width), mode="area")
 
 
 def token_grid(latents: Sequence[int], patch: int = SPATIAL_PATCH) -> tuple[int, int, int]:
