@@ -33,7 +33,11 @@ SPATIAL_PATCH = 2  # latent places to a side of a token's patch, in Wan and its 
 
 
 def cross_maps(
-    query: torch.Tensor, key: torch.Tensor, spans: Sequence[Sequence[Span]], real: int | None = None
+    query: torch.Tensor,
+    key: torch.Tensor,
+    spans: Sequence[Sequence[Span]],
+    real: int | None = None,
+    bias: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """M_SCA of each subject, float32, with a graph.
 
@@ -42,6 +46,7 @@ def cross_maps(
         key: [B, H, T, d], the same.
         spans: for each of K subjects the token spans of its words.
         real: number of tokens that are not padding, to renormalise over them; None: over all T, as in the layer.
+        bias: added to the scores, [B, 1, 1, T]; minus infinity leaves a token out.
 
     Returns:
         [B, K, N], each value in 0..1.
@@ -57,7 +62,9 @@ def cross_maps(
     value[:real, len(spans)] = 1
     value = value.expand(*key.shape[:2], -1, -1)  # [T,K'] -> [B,H,T,K']
     with torch.autocast(query.device.type, enabled=False):  # half precision would round the losses away
-        sums = F.scaled_dot_product_attention(_exact(query), _exact(key), value.to(_exact(query).dtype))  # [B,H,N,K']
+        query, key = _exact(query), _exact(key)
+        mask = None if bias is None else bias.to(query)
+        sums = F.scaled_dot_product_attention(query, key, value.to(query.dtype), mask)  # [B,H,N,K']
     columns, whole = sums[..., : len(spans)], sums[..., len(spans), None]
     maps = columns if real is None else columns / whole.clamp(min=1e-12)
     return maps.mean(1).transpose(1, 2)  # [B,H,N,K] -> [B,K,N]

@@ -75,7 +75,8 @@ class TokenSpan:
 
 @dataclass(frozen=True)
 class _Tokenized:
-    ids: list[int]
+    ids: list[int]  # padded
+    count: int  # without padding
     spans: list[TokenSpan]
     learned: list[TokenSpan]  # the spans that learned vectors fill
 
@@ -90,16 +91,14 @@ def superclass_prompt(text: str, tokens: Sequence[SpecialToken]) -> str:
 
 
 class PromptEncoder:
-    """A CLIP tokenizer and text encoder with support for special tokens."""
+    """A CLIP tokenizer and text encoder with support for special tokens; other kinds derive from it."""
 
     def __init__(self, tokenizer: Any, text_encoder: Any) -> None:
         self.tokenizer, self.text_encoder = tokenizer, text_encoder
-        self.length = int(tokenizer.model_max_length)
+        self.length, self.begin = int(tokenizer.model_max_length), [tokenizer.bos_token_id]
 
-    def encode(
-        self, texts: Sequence[str], tokens: Sequence[SpecialToken] = (), as_superclass: bool = False
-    ) -> torch.Tensor:
-        """Prompt embeddings [B, T, D]; gradients flow to the tokens' vectors.
+    def encode(self, texts: Sequence[str], tokens: Sequence[SpecialToken] = (), as_superclass: bool = False) -> Any:
+        """Encoded prompts, here embeddings [B, T, D]; gradients flow to the tokens' vectors.
 
         Args:
             texts: B prompts.
@@ -121,7 +120,11 @@ class PromptEncoder:
         device = self.text_encoder.device
         ids = torch.tensor([row.ids for row in rows], device=device)
         with _replaced_rows(self.text_encoder, rows, known):
-            return self.text_encoder(ids)[0]
+            return self._embed(ids, [row.count for row in rows])
+
+    def _embed(self, ids: torch.Tensor, counts: Sequence[int]) -> Any:
+        """The encoder's output for ids [B, T], of which each row has as many before its padding."""
+        return self.text_encoder(ids)[0]
 
     def spans(self, text: str, tokens: Sequence[SpecialToken], as_superclass: bool = False) -> list[TokenSpan]:
         """Positions of each special token of ``text``, in the order of the text.
@@ -166,7 +169,7 @@ class PromptEncoder:
 
     def _tokenize(self, text: str, known: dict[str, SpecialToken], as_superclass: bool) -> _Tokenized:
         tokenizer = self.tokenizer
-        ids, spans = [tokenizer.bos_token_id], []
+        ids, spans = list(self.begin), []
         for part in _parts(text, known):
             token = known.get(part)
             if token is None:
@@ -178,12 +181,13 @@ class PromptEncoder:
             spans.append(TokenSpan(part, tuple(range(len(ids), len(ids) + len(filling)))))
             ids += filling
         ids.append(tokenizer.eos_token_id)
+        ends = len(self.begin) + 1
         if len(ids) > self.length:
             raise ValueError(
-                f"prompt: got {len(ids) - 2} tokens, at most {self.length - 2} fit; shorten {_shown(text)}"
+                f"prompt: got {len(ids) - ends} tokens, at most {self.length - ends} fit; shorten {_shown(text)}"
             )
         padding = [tokenizer.pad_token_id] * (self.length - len(ids))
-        return _Tokenized(ids + padding, spans, [] if as_superclass else spans)
+        return _Tokenized(ids + padding, len(ids), spans, [] if as_superclass else spans)
 
 
 @contextmanager
