@@ -10,6 +10,18 @@ Conversions between a network's native output o and (x0, eps), with x = a * x0 +
 
 One step formula serves all: x' = a' * x0 + s' * eps.  It is DDIM (Song et al. 2021, Eq. 12 with
 sigma = 0) for eps and v, and Euler's for flow.  Inversion solves the same formula for x.
+
+The paper's equations are of noise.  What they become of the native output o, which under flow is v = eps - x0, so that
+eps = x + a * o:
+
+| equation | with o | under flow, against the noise's |
+|---|---|---|
+| 1, 2, 3 losses | mean (o - target)^2 | the same over a^2, which is flow matching's own weight |
+| 5 target | (1 + omega) * target - omega * o_ap | the same target: the coefficients sum to 1; its loss over a^2 |
+| 6 distillation | mean (o_fused - o_n)^2 | the same over a^2 |
+| 7, 10 maps; 11 update of latents | hold no prediction | the same |
+| 9 guidance | o_neg + scale * (o_c - o_neg) | the same: the coefficients sum to 1 |
+| line 13 mix | of (x0, eps), each branch's at its own latents | the same; nothing is divided by a, which begins at 0 |
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import FusionConfig
-from .common import load_base, preset_of
+from .common import open_base, preset_of
 from .fields import cutout_of, trigger_of
 from .segmenter_options import add_segmenter, segmenter_of
 from .settings import read_settings
@@ -76,7 +76,7 @@ def _fuse(options: argparse.Namespace) -> None:
     if own:
         check_subjects(list(own.values()))
     clips = [cutout_of(text, config) for text in options.cutout]
-    backbone = load_base(options, config, subjects=len(options.loras))
+    backbone = open_base(options, config, subjects=len(options.loras))
     subjects = [own[p] if p in own else load_external_lora(backbone, p, *triggers[p]) for p in options.loras]
     for path, concept in zip(options.loras, subjects, strict=True):
         if path in triggers:

@@ -62,15 +62,6 @@ def require_multiples(factor: int, height: int, width: int) -> None:
         )
 
 
-def is_base_folder(folder: Path) -> bool:
-    """Whether ``folder`` holds a base that ``load_unet3d`` takes."""
-    try:
-        check_base_folder(folder)
-    except (OSError, ValueError):
-        return False
-    return True
-
-
 def base_name(folder: Path) -> str:
     """What a base is called: its folder, by the name it was given by; in a hub's cache, the model's own name."""
     folder = Path(os.path.abspath(folder))  # not resolved: a link keeps its name

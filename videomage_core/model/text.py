@@ -109,7 +109,7 @@ class PromptEncoder:
             ValueError: a prompt is too long, or names a special token that is not among ``tokens``.
         """
         known = _by_name(tokens)
-        width = self.text_encoder.get_input_embeddings().weight.shape[1]
+        width = self._embedding_layer().weight.shape[1]
         for token in tokens:
             if token.vectors.shape[1] != width:
                 raise ValueError(
@@ -119,8 +119,12 @@ class PromptEncoder:
         rows = [self._tokenize(text, known, as_superclass) for text in texts]
         device = self.text_encoder.device
         ids = torch.tensor([row.ids for row in rows], device=device)
-        with _replaced_rows(self.text_encoder, rows, known):
+        with _replaced_rows(self._embedding_layer(), rows, known):
             return self._embed(ids, [row.count for row in rows])
+
+    def _embedding_layer(self) -> Any:
+        """The layer that looks up the table of tokens."""
+        return self.text_encoder.get_input_embeddings()
 
     def _embed(self, ids: torch.Tensor, counts: Sequence[int]) -> Any:
         """The encoder's output for ids [B, T], of which each row has as many before its padding."""
@@ -158,7 +162,7 @@ class PromptEncoder:
         ids = self._plain_ids(words)
         if not ids:
             raise ValueError(f"words: got {words!r}, which holds no token to start from")
-        table = self.text_encoder.get_input_embeddings().weight.detach()
+        table = self._embedding_layer().weight.detach()
         if count >= len(ids):
             return torch.stack([table[ids[i % len(ids)]] for i in range(count)]).float().clone()
         parts = torch.tensor(ids, device=table.device).tensor_split(count)
@@ -191,7 +195,7 @@ class PromptEncoder:
 
 
 @contextmanager
-def _replaced_rows(text_encoder: Any, rows: Sequence[_Tokenized], known: dict[str, SpecialToken]) -> Iterator[None]:
+def _replaced_rows(embedding_layer: Any, rows: Sequence[_Tokenized], known: dict[str, SpecialToken]) -> Iterator[None]:
     """Inside, the token embedding layer returns the learned vectors at the special tokens' positions."""
     places = [(b, span) for b, row in enumerate(rows) for span in row.learned]
 
@@ -203,7 +207,7 @@ def _replaced_rows(text_encoder: Any, rows: Sequence[_Tokenized], known: dict[st
         position = torch.tensor([p for _, span in places for p in span.positions], device=embedded.device)
         return embedded.index_put((batch, position), vectors)
 
-    hook = text_encoder.get_input_embeddings().register_forward_hook(replace)
+    hook = embedding_layer.register_forward_hook(replace)
     try:
         yield
     finally:

@@ -70,6 +70,9 @@ class Umt5PromptEncoder(PromptEncoder):
     def _plain_ids(self, text: str) -> list[int]:
         return super()._plain_ids(" ".join(text.split()))
 
+    def _embedding_layer(self) -> Any:
+        return self.text_encoder.encoder.embed_tokens  # which may be another module than ``shared``, of the same table
+
     def _embed(self, ids: torch.Tensor, counts: Sequence[int]) -> Any:
         places = min(LENGTH, -(-(max(counts) + 1) // _ALIGNED) * _ALIGNED)
         ids, many = ids[:, :places], torch.tensor(list(counts), device=ids.device)
