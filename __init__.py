@@ -9,8 +9,10 @@ WEB_DIRECTORY = "./js"
 
 async def comfy_entrypoint() -> Any:
     """Called by ComfyUI once, at its start."""
+    from .nodes.comfy_host import name_model_folders
     from .nodes.registry import VideoMageExtension
     from .nodes.routes import add_routes
 
+    name_model_folders()
     add_routes()
     return VideoMageExtension()

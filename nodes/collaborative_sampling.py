@@ -45,7 +45,7 @@ def clip_input() -> io.Input:
         "clip",
         types=CLIP_TYPES,
         optional=True,
-        tooltip="A clip of the motion; its inverted noise joins the initial noise, with the share noise_prior.",
+        tooltip=("A clip of the motion; its inverted noise is mixed into the initial noise with weight noise_prior."),
     )
 
 
@@ -135,7 +135,7 @@ class SCSSampler(Node):
 
 
 def inverted_noise(backbone: Any, clip: Any, config: Any, callbacks: Any) -> Any:
-    """The clip's inverted noise, kept in the output folder, or None."""
+    """The clip's inverted noise, cached in the output folder, or None."""
     if clip is None or config.noise_prior == 0:
         return None
     return invert_clip(backbone, clip_pixels(clip), config, host.training_folder() / "inverted", callbacks)

@@ -42,7 +42,7 @@ class Evaluate(Node):
                     "pictures",
                     SUBJECTS,
                     1,
-                    "Pictures of subject {i}, as it was trained from; an input for each subject.",
+                    "Images of subject {i}, e.g. those it was trained on; one input per subject.",
                 ),
                 io.String.Input(
                     "prompt",
@@ -58,8 +58,10 @@ class Evaluate(Node):
                 io.Boolean.Input(
                     "plain_background",
                     default=True,
-                    tooltip="For the built-in base: subjects stand on plain backgrounds, and are cut out before they "
-                    "are compared. Off: whole frames are compared, as CLIP-I does.",
+                    tooltip=(
+                        "On for the built-in base: subjects are cut out from their plain background before they "
+                        "are compared. Off: whole frames are compared, as CLIP-I does."
+                    ),
                 ),
                 io.String.Input(
                     "clip_folder",
@@ -74,7 +76,11 @@ class Evaluate(Node):
                 ),
             ],
             outputs=[
-                io.String.Output("scores", display_name="scores", tooltip="A row per metric, a column per video."),
+                io.String.Output(
+                    "scores",
+                    display_name="scores",
+                    tooltip="The scores as text: one row per metric, one column per video.",
+                ),
                 io.Image.Output("chart", display_name="chart", tooltip="The scores as a bar chart."),
             ],
         )
@@ -121,7 +127,7 @@ class Evaluate(Node):
 
 
 def model_folder(text: str | None, name: str, what: str) -> Path | None:
-    """A model's folder that the user typed, or None for nothing; FileNotFoundError or ValueError if it is none."""
+    """A typed model folder, or None if empty; FileNotFoundError or ValueError if it is not a model's."""
     path = folder(text, name)
     if path is not None:
         check_folder(path, what)

@@ -1,6 +1,6 @@
-"""What the page asks the server: read-only, and no path but names from ComfyUI's own lists.
+"""The server's routes for the page: read-only; files only by names from ComfyUI's own lists.
 
-Files are read in threads: the server has one loop for all its pages, and a training's progress goes through it too.
+Files are read in threads, as the server has one event loop for all pages and for progress.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _card(name: str) -> LoraHeader:
 
 
 def _mark(base: str) -> Fingerprint | None:
-    """The mark of a base of the list; None if it has no safetensors file, or is not there."""
+    """The fingerprint of a listed base; None if it has no safetensors file or does not exist."""
     if not base:
         return None
     try:

@@ -52,9 +52,9 @@ class SampleVideo(Node):
                     "method",
                     [MERGED, ALONE, AVERAGED],
                     default=MERGED,
-                    tooltip=f"{MERGED}: each with its strength (the paper's 'without SCS'). {ALONE}: no LoRA "
-                    f"acts; plain words stand in the tokens' places. {AVERAGED}: how the paper runs its baselines; "
-                    "strengths do not count.",
+                    tooltip=f"{MERGED}: each with its strength (the paper's 'w/o SCS'). {ALONE}: no LoRA is "
+                    f"active, and superclasses replace the tokens. {AVERAGED}: each subject's LoRA in turn with the "
+                    "motion's, outputs averaged, as the paper runs its baselines; strengths are ignored.",
                 ),
                 seed_input(),
                 *settings_inputs(SamplingConfig()),
@@ -66,7 +66,7 @@ class SampleVideo(Node):
                             min=-4.0,
                             max=4.0,
                             step=0.05,
-                            tooltip=f"Of LoRA {i}; 0 is off.",
+                            tooltip=f"Strength of LoRA {i}; 0 is off.",
                         )
                     )
                     for i in range(1, MOST + 1)
@@ -86,16 +86,16 @@ class SampleVideo(Node):
         strengths = [inputs[f"strength_{i}"] for i in range(1, MOST + 1) if inputs.get(f"lora_{i}") is not None]
         with on_device(base, OOM_HINT, workloads_for(config)) as backbone:
             callbacks = callbacks_for(cls.hidden.unique_id)
-            for warning in prompt_warnings(prompt, [token for concept in loras for token in concept.tokens]):
+            for warning in prompt_warnings(prompt, [token for lora in loras for token in lora.tokens]):
                 callbacks.log(warning)
             inverted = inverted_noise(backbone, clip, config, callbacks)
             if method == ALONE:
                 pixels = sample_base(backbone, loras, prompt, seed, config, inverted, callbacks)
             elif method == AVERAGED:
-                motions = [concept for concept in loras if concept.kind == "motion"]
+                motions = [lora for lora in loras if lora.kind == "motion"]
                 if len(motions) > 1:
                     raise ValueError(f"LoRAs: got {len(motions)} motions, '{AVERAGED}' takes one at most")
-                subjects = [concept for concept in loras if concept.kind != "motion"]
+                subjects = [lora for lora in loras if lora.kind != "motion"]
                 motion = motions[0] if motions else None
                 pixels = sample_averaged(backbone, subjects, motion, prompt, seed, config, inverted, callbacks)
             else:

@@ -1,6 +1,6 @@
-"""VideoMage's engine: customise a text-to-video base, and sample it.  It needs no ComfyUI.
+"""VideoMage's engine: multi-subject and motion customization of text-to-video models.  It needs no ComfyUI.
 
-What is public is loaded when it is first asked for, so that importing the package costs nothing.
+Public names are imported on first use, so that importing the package costs nothing.
 """
 
 from __future__ import annotations

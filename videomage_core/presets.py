@@ -1,24 +1,6 @@
 """Settings that belong together: the paper's for ZeroScope, those of the embedded base, and Wan's.
 
-The embedded base's settings were chosen on the development half of the emoji world alone.
-
-Subjects: rank 16, the paper's 300 steps, at 1e-3.  At 3e-3 they hold the character still where the prompt says it
-walks: of the way that the base's own frog and dog go in a clip, 0.40 of the frame, 0.12 and 0.14 are left, and 0.35
-and 0.35 at 1e-3 (``emoji_world.reports.lora_report``, 150 steps, means of five seeds).  The steps were chosen by the
-benchmark's
-tracks, in bf16 and by another prompt, so that ways compare with each other alone: of dog, frog and penguin, after 150
-likeness is 0.24, 0.19 and 0.53 (six videos), the way to the right 0.11, 0.10 and 0.19 (five); after 300 likeness is
-0.28, 0.21 and 0.54, the way 0.23, 0.16 and 0.28; after 400 the dog's is 0.29 and 0.23, the frog's 0.18 and 0.07.
-
-Motion: rank 16 and 4e-3, of five settings tried; at 1e-3 a ride's agreement falls from 0.98 to 0.74 (four videos).
-Agreement is here the cosine of whole ways, of which a pair that sits still as riders has 0.94.
-
-Fusion: the paper's lambda2, 0.6.  Side by side without a motion (six videos of each pair) likeness is 0.32 for dog and
-panda, 0.53 for penguin and chick and 0.12 for frog and monkey, and the looks of 0.17, 0.08 and 0.17 of the subjects
-mix; without L_attn likeness is 0.21, 0.45 and 0.10, and 0.50, 0.17 and 0.42 mix.  Seeds matter: in six other videos of
-frog and monkey likeness with L_attn is 0.07, and five of the six mix.
-
-Sampling: the paper's alpha, 1e4, which changes videos little; at 1e5 riding is slower: docs/guidance.md.
+The embedded base's were chosen on the development half of the emoji world alone: ``docs/tuning.md`` has the figures.
 """
 
 from __future__ import annotations
@@ -52,8 +34,8 @@ class Preset:
         motion: of motion LoRAs.
         fusion: of fused LoRAs.
         collaborative: of SCS.
-        captions: what the base's own auxiliary clips show.
-        prompts: what a fusion's teacher videos show.
+        captions: prompts of the auxiliary clips that the base generates.
+        prompts: of the videos generated for fusion.
     """
 
     sampling: SamplingConfig

@@ -165,9 +165,8 @@ def invert(
         latents: clean [B, C, F, H, W].
         text: B encoded prompts; MotionDirector, and we, use the empty one.
         steps: inversion steps; 50 as MotionDirector.
-        refinements: plain inversion (0) uses the network's output at the current latents for the next ones; each
-            refinement predicts again at the latents reached, which is more accurate and costs as much as the plain
-            inversion.
+        refinements: plain inversion (0) steps with the prediction at the current latents; each refinement predicts
+            again at the latents it reached, which is more accurate and costs as much again.
         callbacks: progress and cancellation.
 
     Returns:

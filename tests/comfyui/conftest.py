@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
 import shutil
@@ -15,7 +16,7 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from page import Page, find_chromium, read_workflow
+from page import NEWER, NODES_2, Page, find_chromium, read_workflow
 from server import PACK, Server, find_comfyui
 
 WORKFLOWS = sorted((PACK / "workflows").glob("*.json"))
@@ -93,6 +94,37 @@ def page(server: Server) -> Iterator[Page]:
         pytest.skip("no Chromium found: install Debian's chromium to test the page")
     with Page(server.url) as opened:
         yield opened
+
+
+WINDOWS = ["core's page", "core's page, Nodes 2.0", "newer page", "newer page, Nodes 2.0"]
+
+
+@pytest.fixture(scope="session", params=WINDOWS)
+def window(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Page, Server]]:
+    """A page on a ComfyUI of its own, with each frontend and node renderer."""
+    options: tuple[str, ...] = ()
+    if request.param.startswith("newer"):
+        if not NEWER.is_dir():
+            pytest.skip("the newer page is not installed: `make test-comfyui` does it")
+        options = ("--front-end-root", str(NEWER))
+    elif request.param.endswith("2.0") and not core_has_nodes_2():
+        pytest.skip("this core's own page has no Nodes 2.0")
+    server = Server(new_home(tmp_path_factory.mktemp("page")), options)
+    add_wan(server.home)
+    server.start()
+    settings = NODES_2 if request.param.endswith("2.0") else {"Comfy.VueNodes.Enabled": False}
+    try:
+        with Page(server.url, settings) as page:
+            page.name = request.param
+            yield page, server
+    finally:
+        server.stop()
+
+
+def core_has_nodes_2() -> bool:
+    """Pages have them as a setting since 1.33."""
+    major, minor = importlib.metadata.version("comfyui-frontend-package").split(".")[:2]
+    return (int(major), int(minor)) >= (1, 33)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import shutil
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -22,6 +23,8 @@ OPTIONS = [
 
 
 VIEW = {"width": 1600, "height": 1000}
+NEWER = Path(sys.prefix) / "newer-page" / "comfyui_frontend_package" / "static"
+NODES_2 = {"Comfy.VueNodes.Enabled": True}
 
 
 def find_chromium() -> str | None:
@@ -101,6 +104,22 @@ class Page:
             self.run("() => app.graph.nodes.filter(n => !LiteGraph.registered_node_types[n.type]).map(n => n.type)")
         )
 
+    def node_boxes(self) -> dict[int, list[float]]:
+        """What each node covers below its title: left, top, right and bottom on the canvas, by the node's id."""
+        self.run(_FIT)
+        self.page.wait_for_timeout(1500)
+        return {int(key): box for key, box in self.run(_BOXES).items()}
+
+    def outside_their_frames(self) -> list[str]:
+        """The nodes that no frame of the workflow holds whole."""
+        frames = self.run("() => app.graph.groups.map((g) => [...g.pos, g.pos[0] + g.size[0], g.pos[1] + g.size[1]])")
+        titles = dict(self.run("() => app.graph.nodes.map((n) => [n.id, n.title])"))
+        return [
+            f"{titles[key]}: {box}, frames: {frames}"
+            for key, box in self.node_boxes().items()
+            if not any(holds(frame, box) for frame in frames)
+        ]
+
     def picture(self, path: Path, fit: bool = True) -> Path:
         """A screenshot, the whole workflow in sight."""
         if fit:
@@ -123,6 +142,20 @@ _FIT = """() => {
   app.canvas.ds.offset[1] = -top + (view.height / scale - (bottom - top)) / 2 + 20;
   app.canvas.setDirty(true, true);
 }"""
+
+_BOXES = """() => {
+  const view = app.canvas.canvas.getBoundingClientRect(), { scale, offset } = app.canvas.ds;
+  const end = (node) => {
+    if (!LiteGraph.vueNodesMode) return [node.pos[0] + node.size[0], node.pos[1] + node.size[1]];
+    const seen = document.querySelector(`[data-node-id="${node.id}"]`).getBoundingClientRect();
+    return [(seen.right - view.left) / scale - offset[0], (seen.bottom - view.top) / scale - offset[1]];
+  };
+  return Object.fromEntries(app.graph.nodes.map((node) => [node.id, [...node.pos, ...end(node)]])); }"""
+
+
+def holds(frame: list[float], box: list[float]) -> bool:
+    """Whether the frame (left, top, right, bottom) holds the whole box, to a pixel."""
+    return all(frame[i] <= box[i] + 1 and box[i + 2] <= frame[i + 2] + 1 for i in (0, 1))
 
 
 def read_workflow(path: Path) -> dict[str, Any]:

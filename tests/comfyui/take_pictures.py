@@ -48,7 +48,7 @@ def take(page: Page, name: str, *titles: str) -> None:
 
 
 def open_workflow(page: Page, number: int) -> None:
-    (path,) = (PACK / "workflows").glob(f"{number} *.json")
+    (path,) = (PACK / "workflows").glob(f"{number:02d} *.json")
     page.load(read_workflow(path))
     page.page.wait_for_timeout(1500)
 

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import WORKFLOWS
+from drawing.nodes import needed
+from drawing.origin import CORE, pack_origin
 from page import Page, read_workflow
 from PIL import Image
 from prompts import Prompt, with_few_steps
 from server import PACK, Server
-from wan_workflows import WHERE
 
-WORKFLOWS = sorted((PACK / "workflows").glob("*.json"))
 # Those that begin from LoRA files come after the one that makes the files.
 TITLES = [path.stem for path in WORKFLOWS]
 
 
 @pytest.mark.parametrize("title", TITLES)
 def test_opens_whole_and_reads_from_left_to_right(page: Page, title: str) -> None:
-    workflow = read_workflow(PACK / "workflows" / f"{title}.json")
+    workflow = workflow_of(title)
     page.load(workflow)
     assert page.missing() == []
     assert page.errors == []
@@ -56,7 +59,7 @@ def test_runs_to_its_end_and_gives_a_video(server: Server, prompts: dict[str, Pr
 
 
 def test_the_paper_workflow_has_the_papers_settings(prompts: dict[str, Prompt]) -> None:
-    prompt = next(prompt for title, prompt in prompts.items() if title.startswith("5"))
+    prompt = next(prompt for title, prompt in prompts.items() if title.startswith("05"))
     settings: dict[str, Any] = {}
     for node in prompt.values():
         settings |= {(node["class_type"][10:], name): value for name, value in node["inputs"].items()}
@@ -70,15 +73,53 @@ def test_the_paper_workflow_has_the_papers_settings(prompts: dict[str, Prompt]) 
     assert {key: settings[key] for key in expected} == expected
 
 
-@pytest.mark.parametrize("title", [title for title in TITLES if "Wan" in title])
-def test_wan_workflows_name_their_files_and_where_to_read_of_them(title: str) -> None:
-    nodes = read_workflow(PACK / "workflows" / f"{title}.json")["nodes"]
-    loaders = {"UNETLoader": "diffusion_models", "CLIPLoader": "text_encoders", "VAELoader": "vae"}
-    named = [node for node in nodes if node["type"] in loaders]
-    assert {node["type"] for node in named} == set(loaders)
-    for node in named:
-        (model,) = node["properties"]["models"]
-        assert model == {"name": node["widgets_values"][0], "url": WHERE, "directory": loaders[node["type"]]}
+LOADERS = {
+    "UNETLoader": ("diffusion_models", "docs/wan.md"), "CLIPLoader": ("text_encoders", "docs/wan.md"),
+    "VAELoader": ("vae", "docs/wan.md"), "VideoMage_LoadSegmenter": ("sam2", "js/docs/VideoMage_LoadSegmenter.md"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_nodes_name_the_files_that_they_need_and_a_page_on_them(title: str) -> None:
+    for node in workflow_of(title)["nodes"]:
+        files = node["properties"].get("models", [])
+        if node["type"] not in LOADERS:
+            assert files == []
+            continue
+        folder, where = LOADERS[node["type"]]
+        assert (PACK / where).is_file()
+        (file,) = files
+        assert file["name"] in node["widgets_values"]
+        assert file == needed(file["name"], folder, where)
+
+
+def test_the_page_knows_the_folders_of_these_files(server: Server) -> None:
+    for folder, _ in LOADERS.values():
+        status, body = server.read(f"/models/{folder}")
+        assert status == 200, folder
+        assert json.loads(body), f"the stand-ins of {folder} are not listed"
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_nodes_say_where_they_come_from(title: str) -> None:
+    """As ComfyUI-Manager writes it, and reads it to install what is missing."""
+    assert pack_origin().keys() == {"cnr_id", "ver"}
+    for node in workflow_of(title)["nodes"]:
+        origin = {key: value for key, value in node["properties"].items() if key in ("cnr_id", "ver")}
+        if node["type"].startswith("VideoMage_"):
+            assert origin == pack_origin()
+        elif node["type"] == "MarkdownNote":  # which only the page has
+            assert origin == {}
+        else:
+            assert origin["cnr_id"] == CORE and re.fullmatch(r"\d+\.\d+\.\d+", origin["ver"])
+
+
+def test_titles_sort_by_their_numbers() -> None:
+    assert [title.split()[0] for title in sorted(TITLES)] == [f"{number:02d}" for number in range(1, len(TITLES) + 1)]
+
+
+def workflow_of(title: str) -> dict[str, Any]:
+    return read_workflow(PACK / "workflows" / f"{title}.json")
 
 
 def frames_of(video: bytes) -> np.ndarray:

@@ -5,13 +5,24 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..config import CollaborativeConfig, SamplingConfig
 from ..output_paths import require_output_file
 from .common import add_base, file_and_strength, open_base, preset_of, terminal_callbacks
 from .settings import add_settings, read_settings
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..callbacks import Callbacks
+    from ..data.lora_file import LoraModel
+    from ..model.text import SpecialToken
+    from ..stages.collaborative_sampling import CollaborativeResult
+
+    WithStrength: TypeAlias = tuple[LoraModel, float]
 
 
 def add_sample(commands: Any) -> None:
@@ -59,56 +70,92 @@ def add_sample(commands: Any) -> None:
 def _sample(options: argparse.Namespace) -> None:
     config = read_settings(options, preset_of(options).collaborative)
     _check_sample(options, config)
-    loras = [file_and_strength(text) for text in options.lora]
-    motion = file_and_strength(options.motion) if options.motion else None
+    files = [file_and_strength(text) for text in options.lora]
+    motion_file = file_and_strength(options.motion) if options.motion else None
     from ..data.augmentation import needed_size
     from ..data.lora_file import collect_tokens, load_lora
-    from ..data.media import load_clip, save_video
+    from ..data.media import load_clip
     from ..model.text import prompt_warnings
-    from ..stages.baselines import check_averaged, sample_averaged, sample_merged
-    from ..stages.collaborative_sampling import check_pair, require_named, sample_collaboratively
     from ..stages.ddim_inversion import invert_clip
 
-    concepts = [(load_lora(path), strength) for path, strength in loras]
-    performed = load_lora(motion[0]) if motion else None
-    clip = (
-        load_clip(options.clip, config.frames, min_size=needed_size(config))
-        if options.clip and config.noise_prior
-        else None
-    )
-    tokens = collect_tokens([concept for concept, _ in concepts])
-    if options.method == "averaged":
-        check_averaged([concept for concept, _ in concepts], performed)
-        require_named(options.prompt, tokens)
-    elif performed is not None and motion is not None:
-        check_pair(concepts[0][0], performed)
-        require_named(options.prompt, tokens)
-        config = dataclasses.replace(
-            config,
-            subject_strength=config.subject_strength * concepts[0][1],
-            motion_strength=config.motion_strength * motion[1],
-        )
+    loras = [(load_lora(path), strength) for path, strength in files]
+    motion = (load_lora(motion_file[0]), motion_file[1]) if motion_file else None
+    uses_clip = options.clip and config.noise_prior
+    clip = load_clip(options.clip, config.frames, min_size=needed_size(config)) if uses_clip else None
+    tokens = collect_tokens([lora for lora, _ in loras])
+    config = _config_for(options, config, loras, motion, tokens)
     for warning in prompt_warnings(options.prompt, tokens):
         print(f"warning: {warning}", file=sys.stderr)
     backbone = open_base(options, config, [options.prompt], tokens)
-    callbacks = terminal_callbacks()
-    inverted = (
-        invert_clip(backbone, clip.pixels, config, options.output.parent / "inverted", callbacks) if clip else None
-    )
-    result = None
+    callbacks, inverted = terminal_callbacks(), None
+    if clip is not None:
+        inverted = invert_clip(backbone, clip.pixels, config, options.output.parent / "inverted", callbacks)
+    _save(options, config, *_generate(options, config, backbone, loras, motion, inverted, callbacks))
+
+
+def _config_for(
+    options: argparse.Namespace,
+    config: CollaborativeConfig,
+    loras: Sequence[WithStrength],
+    motion: WithStrength | None,
+    tokens: Sequence[SpecialToken],
+) -> CollaborativeConfig:
+    """The settings with the strengths of the files.
+
+    Raises:
+        ValueError: LoRAs that the method cannot use together, or a prompt that does not name their subjects.
+    """
+    from ..stages.baselines import check_averaged
+    from ..stages.collaborative_sampling import check_pair, require_named
+
     if options.method == "averaged":
-        subjects = [concept for concept, _ in concepts]
-        video = sample_averaged(
-            backbone, subjects, performed, options.prompt, options.seed, config, inverted, callbacks
-        )
-    elif performed is None:
-        video = sample_merged(backbone, concepts, options.prompt, options.seed, config, inverted, callbacks)
-    else:
-        with_maps = options.attention_overlays is not None
-        result = sample_collaboratively(
-            backbone, concepts[0][0], performed, options.prompt, options.seed, config, inverted, with_maps, callbacks
-        )
-        video = result.video
+        check_averaged([lora for lora, _ in loras], motion[0] if motion else None)
+        require_named(options.prompt, tokens)
+        return config
+    if motion is None:
+        return config
+    (subject, subject_strength), (moving, motion_strength) = loras[0], motion
+    check_pair(subject, moving)
+    require_named(options.prompt, tokens)
+    return dataclasses.replace(
+        config,
+        subject_strength=config.subject_strength * subject_strength,
+        motion_strength=config.motion_strength * motion_strength,
+    )
+
+
+def _generate(
+    options: argparse.Namespace,
+    config: CollaborativeConfig,
+    backbone: Any,
+    loras: Sequence[WithStrength],
+    motion: WithStrength | None,
+    inverted: torch.Tensor | None,
+    callbacks: Callbacks,
+) -> tuple[torch.Tensor, CollaborativeResult | None]:
+    """The video [3, F, H, W], and with collaborative sampling its whole result."""
+    from ..stages.baselines import sample_averaged, sample_merged
+    from ..stages.collaborative_sampling import sample_collaboratively
+
+    prompt, seed = options.prompt, options.seed
+    if options.method == "averaged":
+        subjects = [lora for lora, _ in loras]
+        moving = motion[0] if motion else None
+        return sample_averaged(backbone, subjects, moving, prompt, seed, config, inverted, callbacks), None
+    if motion is None:
+        return sample_merged(backbone, loras, prompt, seed, config, inverted, callbacks), None
+    with_maps = options.attention_overlays is not None
+    result = sample_collaboratively(
+        backbone, loras[0][0], motion[0], prompt, seed, config, inverted, with_maps, callbacks
+    )
+    return result.video, result
+
+
+def _save(
+    options: argparse.Namespace, config: SamplingConfig, video: torch.Tensor, result: CollaborativeResult | None
+) -> None:
+    from ..data.media import save_video
+
     save_video(video, options.output, config.fps)
     print(f"wrote {options.output}")
     if result is not None and result.maps is not None:
@@ -144,8 +191,8 @@ def _check_sample(options: argparse.Namespace, config: CollaborativeConfig) -> N
         given = [f"--{name.replace('_', '-')}" for name in needing if getattr(options, name) is not None]
         given += ["--attention-overlays"] * (options.attention_overlays is not None)
         if given:
-            way = "drop it, or --method averaged" if options.method == "averaged" else "give a motion LoRA, --motion"
-            raise ValueError(f"{', '.join(given)}: only collaborative sampling has this; {way}")
+            advice = "drop it, or --method averaged" if options.method == "averaged" else "give a motion LoRA, --motion"
+            raise ValueError(f"{', '.join(given)}: only collaborative sampling has this; {advice}")
 
 
 def _plain_fields() -> set[str]:

@@ -29,7 +29,7 @@ def check_training(options: argparse.Namespace) -> None:
     require_output_folder(work_folder(options), "--output")
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
     """What a training learns from; of several processes one speaks."""
     from ..distributed import process_group
 
@@ -37,11 +37,11 @@ def _say(line: str) -> None:
         print(line)
 
 
-def _warn(prompts: Sequence[str]) -> None:
+def warn(prompts: Sequence[str]) -> None:
     from ..model.text import prompt_warnings
 
     for warning in dict.fromkeys(line for prompt in prompts for line in prompt_warnings(prompt)):
-        _say(f"warning: {warning}")
+        say(f"warning: {warning}")
 
 
 def work_folder(options: argparse.Namespace) -> Path:

@@ -22,11 +22,11 @@ from .media_files import CLIP_SUFFIXES, Captions, files_in, passed_over
 
 @dataclass(frozen=True)
 class SubjectImage:
-    """A picture of the subject.
+    """An image of the subject.
 
     Attributes:
         pixels: [3, H, W] in -1..1, of any size.
-        mask: [H, W] in 0..1, 1 on the subject; the loss stays on it.  None: the whole picture counts.
+        mask: [H, W] in 0..1, 1 on the subject; restricts the loss to it.  None: the loss covers the whole image.
         prompt: its own prompt, with the token; None: the training's.
     """
 
@@ -44,8 +44,8 @@ class CaptionedClip:
     """A clip for L_reg.
 
     Attributes:
-        pixels: [3, F, H, W] in -1..1, of the training's size.
-        caption: what it shows, in plain words.
+        pixels: [3, F, H, W] in -1..1, of the training size.
+        caption: its prompt, in plain words.
     """
 
     pixels: torch.Tensor
@@ -62,9 +62,9 @@ class MotionClip:
 
     Attributes:
         pixels: [3, F, H, W] in -1..1, with the config's number of frames, of any size.
-        subjects: plain words for each who performs it, e.g. ("person", "horse").
-        masks: theirs, [N, F, H, W] in 0..1, of any size; None: the segmenter finds them.
-        segmenter: finds them; None: as one subject on a plain background.
+        subjects: the N subjects in plain words, e.g. ("person", "horse").
+        masks: of the subjects, [N, F, H, W] in 0..1, of any size; None: from the segmenter.
+        segmenter: segments the subjects; None: one subject on a plain background.
         prompt: c_m for this clip; None: the training's.
     """
 

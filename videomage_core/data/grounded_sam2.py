@@ -34,12 +34,12 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class GroundedSam2:
-    """Cuts out what words name; a ``Segmenter``.  Models are loaded when used, one at a time, and freed after.
+    """Segments what words name; a ``Segmenter``.  Models are loaded one at a time when used, and freed afterwards.
 
     Attributes:
         detector: GroundingDINO, a file of weights or a Hugging Face folder.
         tracker: SAM 2, likewise.
-        bert: folder of bert-base-uncased; for a detector that is a file.
+        bert: folder of bert-base-uncased, if the detector is a file.
         config: thresholds and sizes.
         device: where both run, e.g. "cuda".
         callbacks: progress and cancel.

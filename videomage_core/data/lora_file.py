@@ -39,7 +39,7 @@ _EMBEDDING = "lora_emb."
 
 @dataclass(frozen=True)
 class LoraModel:
-    """What a LoRA file holds.
+    """The contents of a LoRA file.
 
     Attributes:
         kind: "subject", "motion" or "fusion".
@@ -47,9 +47,9 @@ class LoraModel:
         tokens: its special tokens with their learned vectors; none for a motion.
         base: the name of the base it was trained on.
         fingerprint: the base's fingerprint.
-        details: settings, steps, versions and, if wanted, prompts: JSON values.
+        details: settings, steps, versions and, optionally, prompts: JSON values.
         thumbnail: a generated sample, at most 128 pixels a side.
-        cutouts: the subject cut out of clips that the user has, for a fusion (``add_cutout``); no file holds them.
+        cutouts: cut-outs of the subject from the user's clips, for fusion (``add_cutout``); not saved to files.
     """
 
     kind: Kind
@@ -92,10 +92,10 @@ class LoraHeader:
 
 
 def save_lora(path: Path, concept: LoraModel) -> None:
-    """Write a file; beside the target first, then renamed over it.
+    """Write a LoRA file atomically.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written; an older file of that name is kept.
+        OSError: the disk is full or the folder is not writable; an existing file is kept.
     """
     tensors, layout = {}, layout_of_modules(concept.weights.layers)
     for module, (a, b) in concept.weights.layers.items():
@@ -136,11 +136,11 @@ def _for_managers(title: str, concept: LoraModel) -> dict[str, str]:
 
 
 def load_lora(path: Path) -> LoraModel:
-    """Read a file, tokens and all.
+    """Read a LoRA file with its tokens.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a whole safetensors file, or not one of ours.
+        ValueError: not a complete safetensors file, or not one by VideoMage.
     """
     file = read_safetensors(path)
     tensors, about = file.tensors, read_metadata(file.metadata, path.name)
@@ -251,7 +251,7 @@ def describe(concept: LoraModel) -> str:
 
 
 def rename_token(concept: LoraModel, old: str, new: str) -> LoraModel:
-    """The same concept with one token's name changed."""
+    """The same LoRA with one token renamed."""
     known = [token.name for token in concept.tokens]
     if old.lower() not in [name.lower() for name in known]:
         raise ValueError(f"token: got {old!r}, this LoRA has {', '.join(known) or 'none'}")

@@ -68,17 +68,17 @@ def load_clip(
     folder_fps: float | None = None,
     min_size: Size | None = None,
 ) -> Clip:
-    """Read a clip of any length and rate as ``frames`` frames; only these are kept in memory.
+    """Read ``frames`` frames of a clip of any length and rate; only these are kept in memory.
 
     Args:
         path: a video file (mp4, webm, mov, gif, ...) or a folder of numbered images.
         frames: how many, F; ``choose_frames`` says which.
-        fps: the rate wanted; None spreads the frames over the whole clip.
-        size: (H, W) of the result; None keeps the source's.
+        fps: frame rate of the result; None spreads the frames over the whole clip.
+        size: (H, W) of the result; None: the source's.
         fit: "crop" or "pad", as in ``load_picture``.
         background: RGB 0..255, as in ``load_picture``.
-        folder_fps: rate of a folder of images, which has none of its own; None: ``fps``, or 8.
-        min_size: without a ``size``: larger frames are shrunk while they are read, as in ``load_picture``.
+        folder_fps: frame rate of a folder of images; None: ``fps``, or 8.
+        min_size: without ``size``, larger frames are downscaled while they are read, as in ``load_picture``.
 
     Raises:
         FileNotFoundError: no such file or folder.
@@ -268,13 +268,13 @@ def to_uint8(pixels: torch.Tensor) -> np.ndarray:
 
 
 def save_video(pixels: torch.Tensor, path: str | Path, fps: float, scale: int = 1) -> None:
-    """Write an h264 mp4 that every player opens (yuv420p); the file appears when it is whole.
+    """Write an h264 mp4 that every player opens (yuv420p), atomically.
 
     Args:
         pixels: [3, F, H, W] in -1..1.  An odd height or width gains a copy of its last row or column.
-        path: ends in .mp4; its folder is made where it is missing.
+        path: ends in .mp4; its folder is created if missing.
         fps: frames per second.
-        scale: each pixel becomes scale x scale pixels: small videos stay sharp; 1 is off.
+        scale: integer upscaling factor without smoothing; 1 is off.
 
     Raises:
         ValueError: see ``to_uint8``; another suffix; fps or scale out of range.

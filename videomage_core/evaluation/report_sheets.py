@@ -17,8 +17,8 @@ from .grid import Grid
 from .hypotheses import scores_of
 from .methods import METHODS
 from .report_tables import mean_of
-from .runner import GeneratedVideo
 from .sweep_plot import sweep_plot
+from .video_cache import GeneratedVideo
 
 BESIDE = 3  # sheets of groups in a row
 
@@ -26,11 +26,11 @@ BESIDE = 3  # sheets of groups in a row
 def sheets(shown: Sequence[GeneratedVideo], grid: Grid, folder: Path, name: str) -> list[str]:
     """One sheet for each motion, and one for none: each group's pictures, the clip, and each method's video."""
     links = []
-    for motion in dict.fromkeys(made.cell.motion for made in shown):
+    for motion in dict.fromkeys(generated.cell.motion for generated in shown):
         groups: dict[tuple[str, ...], list[GeneratedVideo]] = {}
-        for made in shown:
-            if made.cell.motion == motion:
-                groups.setdefault(made.cell.subjects, []).append(made)
+        for generated in shown:
+            if generated.cell.motion == motion:
+                groups.setdefault(generated.cell.subjects, []).append(generated)
         file = f"{name}_{(motion or 'still').replace(' ', '_')}.png"
         _beside([_sheet(groups[subjects], grid) for subjects in sorted(groups)]).save(folder / "images" / file)
         links.append(f"![{motion or 'without a motion'}](images/{file})")
@@ -48,10 +48,13 @@ def _sheet(group: Sequence[GeneratedVideo], grid: Grid) -> Image.Image:
         motion = grid.motions[cell.motion]
         rows.append(resize_clip(load_motion_clip(motion.clip, [], frames).pixels, frames, height, width))
         labels.append(f"The clip: {motion.prompt}")
-    for made in group:
-        rows.append(torch.from_numpy(made.video).permute(3, 0, 1, 2).float() / 127.5 - 1)  # [F,H,W,3] -> [3,F,H,W]
-        base = METHODS[made.method].combine == "base"
-        labels.append(f"{made.method}: {grid.plain_prompt(made.cell) if base else grid.prompt(made.cell)}")
+    for generated in group:
+        pixels = torch.from_numpy(generated.video).permute(3, 0, 1, 2)  # [F,H,W,3] -> [3,F,H,W]
+        rows.append(pixels.float() / 127.5 - 1)
+        base = METHODS[generated.method].combine == "base"
+        labels.append(
+            f"{generated.method}: {grid.plain_prompt(generated.cell) if base else grid.prompt(generated.cell)}"
+        )
     return contact_sheet(rows, labels)
 
 

@@ -12,24 +12,24 @@ from ..data.examples import load_motion_clip
 from ..data.images import list_images
 from ..data.media import save_video
 from .grid import Grid
-from .runner import GeneratedVideo
+from .video_cache import GeneratedVideo
 
 SIDE = 384  # pixels; smaller videos are enlarged about to it, or nobody could judge them
 
 
-def write_study(made: Sequence[GeneratedVideo], grid: Grid, fps: float, folder: Path) -> int:
+def write_study(videos: Sequence[GeneratedVideo], grid: Grid, fps: float, folder: Path) -> int:
     """Write videos of pairs that do a motion with their pictures, clip and prompt.
 
     Args:
-        made: videos of one grid; those without a motion, or of a crowd, are left out.
-        grid: what was asked.
+        videos: of one grid; those without a motion, or of three subjects, are left out.
+        grid: the one they are of.
         fps: frames per second of the videos.
         folder: of the study, which ``require_new`` has passed.
 
     Returns:
         The number of videos.
     """
-    chosen = [m for m in made if m.cell.motion is not None and len(m.cell.subjects) == 2]
+    chosen = [v for v in videos if v.cell.motion is not None and len(v.cell.subjects) == 2]
     for video in chosen:
         cell = video.cell
         pixels = torch.from_numpy(video.video).permute(3, 0, 1, 2).float() / 127.5 - 1  # [F,H,W,3] -> [3,F,H,W]

@@ -165,14 +165,14 @@ def _instead(folder: Path) -> str:
 
 
 def _check_scheduler(path: Path) -> None:
-    """ValueError for what a scheduler asks for and the engine does not do: it would make other videos, silently."""
+    """ValueError for unsupported scheduler settings, which would silently change the videos."""
     config = read_json_object(path, "base")
     settings = {**_DDIM_DEFAULTS, **config} if config.get("_class_name") == "DDIMScheduler" else config
     asked = [f"{name} ({effect})" for name, effect in _NOT_HONOURED.items() if settings.get(name)]
     if asked:
         raise ValueError(
-            f"base: {path} asks for {', '.join(asked)}, which VideoMage does not do; set it to false there if the "
-            "model was not trained so"
+            f"base: {path} uses {', '.join(asked)}, which VideoMage does not support; set it to false there if "
+            "the model was not trained with it"
         )
     if "FlowMatch" in str(config.get("_class_name")):
         raise ValueError(f"base: {path} is a {config['_class_name']}; UNet3DConditionModel bases predict epsilon or v")

@@ -22,7 +22,7 @@ Shapes: B batch, H heads, N = f * h * w places of all frames, frame by frame, P 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -153,6 +153,26 @@ def temporal_heads(errors: torch.Tensor) -> torch.Tensor:
     """The temporal heads, bool [H], of errors [2, H] summed over noise levels; all heads where none is temporal."""
     chosen = errors[1] < errors[0]
     return chosen if bool(chosen.any()) else torch.ones_like(chosen)
+
+
+def tangent(
+    maps: Mapping[str, torch.Tensor], moved: Mapping[str, torch.Tensor], constant: Mapping[str, torch.Tensor]
+) -> torch.Tensor:
+    """Eq. 10's || moved - constant ||^2, made linear in the maps: the same gradient where they are ``moved``.
+
+    A finite difference of this is the gradient's to far larger moves: where two branches nearly agree, the square's
+    own curvature outweighs its slope.
+
+    Args:
+        maps: by layer, at some latents.
+        moved: at the latents of the gradient.
+        constant: the other branch's.
+
+    Returns:
+        [], the mean over each layer's map, then over the layers, as the loss has it.
+    """
+    slopes = {name: 2 * (moved[name] - constant[name]).detach() for name in moved}
+    return torch.stack([(slopes[name] * maps[name]).mean() for name in moved]).mean()
 
 
 def token_grid(latents: Sequence[int], patch: int = SPATIAL_PATCH) -> tuple[int, int, int]:

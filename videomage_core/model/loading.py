@@ -47,13 +47,13 @@ def load_unet3d(
         folder: holds ``unet vae text_encoder tokenizer scheduler``; weights as safetensors or
             ``.bin``, which is read with ``weights_only``.  Nothing is downloaded.
         dtype: "fp32", "fp16", "bf16"; "auto" is fp32 on a CPU, and on a GPU bf16 for a base that is stored so, for all
-            others fp16, which is 8 times finer.  In bf16 the autoencoder stays in fp32: it would show as bands.
-        device: a torch device; "auto" takes a GPU where there is one.
-        memory: "high", "medium", "low" (``memory.py``); "auto" is the first of them in which ``workloads`` fit.
-        workloads: what is to be done, from ``workloads_for(config)``.
+            others fp16, which is 8 times finer.  In bf16 the autoencoder stays in fp32, to avoid banding.
+        device: a torch device; "auto": a GPU if there is one.
+        memory: "high", "medium", "low" (``memory.py``); "auto" is the first in which the workloads fit.
+        workloads: to fit, from ``workloads_for(config)``.
 
     Raises:
-        FileNotFoundError: no such folder, or parts of a base are missing; all of them are named.
+        FileNotFoundError: no such folder, or parts of the base are missing; the message names them.
         ValueError: the folder holds another kind of model or a broken file, or dtype, device or memory is unknown.
     """
     folder = Path(folder)

@@ -103,7 +103,7 @@ def choose_mode(name: str, backbone: Backbone, workloads: Sequence[Workload], fr
     Args:
         name: one of ``CHOICES``.
         backbone: the base.
-        works: what is to be done.
+        workloads: to fit.
         free: bytes of the device that can be had; None: nobody knows, and "auto" is medium.
 
     Raises:

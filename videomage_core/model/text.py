@@ -33,9 +33,9 @@ class SpecialToken:
     """A learned token.
 
     Attributes:
-        name: as prompts write it, e.g. "<toy>"; letters, digits, "_" and "-" in angle brackets.
-        vectors: [k, D], what it stands for.
-        superclass: plain words for the kind of thing it is, e.g. "stuffed animal".
+        name: as in prompts, e.g. "<toy>"; letters, digits, "_" and "-" in angle brackets.
+        vectors: its embeddings [k, D].
+        superclass: the subject's class in plain words, e.g. "stuffed animal".
     """
 
     name: str

@@ -142,16 +142,16 @@ def load_folder(kind: Any, folder: Path, what: str) -> Any:
         ValueError: damaged, or weights are missing.
     """
     try:
-        model, told = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+        model, info = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ValueError(
             f"{what}: the folder {folder.name} cannot be loaded ({error}); expected {EXPECTED[what]}"
         ) from error
-    missing = sorted(name for name in told["missing_keys"] if not _is_counter(name))
-    if missing or told["mismatched_keys"]:
+    missing = sorted(name for name in info["missing_keys"] if not _is_counter(name))
+    if missing or info["mismatched_keys"]:
         raise ValueError(
             f"{what}: the weights in {folder.name} do not fit its config.json: {len(missing)} are missing, "
-            f"{len(told['mismatched_keys'])} are of another size; expected {EXPECTED[what]}"
+            f"{len(info['mismatched_keys'])} are of another size; expected {EXPECTED[what]}"
         )
     return model.float()
 
@@ -170,12 +170,12 @@ def load_tokenizer(folder: Path, what: str) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        marks = tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]", "."])
+        special = tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]", "."])
     except Exception as error:  # what the tokenizers' library raises is nothing more special
         raise ValueError(
             f"{what}: the vocabulary of the folder {folder.name} cannot be read ({error}); expected {EXPECTED[what]}"
         ) from error
-    if None in marks or tokenizer.unk_token_id in marks:
+    if None in special or tokenizer.unk_token_id in special:
         raise ValueError(
             f"{what}: the vocabulary of the folder {folder.name} lacks [CLS], [SEP] or the dot; expected "
             f"{EXPECTED[what]}"

@@ -36,8 +36,7 @@ from ..sampling import predict_with_guidance, step, to_x0_eps
 from ..training.grad_scaling import scaled_gradients
 
 if TYPE_CHECKING:
-    from ..config import CollaborativeConfig
-    from ..guider_config import GuiderConfig
+    from ..config import CollaborativeConfig, GuiderConfig
     from ..model.backbone import Backbone, NoiseLevel, Prediction
     from ..model.text import SpecialToken, TokenSpan
 

@@ -33,12 +33,12 @@ def sample_base(
     inverted: torch.Tensor | None = None,
     callbacks: Callbacks | None = None,
 ) -> torch.Tensor:
-    """The base alone, [3, F, H, W] in -1..1.
+    """Sample a video of the base alone, [3, F, H, W] in -1..1.
 
     Args:
         backbone: the base.
-        concepts: whose tokens the prompt names; nothing else of them is used.
-        prompt: with tokens; their superclass words are sampled.
+        concepts: the LoRAs whose tokens the prompt may use; their weights are not used.
+        prompt: with tokens, which are replaced by their superclasses.
         seed: of the initial noise.
         config: size, steps, guidance.
         inverted: a motion clip's inverted noise, or None.
@@ -58,7 +58,7 @@ def sample_merged(
     inverted: torch.Tensor | None = None,
     callbacks: Callbacks | None = None,
 ) -> torch.Tensor:
-    """All LoRAs, each with its strength, in one model; arguments and result as ``sample_base``."""
+    """Sample with all LoRAs, each with its strength, in one model; arguments and result as ``sample_base``."""
     with apply_loras(backbone, concepts) as tokens, lora.merged(backbone):
         return generate_videos(backbone, [prompt], [seed], config, callbacks, tokens, inverted)[0].cpu()
 
@@ -74,7 +74,7 @@ def sample_averaged(
     inverted: torch.Tensor | None = None,
     callbacks: Callbacks | None = None,
 ) -> torch.Tensor:
-    """The mean of what the model predicts with each subject's LoRA, the motion's always on.
+    """Sample with the mean of the predictions with each subject's LoRA, the motion's always active.
 
     Arguments and result as ``sample_base``; ``motion`` None leaves it out.
 

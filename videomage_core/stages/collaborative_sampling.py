@@ -80,9 +80,9 @@ class CollaborativeResult:
 
     Attributes:
         video: [3, F, H, W] in -1..1.
-        words: the special tokens that the prompt names, by occurrence, K of them.
-        maps: where the subject branch saw each of them, mean of the guided steps and layers,
-            [K, F, H, W] in 0..1; None unless asked for, or without guidance.
+        words: the prompt's K special tokens, in order of occurrence.
+        maps: M_SCA of each token in the subject branch, averaged over guided steps and layers,
+            [K, F, H, W] in 0..1; None unless requested, or without guidance.
         subject_update_ratios: RMS(update) / RMS(x) of x_sub in each guided step.
         motion_update_ratios: the same of x_mot.
     """
@@ -105,7 +105,7 @@ def sample_collaboratively(
     with_maps: bool = False,
     callbacks: Callbacks | None = None,
 ) -> CollaborativeResult:
-    """A video of the subjects doing the motion.
+    """Sample a video of the subjects performing the motion (Eq. 9-11, Algorithm 1).
 
     Args:
         backbone: the base; left as it was found, bit for bit.
@@ -114,8 +114,8 @@ def sample_collaboratively(
         prompt: c_tgt, which names every token of ``subject``: "A <toy> is riding a <dog>".
         seed: of the initial noise.
         config: all settings.
-        inverted: the motion clip's inverted noise [1, C, F, h, w] (``invert_clip``); None: plain noise.
-        with_maps: return the maps too.
+        inverted: the motion clip's inverted noise [1, C, F, h, w] (``invert_clip``); None: Gaussian noise.
+        with_maps: also return the attention maps.
         callbacks: progress, previews and cancel.
 
     Raises:

@@ -53,10 +53,10 @@ class FusionResult:
 
     Attributes:
         concept: the fused LoRA with all tokens; for one subject, that subject's own.
-        history: losses and seconds, a value a step.
-        compression_error: of bringing the exact average to the wanted rank, relative; 0 without.
-        pair: one CutMix pair to look at, or None where L_attn is off.
-        maps: that pair's M_SCA under the fused LoRA, averaged over layers, [2, F, H, W] in 0..1.
+        history: losses and seconds, one value per step.
+        compression_error: relative error of reducing the exact average to ``config.rank``; 0 without reduction.
+        pair: one CutMix pair, or None if L_attn is off.
+        maps: its M_SCA under the fused LoRA, averaged over layers, [2, F, H, W] in 0..1.
         sample: a video [3, F, H, W] in -1..1, or None.
     """
 
@@ -78,23 +78,23 @@ def fuse_subjects(
     sampling: SamplingConfig | None = None,
     callbacks: Callbacks | None = None,
 ) -> FusionResult:
-    """Fuse, or go on fusing, N subject LoRAs.
+    """Fuse N subject LoRAs into one (Eq. 6-8), or resume.
 
     Args:
         backbone: the base; left as it was found, bit for bit.
-        subjects: N LoRAs of this base with different tokens; of one the fusion is itself.
+        subjects: N LoRAs of this base with different tokens; a single one is returned unchanged.
         config: all settings.
-        folder: keeps checkpoint and teacher videos.
-        prompts: what the teacher videos show; None: general ones.
-        segmenter: cuts the subjects out; None: the background must be plain.
-        sampling: size and steps of the samples; None makes none.
+        folder: for the checkpoint and the teacher videos.
+        prompts: of the teacher videos; None: defaults.
+        segmenter: cuts the subjects out; None: their background must be plain.
+        sampling: size and steps of the samples; None: no samples.
         callbacks: progress, previews and cancel.
 
     Raises:
         ValueError: no subject, a motion among them, LoRAs of two bases or with one token, unknown layers,
             a subject that cannot be cut out of any of its videos.
-        Cancelled: stopped by the host; a checkpoint was written, and the same call goes on.
-        TrainingDiverged: the loss is no number any more.
+        Cancelled: stopped by the host; a checkpoint was saved, and the same call resumes.
+        TrainingDiverged: the loss is not finite.
     """
     callbacks, prompts = callbacks or Callbacks(), prompts or FusionPrompts()
     tokens = check_subjects(subjects)

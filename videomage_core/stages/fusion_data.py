@@ -33,12 +33,12 @@ CLEAN_PROMPT = "An empty plain background"
 
 @dataclass(frozen=True)
 class FusionPrompts:
-    """What the model is asked to make for the fusion; {subject} stands for a token.
+    """Prompts of the videos generated for the fusion; {subject} stands for a token.
 
     Attributes:
-        teacher: c_n of L_fusion, by turns.
-        cutmix: single-subject videos that are cut out for L_attn.
-        clean: the background video on which they are pasted.
+        teacher: c_n of L_fusion, used in turn.
+        cutmix: for the single-subject videos that are cut out for L_attn.
+        clean: for the background video onto which they are pasted.
     """
 
     teacher: tuple[str, ...] = TEACHER_PROMPTS

@@ -64,22 +64,22 @@ def train_motion(
     sample_prompt: str | None = None,
     callbacks: Callbacks | None = None,
 ) -> TrainingResult:
-    """Train, or resume, a motion LoRA.
+    """Train a motion LoRA (Eq. 5), or resume.
 
     Args:
         backbone: the base; left as it was found, bit for bit.
         clips: one or more clips of one motion.
         prompt: c_m, the motion in plain words: "A person is riding a horse".
         config: all settings.
-        folder: keeps checkpoints, so that a stopped training goes on.
-        sampling: size and steps of the samples; None makes none.
+        folder: for checkpoints, from which a stopped training resumes.
+        sampling: size and steps of the samples; None: no samples.
         sample_prompt: of the samples; None: ``prompt``.
         callbacks: progress, previews and cancel.
 
     Raises:
-        ValueError: no clip, no subjects where Eq. 5 needs them, a subject that cannot be found, too few frames.
-        Cancelled: stopped by the host; a checkpoint was written, and the same call goes on.
-        TrainingDiverged: the loss is no number any more.
+        ValueError: no clip, no subjects although Eq. 5 needs them, a subject that cannot be segmented, too few frames.
+        Cancelled: stopped by the host; a checkpoint was saved, and the same call resumes.
+        TrainingDiverged: the loss is not finite.
     """
     callbacks, config = callbacks or Callbacks(), settled(config)
     _check(backbone, clips, prompt, config)
@@ -168,12 +168,12 @@ def _check(backbone: Backbone, clips: Sequence[MotionClip], prompt: str, config:
 
 
 def require_subjects(clips: Sequence[MotionClip], config: MotionConfig) -> None:
-    """ValueError if Eq. 5 has to take out the looks of subjects that are not named."""
+    """ValueError if Eq. 5 has no subjects whose appearance to remove."""
     for index, clip in enumerate(clips):
         if needs_teacher(config) and not clip.subjects:
             raise ValueError(
-                f"clip {index + 1}: its subjects are not named; say who is seen, e.g. 'person' and 'horse', so that "
-                "their looks can be taken out, or choose omega 0, or the objective 'motion_director'"
+                f"clip {index + 1}: got no subjects, whose appearance Eq. 5 removes; name them, e.g. 'person' and "
+                "'horse', or choose omega 0 or the objective 'motion_director'"
             )
 
 

@@ -84,27 +84,27 @@ def train_subject(
     cache: Path | None = None,
     segmenter: Segmenter | None = None,
 ) -> TrainingResult:
-    """Train, or resume, a subject LoRA and its token.
+    """Train a subject LoRA and its token (Eq. 2-4), or resume.
 
     Args:
         backbone: the base; left as it was found, bit for bit.
-        images: 3 to 5 pictures of one subject, in the paper; at least 1.
-        token: the new token, e.g. "<toy>".
-        superclass: plain words for the kind of thing, e.g. "stuffed animal"; the token starts as their vectors.
+        images: images of one subject, at least 1; 3 to 5 in the paper.
+        token: the special token, e.g. "<toy>".
+        superclass: the subject's class in plain words, e.g. "stuffed animal"; the token is initialised with it.
         config: all settings.
-        folder: keeps the checkpoint, so that a stopped training goes on.
-        prompt: c_s, which holds the token; None: "A <token>" (paper, Sec. 7.1).
-        auxiliary: clips for L_reg; without any, the base makes them of ``captions``.
-        captions: what the base should show in them; those that name the class are passed over.
-        sampling: size and steps of the samples; None makes none.
+        folder: for the checkpoint, from which a stopped training resumes.
+        prompt: c_s, which contains the token; None: "A <token>" (paper, Sec. 7.1).
+        auxiliary: clips for L_reg; without any, the base generates them from ``captions``.
+        captions: prompts of the generated clips; those that contain the superclass are skipped.
+        sampling: size and steps of the samples; None: no samples.
         callbacks: progress, previews and cancel.
-        cache: keeps the auxiliary clips that the base made, for other subjects too; None: ``folder``.
-        segmenter: finds the subject by its superclass in each picture without a mask; None: the whole picture counts.
+        cache: folder for the generated auxiliary clips, shared between subjects; None: ``folder``.
+        segmenter: segments the subject in each image without a mask; None: the loss covers the whole image.
 
     Raises:
-        ValueError: no picture, a prompt without the token, masks that are empty, captions that name the token.
-        Cancelled: stopped by the host; a checkpoint was written, and the same call goes on.
-        TrainingDiverged: the loss is no number any more.
+        ValueError: no image, a prompt without the token, empty masks, captions that contain the token.
+        Cancelled: stopped by the host; a checkpoint was saved, and the same call resumes.
+        TrainingDiverged: the loss is not finite.
     """
     callbacks = callbacks or Callbacks()
     prompt = prompt or f"A {token}"

@@ -56,7 +56,7 @@ def latest_checkpoint(path: Path, owner: Mapping[str, Any], steps: int) -> dict[
         if not _belongs(found, owner):
             raise ValueError(
                 f"folder: {path.parent} holds the checkpoint of another training (other data, settings or base, or of "
-                "another version of VideoMage); choose another folder, or delete it to begin anew"
+                "another version of VideoMage); choose another folder, or delete it to start again"
             )
         if found["step"] > steps:
             with contextlib.suppress(FileNotFoundError):  # another process of the same training was first
@@ -82,12 +82,12 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         why = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(
-            f"folder: {path} cannot be read ({why}); delete it to begin anew, or put back a copy of it"
+            f"folder: {path} cannot be read ({why}); delete it to start again, or restore a copy of it"
         ) from error
     if not isinstance(state, dict) or not state.keys() >= _KEYS:
         raise ValueError(
-            f"folder: {path} was written by another version of VideoMage, which cannot be gone on from; finish the "
-            "training with that version, choose another folder, or delete the file to begin anew"
+            f"folder: {path} was written by another version of VideoMage and cannot be resumed; finish the training "
+            "with that version, choose another folder, or delete the file to start again"
         )
     return state
 
@@ -130,7 +130,7 @@ def restore(
     if {group: set(kept[group]) for group in kept} != trained:
         raise ValueError(
             f"folder: {path} was written by another version of VideoMage, which trained other weights; finish the "
-            "training with that version, choose another folder, or delete the file to begin anew"
+            "training with that version, choose another folder, or delete the file to start again"
         )
     with torch.no_grad():
         for group in groups:

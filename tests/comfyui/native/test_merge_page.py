@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from page import Page, find_chromium
+from page_scripts import ADD
 from server import Server
-from test_page import ADD, window  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="no Chromium found: install Debian's chromium")
 
@@ -16,7 +16,7 @@ def rows(count: int) -> list[str]:
     return [name for i in range(1, count + 1) for name in (f"lora_{i}", f"weight_{i}")]
 
 
-def test_rows_grow_as_they_are_chosen_and_come_back(window: tuple[Page, Server]) -> None:  # noqa: F811
+def test_rows_grow_as_they_are_chosen_and_come_back(window: tuple[Page, Server]) -> None:
     page, _ = window
     page.clear()
     found = page.run(

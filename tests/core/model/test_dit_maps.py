@@ -10,10 +10,12 @@ from videomage_core.model.dit_maps import (
     head_errors,
     head_masks,
     sampled_rows,
+    tangent,
     temporal_heads,
     temporal_maps,
     token_grid,
 )
+from videomage_core.stages.algorithm1 import map_distance
 
 GENERATOR = torch.Generator().manual_seed(0)
 FRAMES, HEIGHT, WIDTH, TEXT = 3, 2, 4, 10
@@ -142,6 +144,19 @@ def test_heads_made_to_look_along_time_and_within_frames_are_told_apart():
 
 
 # grids
+
+
+def test_a_tangent_has_the_loss_s_gradient_and_no_curvature():
+    shapes = {"a": (1, 2, 3), "b": (1, 4)}
+    moved = {name: random(*shape).requires_grad_() for name, shape in shapes.items()}
+    constant = {name: random(*shape) for name, shape in shapes.items()}
+    wanted = torch.autograd.grad(map_distance(moved, constant), list(moved.values()))
+    got = torch.autograd.grad(tangent(moved, moved, constant), list(moved.values()))
+    for one, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(one, other)
+    step = {name: random(*shape) for name, shape in shapes.items()}
+    ends = [tangent({n: m.detach() + t * step[n] for n, m in moved.items()}, moved, constant) for t in (-9.0, 0.0, 9.0)]
+    torch.testing.assert_close(ends[0] + ends[2], 2 * ends[1])
 
 
 def test_the_grid_of_tokens_rounds_sides_up():

@@ -24,16 +24,9 @@ from videomage_core.stages.motion_director import (
 from videomage_core.stages.motion_lora import MotionClip, train_motion
 
 CONFIG = MotionConfig(
-    steps=4,
-    frames=4,
-    height=24,
-    width=24,
-    learning_rate=1e-2,
-    save_every_n_steps=2,
-    objective="motion_director",
-    dropout=0.1,
-    target_modules="all",
-)
+    steps=4, frames=4, height=24, width=24, learning_rate=1e-2, save_every_n_steps=2, objective="motion_director",
+    dropout=0.1, target_modules="all",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -84,6 +77,10 @@ def moved(*groups: dict[str, torch.nn.Parameter]) -> None:
                 torch.nn.init.normal_(factor, std=0.05, generator=generator)
 
 
+def phi(video: torch.Tensor, anchor: int) -> torch.Tensor:
+    return 2**0.5 * video - video[:, :, [anchor]]
+
+
 def test_both_paths_by_hand(emoji_base, always):
     """Plain forwards and one ``backward`` each, the other LoRA frozen, say the same."""
     terms, got = gradients(emoji_base, CONFIG, seed=3)
@@ -95,9 +92,6 @@ def test_both_paths_by_hand(emoji_base, always):
     torch.rand((), generator=generator)
     frame, anchor = (int(i) for i in torch.randint(4, (2,), generator=generator))
     x_t = level.a.view(1, 1, 1, 1, 1) * x0 + level.s.view(1, 1, 1, 1, 1) * eps
-
-    def phi(video: torch.Tensor) -> torch.Tensor:
-        return 2**0.5 * video - video[:, :, [anchor]]
 
     with lora.restore_adapters(base):
         groups = {}
@@ -116,7 +110,7 @@ def test_both_paths_by_hand(emoji_base, always):
                 factor.requires_grad_(learns)
         with lora.use_adapters(base, {MOTION: 1.0, APPEARANCE: 1.0}):
             output = base.predict(x_t, level, text)
-            plain, apart = (output - eps).square().mean(), (phi(output) - phi(eps)).square().mean()
+            plain, apart = (output - eps).square().mean(), (phi(output, anchor) - phi(eps, anchor)).square().mean()
             (plain + apart).backward()
         wanted = {(n, m): p.grad for n, group in groups.items() for m, p in group.items()}
     for name, value in (("L_spatial", spatial), ("L_mot", plain), ("L_debiased", apart)):

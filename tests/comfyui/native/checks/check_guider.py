@@ -10,7 +10,7 @@ import pytest
 import tiny_wan as tiny
 import torch
 from videomage_pack.nodes.native import collaborative_guider, guider, recording
-from videomage_pack.videomage_core.guider_config import GuiderConfig
+from videomage_pack.videomage_core.config import GuiderConfig
 
 CONFIG = GuiderConfig(cfg=3.0, tau=0)
 POSITIVE, PLAIN, NEGATIVE = (
