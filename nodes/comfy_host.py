@@ -11,7 +11,8 @@ from typing import Any
 
 from ..videomage_core.data.grounded_sam2 import GroundedSam2
 from ..videomage_core.data.media_files import below
-from ..videomage_core.model.base_folder import EMOJI_BASE, check_base_folder, is_base_folder
+from ..videomage_core.model.base_folder import EMOJI_BASE
+from ..videomage_core.model.base_kinds import check_any_base, is_base_folder
 from ..videomage_core.segmentation.weights import DINO, EXPECTED, SAM2, SUFFIXES, folder_kind
 
 BUILT_IN = "emoji base (built in)"
@@ -28,9 +29,10 @@ def base_names() -> list[str]:
 
 def _base_folders() -> dict[str, Path]:
     paths: dict[str, Path] = {}
-    for name, folder in _folders("unet/config.json"):
-        if is_base_folder(folder):
-            paths.setdefault(name, folder)
+    for holding in ("unet/config.json", "transformer/config.json"):
+        for name, folder in _folders(holding):
+            if is_base_folder(folder):
+                paths.setdefault(name, folder)
     return paths
 
 
@@ -58,7 +60,7 @@ def base_folder(name: str) -> Path:
         return folder
     for other, incomplete in _folders(""):
         if other == name:
-            check_base_folder(incomplete)
+            check_any_base(incomplete)
     raise FileNotFoundError(
         f"base: {name!r} is not in models/diffusers; there are {', '.join(map(repr, base_names()))}. For ZeroScope v2, "
         "copy its whole folder (unet, vae, text_encoder, tokenizer, scheduler; cerspense/zeroscope_v2_576w on Hugging "

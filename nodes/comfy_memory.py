@@ -11,10 +11,13 @@ from typing import Any
 
 import torch
 
-from ..videomage_core.model.backbone import MemoryMode
-from ..videomage_core.model.loading import auto_dtype, load_unet3d
+from ..videomage_core.model.backbone import Backbone, MemoryMode
+from ..videomage_core.model.base_names import is_wan_folder
+from ..videomage_core.model.loading import auto_dtype
+from ..videomage_core.model.loading import load_base as load_engine_base
 from ..videomage_core.model.memory import Workload, choose_mode, is_out_of_memory, required_memory
 from ..videomage_core.model.unet3d import UNet3DBackbone
+from ..videomage_core.model.wan import WanBackbone
 from ..videomage_core.presets import Preset, preset_for
 from .comfy_host import base_folder
 
@@ -63,7 +66,7 @@ class HostedBase:
     """
 
     name: str
-    backbone: UNet3DBackbone
+    backbone: UNet3DBackbone | WanBackbone
     preset: Preset
     memory: str
     load_device: torch.device
@@ -134,7 +137,7 @@ def load_base(name: str, dtype: str, memory: str) -> HostedBase:
     folder = base_folder(name)
     device, offload = management.get_torch_device(), management.unet_offload_device()
     with torch.inference_mode(False):
-        backbone = load_unet3d(folder, _dtype(dtype, device, folder), "cpu")
+        backbone = load_engine_base(folder, _dtype(dtype, device, folder), "cpu")
     return HostedBase(name, backbone, preset_for(folder), memory, device, offload)
 
 
@@ -145,12 +148,12 @@ def _dtype(name: str, device: torch.device, folder: Path) -> str:
     if name != "auto":
         return name
     usable = {"fp16": management.should_use_fp16(device), "bf16": management.should_use_bf16(device)}
-    best = auto_dtype(folder, device)
-    return next((kind for kind in (best, "fp16", "bf16") if usable.get(kind)), "fp32")
+    kinds = ("bf16",) if is_wan_folder(folder) else (auto_dtype(folder, device), "fp16", "bf16")
+    return next((kind for kind in kinds if usable.get(kind)), "fp32")
 
 
 @contextlib.contextmanager
-def on_device(base: HostedBase, oom_hint: str, workloads: Sequence[Workload]) -> Iterator[UNet3DBackbone]:
+def on_device(base: HostedBase, oom_hint: str, workloads: Sequence[Workload]) -> Iterator[UNet3DBackbone | WanBackbone]:
     """Context in which the base is on ComfyUI's device with memory for the largest workload, and autograd works.
 
     Args:
@@ -200,13 +203,13 @@ def _oom_message(mode: str, oom_hint: str) -> str:
 class _SegmenterWorkload(Workload):
     """A segmenter at work; meanwhile the base waits beside it."""
 
-    def memory(self, backbone: UNet3DBackbone, mode: MemoryMode) -> int:
+    def memory(self, backbone: Backbone, mode: MemoryMode) -> int:
         return SEGMENTER_NEEDS
 
 
 def segmenter_workloads(segmenter: Any) -> list[Workload]:
     """The workload of a segmenter in a stage; empty without one."""
-    return [] if segmenter is None else [_SegmenterWorkload(0, 0, 0)]
+    return [] if segmenter is None else [_SegmenterWorkload((), 0, 0)]
 
 
 def _available_memory(device: torch.device) -> int:

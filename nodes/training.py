@@ -17,6 +17,7 @@ from ..videomage_core.data.loss_plot import loss_plot
 from ..videomage_core.model.fingerprint import fingerprint
 from ..videomage_core.model.memory import Workload
 from ..videomage_core.model.unet3d import UNet3DBackbone
+from ..videomage_core.model.wan import WanBackbone
 from ..videomage_core.output_paths import require_output_folder
 from ..videomage_core.training.store import (
     StoredResult,
@@ -72,7 +73,7 @@ def training_outputs() -> list[io.Output]:
 @contextlib.contextmanager
 def on_device_for_training(
     base: HostedBase, kind: str, file_name: str, node: str | None, workloads: Sequence[Workload]
-) -> Iterator[UNet3DBackbone]:
+) -> Iterator[UNet3DBackbone | WanBackbone]:
     """As ``on_device``, for a training; an error that ends it is shown on the page.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Settings that belong together: the paper's for ZeroScope, and those of the embedded base.
+"""Settings that belong together: the paper's for ZeroScope, those of the embedded base, and Wan's.
 
 The embedded base's were chosen on the development half of the emoji world alone: ``docs/tuning.md`` has the figures.
 """
@@ -18,6 +18,8 @@ from .config import (
     SubjectConfig,
 )
 from .model.base_folder import EMOJI_BASE
+from .model.base_names import is_wan_folder
+from .model.wan_folder import check_wan_folder, wan_geometry
 from .stages.fusion_data import FusionPrompts
 from .stages.subject_lora import GENERAL_CAPTIONS
 
@@ -125,9 +127,47 @@ EMOJI = Preset(
         clean="an empty scene on a plain background",
     ),
 )
-PRESETS = {"paper": PAPER, "emoji": EMOJI}
+# Wan's own sampling, as WanPipeline's defaults and its authors' example; trainings on fewer frames, to fit in memory.
+# Nothing here was tuned (ours, beside the paper's): rank and rates are the paper's.
+_WAN_SIZE: dict[str, int] = {"height": 480, "width": 832}
+_WAN_SAMPLING = SamplingConfig(frames=33, fps=16.0, guidance_scale=5.0, **_WAN_SIZE)
+WAN = Preset(
+    _WAN_SAMPLING,
+    SubjectConfig(auxiliary_frames=17, **_WAN_SIZE),
+    MotionConfig(frames=33, **_WAN_SIZE),
+    FusionConfig(frames=17, teacher_guidance_scale=5.0, **_WAN_SIZE),
+    CollaborativeConfig(**{**dataclasses.asdict(_WAN_SAMPLING), "frames": 81}),
+    GENERAL_CAPTIONS,
+    FusionPrompts(),
+)
+
+# A base of emoji_wan's recipe: trained on 9 frames of 48x48 pixels; all else is emoji_base's, and not tuned for it.
+EMOJI_WAN_SAMPLING = SamplingConfig(frames=9, height=48, width=48, steps=25, guidance_scale=4.0)
+EMOJI_WAN = Preset(
+    EMOJI_WAN_SAMPLING,
+    dataclasses.replace(EMOJI.subject, auxiliary_frames=9, auxiliary_guidance_scale=4.0),
+    dataclasses.replace(EMOJI.motion, frames=9),
+    dataclasses.replace(EMOJI.fusion, frames=9, teacher_guidance_scale=4.0, cross_attention_layers="all"),
+    CollaborativeConfig(**dataclasses.asdict(EMOJI_WAN_SAMPLING), tau=8),
+    EMOJI.captions,
+    EMOJI.prompts,
+)
+PRESETS = {"paper": PAPER, "emoji": EMOJI, "wan": WAN, "emoji_wan": EMOJI_WAN}
 
 
 def preset_for(folder: Path) -> Preset:
-    """The settings that suit a base: the embedded one's own, for all others the paper's."""
-    return EMOJI if folder.resolve() == EMOJI_BASE else PAPER
+    """The settings that suit a base: the embedded one's own, those of its kind of Wan, for all others the paper's."""
+    return PRESETS[preset_name(folder)]
+
+
+def preset_name(folder: Path) -> str:
+    """The name of the preset that suits a base.
+
+    Raises:
+        FileNotFoundError: it is a Wan base with parts missing.
+        ValueError: it is a Wan base of a kind that is not carried.
+    """
+    if is_wan_folder(folder):
+        check_wan_folder(folder)
+        return "emoji_wan" if wan_geometry(folder).as_emoji_wan else "wan"
+    return "emoji" if folder.resolve() == EMOJI_BASE else "paper"

@@ -57,5 +57,5 @@ def test_the_memory_of_a_pass_is_about_what_the_base_says(step, mode, videos, gr
     """On ZeroScope's own U-Net, in the stage that holds most of all with such gradients."""
     base, frames, side = zeroscope(), 4, 256
     counted = count(base, stage_steps(base, of_size(PAPER, frames, side, side))[step], mode, with_operations=False)
-    said = base.activation_memory(videos * frames, side, side, gradients)
+    said = base.activation_memory([frames] * videos, side, side, gradients)
     assert counted.activations == pytest.approx(said, rel=0.15)

@@ -57,12 +57,12 @@ def add_benchmark(commands: Any) -> None:
 def _load(options: argparse.Namespace, preset: Any) -> Any:
     """The base, in a memory mode in which all stages fit."""
     from ..model.base_folder import EMOJI_BASE
-    from ..model.loading import load_unet3d
+    from ..model.loading import load_base
     from ..model.memory import workloads_for
 
     stages = (preset.subject, preset.motion, preset.fusion, preset.collaborative)
     workloads = [work for stage in stages for work in workloads_for(stage, subjects=3)]
-    return load_unet3d(options.base or EMOJI_BASE, options.dtype, options.device, options.memory, workloads)
+    return load_base(options.base or EMOJI_BASE, options.dtype, options.device, options.memory, workloads)
 
 
 def _runner(options: argparse.Namespace, grid: Any) -> Any:

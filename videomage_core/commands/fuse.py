@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import FusionConfig
-from .common import load_base, preset_of
+from .common import open_base, preset_of
 from .fields import cutout_of, trigger_of
 from .segmenter_options import add_segmenter, segmenter_of
 from .settings import read_settings
@@ -75,7 +75,7 @@ def _fuse(options: argparse.Namespace) -> None:
     if own:
         check_subjects(list(own.values()))
     clips = [cutout_of(text, config) for text in options.cutout]
-    backbone = load_base(options, config, subjects=len(options.loras))
+    backbone = open_base(options, config, subjects=len(options.loras))
     external = _load_external(backbone, triggers)
     subjects = _with_cutouts([own[path] if path in own else external[path] for path in options.loras], clips)
     own_clips = f", {len(clips)} clips cut out by masks" if clips else ""

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..config import CollaborativeConfig, SamplingConfig
-from ..model.base_names import is_wan_folder
 from ..output_paths import require_output_file
-from .common import add_base, file_and_strength, load_base, preset_of, terminal_callbacks
+from .common import add_base, file_and_strength, open_base, preset_of, terminal_callbacks
 from .settings import add_settings, read_settings
 
 if TYPE_CHECKING:
@@ -68,8 +67,6 @@ def add_sample(commands: Any) -> None:
 
 
 def _sample(options: argparse.Namespace) -> None:
-    if options.base is not None and is_wan_folder(options.base):
-        return _sample_wan(options)
     config = read_settings(options, preset_of(options).collaborative)
     _check_sample(options, config)
     files = [file_and_strength(text) for text in options.lora]
@@ -88,7 +85,7 @@ def _sample(options: argparse.Namespace) -> None:
     config = _config_for(options, config, loras, motion, tokens)
     for warning in prompt_warnings(options.prompt, tokens):
         print(f"warning: {warning}", file=sys.stderr)
-    backbone = load_base(options, config, [options.prompt], tokens)
+    backbone = open_base(options, config, [options.prompt], tokens)
     callbacks, inverted = terminal_callbacks(), None
     if clip is not None:
         inverted = invert_clip(backbone, clip.pixels, config, options.output.parent / "inverted", callbacks)
@@ -163,31 +160,6 @@ def _save(
     if result is not None and result.maps is not None:
         _save_overlays(options.attention_overlays, result)
         print(f"wrote {options.attention_overlays}")
-
-
-def _sample_wan(options: argparse.Namespace) -> None:
-    """Plain text to video by a Wan base."""
-    flags = ("lora", "motion", "method", "clip", "attention_overlays")
-    given = [f"--{name.replace('_', '-')}" for name in flags if getattr(options, name) not in (None, [], "auto")]
-    if given:
-        raise ValueError(
-            f"{', '.join(given)}: a Wan base makes plain videos only so far; drop it, or take another base"
-        )
-    from ..model.wan_folder import plain_config, sample_wan, wan_sampling
-
-    default = wan_sampling(options.base)
-    config = read_settings(options, CollaborativeConfig(**dataclasses.asdict(default), tau=0))
-    _check_sample(options, config)
-    video = sample_wan(
-        options.base,
-        options.prompt,
-        options.seed,
-        plain_config(config),
-        options.dtype,
-        options.device,
-        terminal_callbacks(),
-    )
-    _save(options, config, video, None)
 
 
 def _check_sample(options: argparse.Namespace, config: CollaborativeConfig) -> None:

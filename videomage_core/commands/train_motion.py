@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import MotionConfig
-from .common import load_base, preset_of
+from .common import open_base, preset_of
 from .fields import subjects_of_clips
 from .segmenter_options import add_segmenter, segmenter_of
 from .settings import read_settings
@@ -68,7 +68,7 @@ def _train_motion(options: argparse.Namespace) -> None:
     ]
     say(motion_inputs(clips, options.clips))
     require_subjects(clips, config)
-    backbone = load_base(options, config, [options.prompt])
+    backbone = open_base(options, config, [options.prompt])
     trained = train_motion(
         backbone,
         clips,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import SubjectConfig
-from .common import load_base, preset_of
+from .common import open_base, preset_of
 from .segmenter_options import add_segmenter, segmenter_of
 from .settings import read_settings
 from .training_options import (
@@ -62,7 +62,7 @@ def _train_subject(options: argparse.Namespace) -> None:
     for prompt in prompts:
         require_token(prompt, options.token)
     warn(prompts)
-    backbone = load_base(options, config, prompts, [placeholder])
+    backbone = open_base(options, config, prompts, [placeholder])
     trained = train_subject(
         backbone,
         images,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,15 +62,6 @@ def require_multiples(factor: int, height: int, width: int) -> None:
         )
 
 
-def is_base_folder(folder: Path) -> bool:
-    """Whether ``folder`` holds a base that ``load_unet3d`` takes."""
-    try:
-        check_base_folder(folder)
-    except (OSError, ValueError):
-        return False
-    return True
-
-
 def base_name(folder: Path) -> str:
     """What a base is called: its folder, by the name it was given by; in a hub's cache, the model's own name."""
     folder = Path(os.path.abspath(folder))  # not resolved: a link keeps its name
@@ -84,10 +76,10 @@ def weight_files(folder: Path) -> list[Path]:
     return [file for suffix in _WEIGHTS for file in files_in(folder, (suffix,))]
 
 
-def check_weights(folder: Path) -> None:
+def check_weights(folder: Path, parts: Sequence[str] = ("unet", "vae", "text_encoder")) -> None:
     """ValueError for a file of weights that is something else, as a Git LFS pointer, or ends too early; reads no more
     than headers."""
-    for part in ("unet", "vae", "text_encoder"):
+    for part in parts:
         for file in weight_files(folder / part):
             if (problem := file_problem(file)) is not None:
                 raise ValueError(f"base: {file} {problem}")

@@ -101,13 +101,14 @@ def sample_averaged(
         with lora.merged(backbone):
             for index in range(config.steps):
                 callbacks.check()
-                level, eps = levels[index], torch.zeros_like(x)
+                level, mean = levels[index], torch.zeros_like(x)
                 for name in names:
                     with lora.use_adapters(backbone, {name: 1.0, **always}):
                         output = predict_with_guidance(backbone, x, level, text, negative, config.guidance_scale)
-                    eps = eps + to_x0_eps(output, x, level, backbone.prediction)[1] / len(names)
-                preview(backbone, to_x0_eps(eps, x, level, "epsilon")[0], index, config.steps, callbacks)
-                x = step(eps, x, level, levels[index + 1], "epsilon")
+                    mean = mean + output / len(names)  # all at one x: their eps and x0 are averaged with it
+                x0 = to_x0_eps(mean, x, level, backbone.prediction)[0]
+                preview(backbone, x0, index, config.steps, callbacks)
+                x = step(mean, x, level, levels[index + 1], backbone.prediction)
                 callbacks.progress(index + 1, config.steps, "sampling averaged outputs")
         return backbone.decode_video(x)[0].cpu()
 

@@ -47,10 +47,12 @@ import torch
 
 from ..callbacks import Callbacks
 from ..config import CollaborativeConfig
+from ..data.latent_time import repeat_latent_frames
 from ..data.lora_file import LoraModel, require_base
 from ..model import lora
 from ..model.attention_maps import AttentionLayer, mean_map, select_layers
 from ..model.backbone import Backbone
+from ..model.encoded_text import EncodedText
 from ..model.fingerprint import fingerprint
 from ..model.text import SpecialToken
 from ..sampling import initial_noise, preview
@@ -166,7 +168,7 @@ def _denoise(
     backbone: Backbone,
     x: torch.Tensor,
     branches: tuple[Branch, Branch],
-    negative: torch.Tensor,
+    negative: EncodedText,
     cross: list[AttentionLayer],
     temporal: list[AttentionLayer],
     config: CollaborativeConfig,
@@ -188,7 +190,8 @@ def _denoise(
             for sizes, gradient in zip(moved, gradients, strict=True):
                 sizes.append(alpha * rms(gradient) / rms(x))
             if with_maps:
-                seen.append(mean_map([m.detach() for m in maps.cross.values()], config.height, config.width))
+                looks = mean_map([m.detach() for m in maps.cross.values()], config.height, config.width)
+                seen.append(repeat_latent_frames(looks, backbone.temporal_factor))
         x0, x = collaborative_step(backbone, x, (level, levels[index + 1]), branches, negative, latents, betas, config)
         preview(backbone, x0, index, config.steps, callbacks)
         callbacks.progress(index + 1, config.steps, "collaborative sampling")

@@ -28,12 +28,14 @@ from ..cache_key import training_key
 from ..callbacks import Callbacks
 from ..config import FusionConfig, SamplingConfig
 from ..data.cutmix import CutMix
+from ..data.latent_time import latent_masks, repeat_latent_frames
 from ..data.lora_file import LoraModel, collect_tokens, require_base
-from ..data.masks import Segmenter, resize_mask, segmenter_key_parts
+from ..data.masks import Segmenter, segmenter_key_parts
 from ..history import History
 from ..model import lora
 from ..model.attention_maps import AttentionLayer, mean_map, normalize_maps, select_layers
 from ..model.backbone import Backbone, NoiseLevel
+from ..model.encoded_text import concat_texts
 from ..model.fingerprint import fingerprint
 from ..model.lora_weights import LoraWeights, average, compress
 from ..model.text import SpecialToken
@@ -111,14 +113,15 @@ def fuse_subjects(
             backbone, subjects, config, prompts, segmenter, folder, base_fingerprint, callbacks
         )
         key = fusion_key(subjects, config, prompts, segmenter)
-        with lora.trainable_adapter(backbone, "fused", [], config, start) as parameters:
+        with lora.trainable_adapter(backbone, "fused", backbone.targets("spatial"), config, start) as parameters:
 
             def loss_fn(generator: torch.Generator, backward: Backward) -> None:
                 backward({"L_fusion": fusion_loss(backbone, teachers, config.batch_size, generator)})
                 if pieces is not None:
                     pair, named = sample_cutmix_pair(pieces, config.cutmix_overlap, generator)
                     with pair_maps(backbone, pair, named, tokens, layers, generator) as maps:
-                        backward({"L_attn": config.lambda2 * attention_loss(maps, pair.masks)})
+                        masks = pair.masks
+                        backward({"L_attn": config.lambda2 * attention_loss(maps, masks, backbone.temporal_factor)})
 
             groups = [ParameterGroup("lora", parameters, config.learning_rate)]
             training = LoraTraining(
@@ -197,7 +200,7 @@ def fusion_loss(
     chosen = [teachers[i] for i in order.tolist()]
     videos = [int(torch.randint(len(teacher.latents), (), generator=generator)) for teacher in chosen]
     x0 = torch.stack([teacher.latents[v] for teacher, v in zip(chosen, videos, strict=True)]).to(backbone.device)
-    text = torch.stack([teacher.texts[v] for teacher, v in zip(chosen, videos, strict=True)])
+    text = concat_texts([teacher.texts[v : v + 1] for teacher, v in zip(chosen, videos, strict=True)])
     level = backbone.random_level(len(x0), generator)
     x_t = add_noise(x0, torch.randn(x0.shape, generator=generator).to(x0.device), level)
     wanted = []
@@ -211,19 +214,20 @@ def fusion_loss(
     return (output - torch.cat(wanted)).square().mean()
 
 
-def attention_loss(maps: Sequence[torch.Tensor], masks: torch.Tensor) -> torch.Tensor:
+def attention_loss(maps: Sequence[torch.Tensor], masks: torch.Tensor, temporal_factor: int = 1) -> torch.Tensor:
     """L_attn (Eq. 7) = 1/2 * sum over i of || M_SCA,i - mask_i ||^2: each token attends to its own subject alone.
 
     The norm is a mean over places and frames, and the sum's mean is taken over the recorded layers.
 
     Args:
-        maps: M_SCA of each layer, [1, K, F, h, w] for the tokens of K subjects; see ``pair_maps``.
-        masks: [K, F, H, W] in 0..1; brought to each layer's size by area.
+        maps: M_SCA of each layer, [1, K, f, h, w] for the tokens of K subjects; see ``pair_maps``.
+        masks: [K, F, H, W] in 0..1; brought to each layer's size by area, and to latent frames.
+        temporal_factor: of the base.
     """
     of_layers = []
     for m_sca in maps:
-        mask = resize_mask(masks, *m_sca.shape[-2:]).to(m_sca)
-        distances = (normalize_maps(m_sca[0]) - mask).square().mean(dim=(1, 2, 3))  # [K,F,h,w] -> [K]
+        mask = latent_masks(masks, *m_sca.shape[-2:], temporal_factor).to(m_sca)
+        distances = (normalize_maps(m_sca[0]) - mask).square().mean(dim=(1, 2, 3))  # [K,f,h,w] -> [K]
         of_layers.append(distances.sum() / 2)
     return torch.stack(of_layers).mean()
 
@@ -238,7 +242,7 @@ def pair_maps(
     generator: torch.Generator,
     level: NoiseLevel | None = None,
 ) -> Iterator[list[torch.Tensor]]:
-    """Inside, M_SCA of a CutMix pair's tokens, each [1, 2, F, h, w], with gradients where they are enabled.
+    """Inside, M_SCA of a CutMix pair's tokens, each [1, 2, f, h, w], with gradients where they are enabled.
 
     Layers that are recomputed in the backward pass must be recorded there as they were in the forward pass: call
     ``backward`` inside.
@@ -284,5 +288,6 @@ def _shown_pair(
     """A pair to look at, and where its tokens look, halfway between noise and video: [2, F, H, W]."""
     generator = torch.Generator().manual_seed(config.seed)
     pair, names = sample_cutmix_pair(pieces, config.cutmix_overlap, generator)
-    with pair_maps(backbone, pair, names, tokens, layers, generator, backbone.levels(2)[0]) as maps:
-        return pair, mean_map(maps, *pair.pixels.shape[-2:])
+    with pair_maps(backbone, pair, names, tokens, layers, generator, backbone.level_at(0.5)) as maps:
+        mean = mean_map(maps, *pair.pixels.shape[-2:])
+        return pair, repeat_latent_frames(mean, backbone.temporal_factor)

@@ -16,6 +16,7 @@ from ..data.lora_file import LoraModel
 from ..data.masks import GivenMasks, PlainBackground, Segmenter
 from ..model import lora
 from ..model.backbone import Backbone
+from ..model.encoded_text import EncodedText
 from ..model.fingerprint import Fingerprint
 from .generated_clips import generate_clips
 
@@ -57,8 +58,8 @@ class Teacher:
     """One subject as its own LoRA shows it."""
 
     adapter: str
-    latents: torch.Tensor  # [V, C, F, h, w]
-    texts: torch.Tensor  # [V, T, D]
+    latents: torch.Tensor  # [V, C, f, h, w]
+    texts: EncodedText  # V
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from ..data.examples import CaptionedClip, SubjectImage, add_masks
 from ..data.masks import Segmenter, require_useful, resize_mask, segmenter_key_parts
 from ..model import lora
 from ..model.backbone import Backbone
+from ..model.encoded_text import EncodedText
 from ..model.fingerprint import Fingerprint, fingerprint
 from ..model.text import SpecialToken
 from ..sampling import add_noise, training_target
@@ -64,8 +65,8 @@ class _View:
 
 @dataclass(frozen=True)
 class _Auxiliary:
-    latents: torch.Tensor  # [1, C, F, h, w]
-    text: torch.Tensor  # [1, T, D]
+    latents: torch.Tensor  # [1, C, f, h, w]
+    text: EncodedText  # one
 
 
 def train_subject(
@@ -175,9 +176,9 @@ def _regularization(backbone: Backbone, clip: _Auxiliary, generator: torch.Gener
 
 
 def prediction_error(
-    backbone: Backbone, x0: torch.Tensor, text: torch.Tensor, generator: torch.Generator
+    backbone: Backbone, x0: torch.Tensor, text: EncodedText, generator: torch.Generator
 ) -> torch.Tensor:
-    """Squared error of the network's output for freshly noised latents (Eq. 1 before its mean), [B, C, F, h, w]."""
+    """Squared error of the network's output for freshly noised latents (Eq. 1 before its mean), [B, C, f, h, w]."""
     level = backbone.random_level(len(x0), generator)
     eps = torch.randn(x0.shape, generator=generator).to(x0.device)
     output = backbone.predict(add_noise(x0, eps, level), level, text)
@@ -196,12 +197,22 @@ def _check(
     if not images:
         raise ValueError("images: got none, give at least one picture of the subject; 3 to 5 are best")
     backbone.latent_shape(1, config.height, config.width)
+    if config.lambda1:
+        _check_auxiliary(backbone, config)
     for index, image in enumerate(images):
         wanted = image.prompt or prompt
         backbone.token_spans(wanted, [token])  # refuses another special token, and too long a prompt
         require_token(wanted, token.name)
         if image.mask is not None:
             require_useful(image.mask[None], f"picture {index + 1}")
+
+
+def _check_auxiliary(backbone: Backbone, config: SubjectConfig) -> None:
+    """ValueError if the base cannot make clips of the length of L_reg's."""
+    try:
+        backbone.latent_shape(config.auxiliary_frames, config.height, config.width)
+    except ValueError as error:
+        raise ValueError(f"auxiliary_frames, of the clips for L_reg: {error}") from error
 
 
 def require_token(prompt: str, token: str) -> None:
@@ -221,7 +232,7 @@ def _views(
         for pixels, mask in augment(image.pixels, image.mask, config, generator):
             callbacks.check()
             latents = backbone.encode_video(pixels[None, :, None])  # [3,H,W] -> [1,3,1,H,W] -> [1,C,1,h,w]
-            small = resize_mask(mask, height, width)[None, None, None].to(latents.device)
+            small = resize_mask(mask, height, width)[None, None, None].to(latents.device)  # a picture is one frame
             if float(small.sum()) > 0:  # a cut may miss the subject
                 views.append(_View(latents, small, image.prompt or prompt))
     if not views:

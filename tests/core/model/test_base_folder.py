@@ -15,10 +15,10 @@ from videomage_core.model.base_folder import (
     base_name,
     check_base_folder,
     check_weights,
-    is_base_folder,
     stored_dtype,
     weight_files,
 )
+from videomage_core.model.base_kinds import is_base_folder
 
 
 def with_scheduler(base: Path, **changed) -> None:

@@ -9,6 +9,7 @@ from tests.core.model.random_lora import random_lora
 from videomage_core.config import LoraTrainingConfig
 from videomage_core.model import lora
 from videomage_core.model.backbone import Target
+from videomage_core.model.lora_forward import adapted_layers
 from videomage_core.model.lora_weights import LoraWeights, average
 
 
@@ -135,7 +136,7 @@ def test_the_same_adapters_in_another_order_are_put_in_that_order(emoji_base):
     with lora.restore_adapters(emoji_base):
         for name in "ab":
             lora.add(emoji_base, name, emoji_base.targets("spatial"), rank=1)
-        layer = next(iter(lora.adapted_layers(emoji_base).values()))
+        layer = next(iter(adapted_layers(emoji_base).values()))
         for order in ("ab", "ba", "ab"):
             with lora.use_adapters(emoji_base, dict.fromkeys(order, 1.0)):
                 assert layer.active_adapters == list(order)

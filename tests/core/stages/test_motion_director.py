@@ -10,6 +10,7 @@ import torch
 from videomage_core.callbacks import Callbacks, Cancelled
 from videomage_core.config import MotionConfig
 from videomage_core.model import lora
+from videomage_core.model.active_adapters import adapter_state
 from videomage_core.stages import motion_director
 from videomage_core.stages.motion_director import (
     APPEARANCE,
@@ -164,7 +165,7 @@ def test_a_fifth_of_the_steps_leave_the_spatial_lora_out(emoji_base, monkeypatch
     seen: list[tuple[int, frozenset[str]]] = []
 
     def predict(x, level, text):
-        seen.append((x.shape[2], frozenset(lora._state(emoji_base)[0])))
+        seen.append((x.shape[2], frozenset(adapter_state(emoji_base)[0])))
         return x * sum(p.sum() for p in emoji_base.network.parameters() if p.requires_grad)
 
     monkeypatch.setattr(emoji_base, "predict", predict)
@@ -242,7 +243,7 @@ def test_samples_are_made_with_the_motion_alone(emoji_base, tmp_path, monkeypatc
     active = []
 
     def look(*_):
-        active.append(lora._state(emoji_base)[0])
+        active.append(adapter_state(emoji_base)[0])
         return torch.zeros(3, 4, 24, 24)
 
     monkeypatch.setattr(lora_training, "sample_video", look)
