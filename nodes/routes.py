@@ -17,7 +17,7 @@ from typing import Any
 from aiohttp import web
 
 from ..videomage_core.data.lora_file import LoraHeader, read_header
-from ..videomage_core.data.media_files import files_in
+from ..videomage_core.folders import files_in
 from ..videomage_core.model.fingerprint import Fingerprint, fingerprint_of_file
 from ..videomage_core.presets import preset_for
 from ..videomage_core.training.store import require_file_name

@@ -27,11 +27,11 @@ from .data.contact_sheet import contact_sheet
 from .data.examples import MotionClip, SubjectImage, load_motion_clip, load_subject_images
 from .data.lora_file import LoraModel, collect_tokens, save_lora
 from .data.media import save_video, to_uint8
-from .data.media_files import files_in
 from .data.overlay import overlay
 from .evaluation.likeness import likeness, reference_features
 from .evaluation.tracking import track_from_masks
 from .evaluation.trajectories import agreement
+from .folders import files_in
 from .model.backbone import Backbone
 from .model.fingerprint import fingerprint
 from .model.loading import load_unet3d

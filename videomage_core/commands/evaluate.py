@@ -80,7 +80,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _videos(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"videos: {folder} is not a folder; give one that holds videos")
-    from ..data.media_files import CLIP_SUFFIXES, IMAGE_SUFFIXES, entries, files_in, passed_over
+    from ..data.media_files import CLIP_SUFFIXES, IMAGE_SUFFIXES, passed_over
+    from ..folders import entries, files_in
 
     frames = [path for path in entries(folder) if path.is_dir() and files_in(path, IMAGE_SUFFIXES)]
     videos = [path for path in entries(folder) if path in frames or path in files_in(folder, CLIP_SUFFIXES)]

@@ -57,7 +57,7 @@ def work_folder(options: argparse.Namespace) -> Path:
 
 
 def _samples(folder: Path) -> list[Path]:
-    from ..data.media_files import files_in
+    from ..folders import files_in
 
     files = files_in(folder, (".mp4",)) if folder.is_dir() else []
     return [path for path in files if path.name.startswith("sample_")]

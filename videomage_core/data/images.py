@@ -20,7 +20,8 @@ import torch
 from PIL import ExifTags, Image, ImageOps
 
 from ..file_problem import file_problem
-from .media_files import IMAGE_FORMATS, IMAGE_SUFFIXES, files_in, heif_problem, passed_over
+from ..folders import files_in
+from .media_files import IMAGE_FORMATS, IMAGE_SUFFIXES, heif_problem, passed_over
 
 Size = tuple[int, int]
 Colour = tuple[int, int, int]

@@ -17,7 +17,7 @@ import torch
 from ..data.examples import load_motion_clip
 from ..data.images import MODELS_SEE, list_images, load_picture
 from ..data.media import to_uint8
-from ..data.media_files import folders_in
+from ..folders import folders_in
 from ..text_files import read_json_object
 from .grid import Cell, Grid
 from .likeness import CROP, NEIGHBOURS, centred, direction, embedding, mean_of_nearest, similarity, who_is_who

@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from ..data.media_files import entries, files_in
+from ..folders import entries, files_in
 
 _TENSORS, _VALUES, _TOLERANCE = 16, 4096, 0.01
 

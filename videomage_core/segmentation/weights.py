@@ -11,8 +11,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ..data.media_files import files_in
 from ..file_problem import file_problem
+from ..folders import files_in
 from ..text_files import read_json, read_json_object
 
 ASSETS = Path(__file__).parents[1] / "assets" / "segmentation"

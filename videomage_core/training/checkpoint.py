@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ..atomic_write import partial_file
-from ..data.media_files import files_in
+from ..folders import files_in
 from ..history import History
 from ..model.fingerprint import Fingerprint
 from .optimizer import ParameterGroup
