@@ -39,10 +39,10 @@ class Alive(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, _: Any, arguments: Any = (), named: Any = None) -> Any:
         out = function(*arguments, **(named or {}))
-        for made in tree_leaves(out):
-            if not isinstance(made, torch.Tensor) or made.untyped_storage()._cdata in self._known:
+        for output in tree_leaves(out):
+            if not isinstance(output, torch.Tensor) or output.untyped_storage()._cdata in self._known:
                 continue
-            storage = made.untyped_storage()
+            storage = output.untyped_storage()
             self._known.add(storage._cdata)
             self.now += storage.nbytes()
             self.most = max(self.most, self.now)
@@ -158,10 +158,10 @@ def eight_bit(base: UNet3DBackbone) -> dict[str, dict[str, int]]:
     As bitsandbytes keeps them: a byte for each, a float32 for each block of 256, and a weight of fewer than 4096
     values in float32 still.
     """
-    found = {}
+    states = {}
     for stage, role, rank in (("train subject", "spatial", 4), ("train motion", "temporal", 4), ("fuse", "spatial", 8)):
         with lora.restore_adapters(base):
             sizes = [weight.numel() for weight in lora.add(base, "counted", base.targets(role), rank=rank)]
         small = [8 * n if n < 4096 else 2 * (n + 4 * -(-n // 256)) for n in sizes]
-        found[stage] = {"trained": sum(sizes), "fp32": 8 * sum(sizes), "8 bit": sum(small)}
-    return found
+        states[stage] = {"trained": sum(sizes), "fp32": 8 * sum(sizes), "8 bit": sum(small)}
+    return states

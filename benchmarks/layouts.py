@@ -32,36 +32,30 @@ def channels_last(base: UNet3DBackbone, rounds: int) -> dict[str, Any]:
     convolutions = [module for module in base.unet.modules() if isinstance(module, torch.nn.Conv2d)]
     given: list[bool] = []
 
-    def order(wanted: torch.memory_format) -> None:
+    def order(memory_format: torch.memory_format) -> None:
         for module in convolutions:
-            module.to(memory_format=wanted)
+            module.to(memory_format=memory_format)
 
-    def look(_: Any, inputs: tuple[torch.Tensor, ...]) -> None:
+    def record_order(_: Any, inputs: tuple[torch.Tensor, ...]) -> None:
         given.append(inputs[0].is_contiguous(memory_format=torch.channels_last) and not inputs[0].is_contiguous())
 
     predict = _prediction(base)
-
-    def last() -> torch.Tensor:
-        order(torch.channels_last)
-        try:
-            return predict()
-        finally:
-            order(torch.contiguous_format)
-
-    wanted, found = predict(), last()
-    hooks = [module.register_forward_pre_hook(look) for module in convolutions]
-    last()
+    plain = predict()
+    order(torch.channels_last)
+    reordered = predict()
+    hooks = [module.register_forward_pre_hook(record_order) for module in convolutions]
+    predict()
     for hook in hooks:
         hook.remove()
     taken: dict[str, list[float]] = {"last": [], "first": []}
     for _ in range(rounds):
-        for name, wanted_order in (("last", torch.channels_last), ("first", torch.contiguous_format)):
-            order(wanted_order)
+        for name, memory_format in (("last", torch.channels_last), ("first", torch.contiguous_format)):
+            order(memory_format)
             predict()
             taken[name].append(seconds(predict, CPU))
     order(torch.contiguous_format)
     return {
-        "ratio": ratio(taken["last"], taken["first"]), "difference": float((found - wanted).abs().max()),
+        "ratio": ratio(taken["last"], taken["first"]), "difference": float((reordered - plain).abs().max()),
         "convolutions": len(convolutions), "given": sum(given),
     }  # fmt: skip
 
@@ -74,13 +68,13 @@ def compiled(base: UNet3DBackbone, rounds: int) -> dict[str, Any]:
         pieces; "first", the seconds of the compilation; "ratio"; "difference" of the outputs; instead of what could
         not be had "error".
     """
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     try:
-        found.update(_switches(base))
-        found.update(_gain(base, rounds))
+        results.update(_switches(base))
+        results.update(_gain(base, rounds))
     except Exception as error:  # of a compiler that is missing or fails: any
-        found["error"] = f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
-    return found
+        results["error"] = f"{type(error).__name__}: {next(iter(str(error).strip().splitlines()), '')}"
+    return results
 
 
 def _switches(base: UNet3DBackbone) -> dict[str, Any]:
@@ -99,10 +93,10 @@ def _switches(base: UNet3DBackbone) -> dict[str, Any]:
 def _gain(base: UNet3DBackbone, rounds: int) -> dict[str, Any]:
     with both_loras(base):
         predict = _prediction(base, SUBJECT)
-        wanted, plain = predict(), base.unet.forward
+        output, plain = predict(), base.unet.forward
         with _compiled(base, backend="inductor") as fast:
             first = seconds(predict, CPU)
-            difference = float((predict() - wanted).abs().max())
+            difference = float((predict() - output).abs().max())
 
             def by(forward: Callable[..., Any]) -> None:
                 base.unet.forward = forward

@@ -1,31 +1,25 @@
-"""Ratios on the embedded base: SCS beside its work, a training step beside a bare one, and what each saving saves."""
+"""Ratios on the embedded base: SCS beside its work, and a training step beside a bare one."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from typing import Any
 from unittest import mock
 
 import torch
 
-from benchmarks.stage_steps import PROMPT, both_loras, prediction, stage_steps
+from benchmarks.stage_steps import PROMPT, both_loras, stage_steps
 from benchmarks.timing import Ratio, by_turns, ratio, seconds
 from videomage_core.data.lora_file import LoraModel
 from videomage_core.model import lora
-from videomage_core.model.attention_maps import select_layers
-from videomage_core.model.fast_attention import FastAttention
 from videomage_core.model.fingerprint import fingerprint
-from videomage_core.model.lora_forward import adapted_layers, with_adapters
-from videomage_core.model.memory import MODES
 from videomage_core.model.single_frame import skip_temporal_layers_at_one_frame
 from videomage_core.model.text import SpecialToken
 from videomage_core.model.unet3d import UNet3DBackbone
 from videomage_core.presets import EMOJI
 from videomage_core.sampling import generate_videos
-from videomage_core.stages.algorithm1 import attended, map_distance
 from videomage_core.stages.collaborative_sampling import sample_collaboratively
 from videomage_core.stages.motion_lora import _Example, motion_loss
 from videomage_core.training.loop import Backward, ParameterGroup, _gradients, make_optimizer
@@ -61,26 +55,27 @@ def beside_the_network(base: UNet3DBackbone) -> dict[str, float]:
     video, taken = _video(base), dict[str, float]()
     video()
     parts = {
-        "switching adapters": (lora, "active"), "putting LoRAs on": (lora, "load"), "taking them off": (lora, "remove"),
+        "switching adapters": (lora, "use_adapters"), "putting LoRAs on": (lora, "load"),
+        "taking them off": (lora, "remove"),
         "reading prompts": (base, "encode_prompt"), "decoding": (base, "decode_video"),
     }  # fmt: skip
 
     def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def within(*given: Any, **named: Any) -> Any:
+        def within(*args: Any, **kwargs: Any) -> Any:
             began = time.perf_counter()
             try:
-                return function(*given, **named)
+                return function(*args, **kwargs)
             finally:
                 taken[name] = taken.get(name, 0.0) + time.perf_counter() - began
 
         return within
 
     def entered(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Of a context: its way in and its way out."""
+        """Of a context: entering it and leaving it."""
 
         @contextmanager
-        def within(*given: Any, **named: Any) -> Iterator[None]:
-            context = function(*given, **named)
+        def within(*args: Any, **kwargs: Any) -> Iterator[None]:
+            context = function(*args, **kwargs)
             timed(name, context.__enter__)()
             try:
                 yield
@@ -91,7 +86,7 @@ def beside_the_network(base: UNet3DBackbone) -> dict[str, float]:
 
     with ExitStack() as stack:
         for name, (owner, attribute) in parts.items():
-            wrap = entered if attribute == "active" else timed
+            wrap = entered if attribute == "use_adapters" else timed
             stack.enter_context(mock.patch.object(owner, attribute, wrap(name, getattr(owner, attribute))))
         whole = seconds(video, CPU)
     return {name: took / whole for name, took in taken.items()}
@@ -104,8 +99,8 @@ def _video(base: UNet3DBackbone) -> Job:
     with both_loras(base):
         fused, motion = (lora.weights(base, name) for name in ("subject", "motion"))
     subject = LoraModel("fusion", fused, tokens, base.name, base_fingerprint)
-    performed = LoraModel("motion", motion, (), base.name, base_fingerprint)
-    return lambda: sample_collaboratively(base, subject, performed, PROMPT, 0, EMOJI.collaborative)
+    moving = LoraModel("motion", motion, (), base.name, base_fingerprint)
+    return lambda: sample_collaboratively(base, subject, moving, PROMPT, 0, EMOJI.collaborative)
 
 
 def _mean(step: Any, times: int) -> float:
@@ -181,122 +176,3 @@ def _bare_motion_step(base: UNet3DBackbone) -> Iterator[Job]:
         optimizer.step()
 
     yield step
-
-
-def of_savings(base: UNet3DBackbone, rounds: int) -> dict[str, Ratio]:
-    """Each saving: the time with it over the time without."""
-    steps, found = stage_steps(base, EMOJI), {}
-    with prediction(base, EMOJI.collaborative) as (merged, _):
-        layers = list(adapted_layers(base).values())
-        taken = by_turns({"with": merged, "without": partial(_unmerged, layers, merged)}, rounds, CPU)
-        found["LoRAs merged into weights in sampling"] = ratio(taken["with"], taken["without"])
-    for name, stage in (("train motion", "a motion step"), ("SCS, a guidance", "a guidance")):
-        for mode in ("medium", "low"):
-            found[f"{stage} in the memory mode {mode}, over high"] = _mode_ratio(base, steps[name], mode, rounds)
-    found["a prediction in the memory mode low, over high"] = _mode_ratio(
-        base, steps["SCS, a prediction"], "low", rounds
-    )
-    with steps["train motion"]() as (job, _):
-        taken = by_turns({"with": job, "without": partial(_always_fused, job)}, rounds, CPU)
-    found["short attention written out on a CPU, in a training step"] = ratio(taken["with"], taken["without"])
-    found.update(_of_guidance(base, rounds))
-    found.update(_of_batches(base, rounds))
-    return found
-
-
-def _unmerged(layers: list[Any], job: Job) -> None:
-    merged = [layer.forward for layer in layers]
-    for layer in layers:
-        layer.forward = partial(with_adapters, layer)
-    try:
-        job()
-    finally:
-        for layer, forward in zip(layers, merged, strict=True):
-            layer.forward = forward
-
-
-def _mode_ratio(base: UNet3DBackbone, step: Any, mode: str, rounds: int) -> Ratio:
-    """A step in a memory mode over one in high, by turns; a round before them does not count, nor does the switch."""
-    taken: dict[str, list[float]] = {mode: [], "high": []}
-    with step() as (job, _):
-        for _round in range(rounds + 1):
-            for name, found in taken.items():
-                base.use_memory(MODES[name])
-                found.append(seconds(job, CPU))
-    return ratio(taken[mode][1:], taken["high"][1:])
-
-
-def _always_fused(job: Job) -> None:
-    longest, FastAttention.LONGEST = FastAttention.LONGEST, 0
-    try:
-        job()
-    finally:
-        FastAttention.LONGEST = longest
-
-
-def _of_guidance(base: UNet3DBackbone, rounds: int) -> dict[str, Ratio]:
-    """The parts of a guidance, each against the plain way: all layers, all with a graph, to the network's end."""
-    config = EMOJI.collaborative
-    every = base.attention_layers("cross"), base.attention_layers("temporal")
-    chosen = (
-        select_layers(every[0], config.cross_attention_layers),
-        select_layers(every[1], config.temporal_attention_layers),
-    )
-    with both_loras(base) as (branches, _), lora.merged(base):
-        x = torch.randn(1, *base.latent_shape(config.frames, config.height, config.width))
-        level = base.levels(config.steps)[3]
-
-        def guided(cross: Any, temporal: Any, graph_everywhere: bool) -> None:
-            of = []
-            for branch, moving, constant in ((branches[0], temporal, cross), (branches[1], cross, temporal)):
-                wanted = ([*moving, *constant], []) if graph_everywhere else (moving, constant)
-                with torch.enable_grad(), attended(base, x, level, branch, *wanted) as (at, maps):
-                    of.append((at, maps))
-            torch.autograd.grad(map_distance(of[0][1].temporal, of[1][1].temporal), of[0][0])
-            torch.autograd.grad(map_distance(of[1][1].cross, of[0][1].cross), of[1][0])
-
-        def forward(stop: bool) -> None:
-            branch, at = branches[0], x.clone().requires_grad_()
-            with (
-                lora.use_adapters(base, {branch.adapter: 1.0}),
-                base.record([*chosen[0], *chosen[1]], branch.spans, stop=stop) as maps,
-            ):
-                (base.record_forward if stop else base.predict)(at, level, branch.text)
-                torch.autograd.grad(map_distance(maps.temporal, maps.temporal), at)
-
-        jobs = {
-            "usual": lambda: guided(*chosen, False), "graph": lambda: guided(*chosen, True),
-            "all layers": lambda: guided(*every, False), "stopped": lambda: forward(True),
-            "whole": lambda: forward(False),
-        }  # fmt: skip
-        taken = by_turns(jobs, rounds, CPU)
-    return {
-        "the other branch's maps without a graph, in a guidance": ratio(taken["usual"], taken["graph"]),
-        "the forward ends after the last recorded layer, in a forward and its way back": ratio(
-            taken["stopped"], taken["whole"]
-        ),
-        "the chosen layers instead of all, in a guidance": ratio(taken["usual"], taken["all layers"]),
-    }
-
-
-def _of_batches(base: UNet3DBackbone, rounds: int) -> dict[str, Ratio]:
-    """A batch of videos beside the same videos in smaller ones."""
-    config = EMOJI.sampling
-    x = torch.randn(4, *base.latent_shape(config.frames, config.height, config.width))
-    with torch.no_grad():
-        text, level = base.encode_prompt(["a dog"] * 4), base.levels(config.steps)[3]
-
-        def in_batches_of(size: int, count: int) -> None:
-            with torch.no_grad():
-                for at in range(0, count, size):
-                    base.predict(x[at : at + size], level, text[at : at + size])
-
-        jobs = {
-            "halves": lambda: in_batches_of(2, 2), "one by one": lambda: in_batches_of(1, 2),
-            "four": lambda: in_batches_of(4, 4), "two by two": lambda: in_batches_of(2, 4),
-        }  # fmt: skip
-        taken = by_turns(jobs, rounds, CPU)
-    return {
-        "both halves of guidance in one batch": ratio(taken["halves"], taken["one by one"]),
-        "both branches in one batch (not built: see below)": ratio(taken["four"], taken["two by two"]),
-    }

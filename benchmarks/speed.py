@@ -25,7 +25,8 @@ import torch
 
 from benchmarks.counting import Counted, count, eight_bit, zeroscope
 from benchmarks.layouts import channels_last, compiled
-from benchmarks.measured import beside_the_network, of_sampling, of_savings, of_training
+from benchmarks.measured import beside_the_network, of_sampling, of_training
+from benchmarks.savings import of_savings
 from benchmarks.speed_report import growth_plot, report
 from benchmarks.stage_steps import of_size, stage_steps
 from benchmarks.timing import seconds
@@ -46,25 +47,25 @@ def counted() -> dict[str, dict[str, Counted]]:
     """Step and memory mode -> what it takes at the paper's size; "low" does the operations of "medium"."""
     base = zeroscope()
     steps = stage_steps(base, PAPER)
-    found = {name: {mode: count(base, step, mode, mode != "low") for mode in MODES} for name, step in steps.items()}
+    of_steps = {name: {mode: count(base, step, mode, mode != "low") for mode in MODES} for name, step in steps.items()}
     base = zeroscope(torch.bfloat16)  # needs no loss scale, for which fp16 keeps its graph
     step = stage_steps(base, PAPER)["SCS, a guidance"]
     return {
-        **found,
+        **of_steps,
         "SCS, a guidance, in bf16": {mode: count(base, step, mode, with_operations=False) for mode in MODES},
     }
 
 
 def growth() -> dict[str, dict[str, Any]]:
     """What grows -> its "values", in numbers, and of each step GB beyond the base's weights and Tflop, in "medium"."""
-    base, found = zeroscope(), {}
+    base, curves = zeroscope(), {}
     for what, sizes in SIZES.items():
-        found[what] = {
+        curves[what] = {
             "values": [n if "subjects" in what else f if what == "frames" else h * w / (320 * 576)
                        for f, h, w, n in sizes],
             "steps": {step: _grown(base, step, sizes) for step in _growing_steps(what)},
         }  # fmt: skip
-    return found
+    return curves
 
 
 # On the embedded base, whose own size is 8 frames of 48x48 pixels, seconds are measured.
@@ -77,15 +78,15 @@ SMALL_SIZES = {
 
 def growth_in_seconds(base: UNet3DBackbone) -> dict[str, dict[str, Any]]:
     """As ``growth``, with the "seconds" of each step on the embedded base: the median of five, warmed."""
-    found = {}
+    curves = {}
     for what, sizes in SMALL_SIZES.items():
-        found[what] = {
+        curves[what] = {
             "values": [n if "subjects" in what else f if what == "frames" else h * w / 48**2 for f, h, w, n in sizes],
             "steps": {
                 step: {"seconds": [_seconds_of(base, step, size) for size in sizes]} for step in _growing_steps(what)
             },
         }
-    return found
+    return curves
 
 
 def _seconds_of(base: UNet3DBackbone, name: str, size: tuple[int, int, int, int]) -> float:
@@ -109,19 +110,19 @@ def _grown(base: UNet3DBackbone, step: str, sizes: list[tuple[int, int, int, int
 
 def each_step(base: UNet3DBackbone, preset: Preset) -> dict[str, float]:
     """Seconds of each step on a base of this machine's processor: the median of three, warmed."""
-    found, here = {}, torch.device("cpu")
+    medians, here = {}, torch.device("cpu")
     for name, step in stage_steps(base, preset).items():
         with step() as (job, _):
             job()
-            found[name] = statistics.median(seconds(job, here) for _ in range(3))
-    return found
+            medians[name] = statistics.median(seconds(job, here) for _ in range(3))
+    return medians
 
 
 def on_device(base: UNet3DBackbone, preset: Preset, device: torch.device, runs: int = 5) -> dict[str, dict[str, Any]]:
     """Step and memory mode -> "seconds" of each run, and on a GPU the peak allocated, in "GB"; or "out of memory"."""
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
     for name, step in stage_steps(base, preset).items():
-        found[name] = {}
+        results[name] = {}
         for mode in MODES:
             gc.collect()
             try:
@@ -131,12 +132,12 @@ def on_device(base: UNet3DBackbone, preset: Preset, device: torch.device, runs: 
                     if device.type == "cuda":
                         torch.cuda.empty_cache()
                         torch.cuda.reset_peak_memory_stats(device)
-                    found[name][mode] = {"seconds": sorted(seconds(job, device) for _ in range(runs))}
+                    results[name][mode] = {"seconds": sorted(seconds(job, device) for _ in range(runs))}
                 if device.type == "cuda":
-                    found[name][mode]["GB"] = torch.cuda.max_memory_allocated(device) / 1e9
+                    results[name][mode]["GB"] = torch.cuda.max_memory_allocated(device) / 1e9
             except torch.OutOfMemoryError:
-                found[name][mode] = {"out of memory": True}
-    return found
+                results[name][mode] = {"out of memory": True}
+    return results
 
 
 def random_weights(base: UNet3DBackbone, device: torch.device) -> UNet3DBackbone:
@@ -161,7 +162,7 @@ def parts(device: torch.device, rounds: int) -> dict[str, Callable[[], Any]]:
     def embedded() -> UNet3DBackbone:
         return load_unet3d(dtype="fp32", device="cpu")
 
-    found: dict[str, Callable[[], Any]] = {
+    measurements: dict[str, Callable[[], Any]] = {
         "counted": counted,
         "growth": growth,
         "eight_bit": lambda: eight_bit(zeroscope()),
@@ -175,20 +176,22 @@ def parts(device: torch.device, rounds: int) -> dict[str, Callable[[], Any]]:
         "compiled": lambda: compiled(embedded(), rounds),
     }
     if device.type == "cuda":
-        found["gpu"] = lambda: {
+        measurements["gpu"] = lambda: {
             "device": torch.cuda.get_device_name(device),
             "steps": on_device(random_weights(zeroscope(torch.bfloat16), device), PAPER, device),
         }
-    return found
+    return measurements
 
 
-def write(found: dict[str, Any], folder: Path) -> str:
-    """All that was found so far, as JSON, as a plot and as the report that is returned."""
-    (folder / "speed.json").write_text(json.dumps(found, default=dataclasses.asdict, indent=1) + "\n", encoding="utf-8")
-    kept = json.loads((folder / "speed.json").read_text(encoding="utf-8"))
-    if "growth" in kept:
-        growth_plot(kept["growth"]).save(folder / "images" / "speed.png")
-    text = report(kept)
+def write(results: dict[str, Any], folder: Path) -> str:
+    """All results so far, as JSON, as a plot and as the report that is returned."""
+    (folder / "speed.json").write_text(
+        json.dumps(results, default=dataclasses.asdict, indent=1) + "\n", encoding="utf-8"
+    )
+    figures = json.loads((folder / "speed.json").read_text(encoding="utf-8"))
+    if "growth" in figures:
+        growth_plot(figures["growth"]).save(folder / "images" / "speed.png")
+    text = report(figures)
     (folder / "speed.md").write_text(text, encoding="utf-8")
     return text
 
@@ -201,21 +204,21 @@ def main() -> None:
     parser.add_argument("--docs", type=Path, default=DOCS, help="where to write (%(default)s)")
     options = parser.parse_args()
     (options.docs / "images").mkdir(parents=True, exist_ok=True)
-    there = parts(torch.device(options.device), options.rounds)
-    wanted = list(there) if options.parts is None else options.parts
-    unknown = sorted(set(wanted) - set(there))
+    known = parts(torch.device(options.device), options.rounds)
+    chosen = list(known) if options.parts is None else options.parts
+    unknown = sorted(set(chosen) - set(known))
     if unknown:
-        parser.error(f"--parts: got {', '.join(unknown)}, allowed: {', '.join(there)}")
-    kept, found = options.docs / "speed.json", dict[str, Any]()
-    if options.parts is not None and kept.is_file():
-        found = json.loads(kept.read_text(encoding="utf-8"))
+        parser.error(f"--parts: got {', '.join(unknown)}, allowed: {', '.join(known)}")
+    path, results = options.docs / "speed.json", dict[str, Any]()
+    if options.parts is not None and path.is_file():
+        results = json.loads(path.read_text(encoding="utf-8"))
     machine = f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, torch"
-    text = write(found, options.docs) if not wanted else ""
-    for name in wanted:
+    text = write(results, options.docs) if not chosen else ""
+    for name in chosen:
         began = time.monotonic()
-        found[name] = there[name]()
-        found.setdefault("machine", {})[name] = f"{machine} {torch.__version__}"
-        text = write(found, options.docs)
+        results[name] = known[name]()
+        results.setdefault("machine", {})[name] = f"{machine} {torch.__version__}"
+        text = write(results, options.docs)
         print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
     print(text)
 

@@ -1,4 +1,4 @@
-"""docs/speed.md and its plot, from what ``speed.py`` found: JSON, in which parts may be missing yet."""
+"""docs/speed.md and its plot, from the figures of ``speed.py``: JSON, in which parts may be missing yet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.speed_targets import (
     H200,
     LINEAR,
     REACHED,
-    Found,
+    Figures,
     gigabytes,
     ratio_of,
     target_rows,
@@ -36,24 +36,24 @@ NOT_BUILT = """## What was not built, and why
 """
 
 
-def report(found: Found) -> str:
+def report(figures: Figures) -> str:
     """The whole of docs/speed.md."""
-    lines = ["# Speed and memory", "", "Written by `make speed`.", *_machines(found), "", "## Targets", ""]
-    rows = target_rows(found)
+    lines = ["# Speed and memory", "", "Written by `make speed`.", *_machines(figures), "", "## Targets", ""]
+    rows = target_rows(figures)
     lines += ["| what | target | here | met |", "|---|---|---|---|"]
     lines += [f"| {what} | {target} | {here} | {yes_or_no(met)} |" for what, target, here, met in rows]
-    missed = why_missed(found, rows)
+    missed = why_missed(figures, rows)
     if missed:
         lines += ["", "Where a target is missed:", "", *missed]
     sections = (_times, _gpu, _counted, _growth, _savings, _layouts)
     for section in sections:
-        lines += ["", *section(found)]
+        lines += ["", *section(figures)]
     return "\n".join([*lines, "", NOT_BUILT])
 
 
-def _machines(found: Found) -> list[str]:
-    machines = sorted(set(found.get("machine", {}).values()))
-    gpu = found["gpu"]["device"] if "gpu" in found else None
+def _machines(figures: Figures) -> list[str]:
+    machines = sorted(set(figures.get("machine", {}).values()))
+    gpu = figures["gpu"]["device"] if "gpu" in figures else None
     ratios = "Ratios are medians of rounds by turns in one run (smallest to largest), on the embedded base."
     counts = (
         "Counts are of tensors without values, at the paper's size: 24 frames of 576x320 pixels, ZeroScope's shapes, "
@@ -65,7 +65,7 @@ def _machines(found: Found) -> list[str]:
 # --- the sections
 
 
-def _times(found: Found) -> list[str]:
+def _times(figures: Figures) -> list[str]:
     """All work of each stage, by its steps."""
     lines = [
         "## Seconds by stage",
@@ -78,7 +78,7 @@ def _times(found: Found) -> list[str]:
         "| stage | what of it | times | seconds, embedded base | times, paper | Pflop | seconds on an H200 |",
         "|---|---|---|---|---|---|---|",
     ]
-    ours, seconds, counted = whole_stages(EMOJI), found.get("seconds"), found.get("counted")
+    ours, seconds, counted = whole_stages(EMOJI), figures.get("seconds"), figures.get("counted")
     for stage, steps in whole_stages(PAPER).items():
         rows: list[tuple[str, int, float | None, int, float | None]] = []
         for step, times in steps.items():
@@ -110,15 +110,15 @@ def _sum(values: Sequence[float | None]) -> float | None:
     return sum(known) if known else None
 
 
-def _gpu(found: Found) -> list[str]:
+def _gpu(figures: Figures) -> list[str]:
     lines = ["## On a GPU", ""]
-    if "gpu" not in found:
+    if "gpu" not in figures:
         return [*lines, "Not measured: `python -m benchmarks.speed --device cuda --parts gpu` does it, with random "
                 "weights of ZeroScope's shapes in bf16."]  # fmt: skip
-    lines += [f"{found['gpu']['device']}, random weights of ZeroScope's shapes in bf16; seconds of one step (median of "
-              "five, smallest to largest) and the peak allocated.", ""]  # fmt: skip
+    lines += [f"{figures['gpu']['device']}, random weights of ZeroScope's shapes in bf16; seconds of one step (median "
+              "of five, smallest to largest) and the peak allocated.", ""]  # fmt: skip
     lines += ["| step | memory mode | seconds | GB |", "|---|---|---|---|"]
-    for step, modes in found["gpu"]["steps"].items():
+    for step, modes in figures["gpu"]["steps"].items():
         for mode, one in modes.items():
             if "seconds" not in one:
                 lines.append(f"| {step} | {mode} | out of memory | |")
@@ -129,12 +129,12 @@ def _gpu(found: Found) -> list[str]:
     return lines
 
 
-def _counted(found: Found) -> list[str]:
+def _counted(figures: Figures) -> list[str]:
     lines = ["## One step at the paper's size, counted", ""]
-    if "counted" not in found:
+    if "counted" not in figures:
         return [*lines, "Not counted yet."]
     lines += ["| step | memory mode | weights | LoRAs | activations | together, GB | Tflop |", "|---|" + "---|" * 6]
-    for step, modes in found["counted"].items():
+    for step, modes in figures["counted"].items():
         for mode, one in modes.items():
             gb = " | ".join(f"{one[kind] / 1e9:.2f}" for kind in ("weights", "loras", "activations"))
             work = f"{one['operations'] / 1e12:.1f}" if one["operations"] else ""
@@ -142,25 +142,25 @@ def _counted(found: Found) -> list[str]:
     lines += ["", "LoRAs count with their gradients and AdamW's moments where they are trained. Moments in 8 bit "
               "(`--optimizer adamw8bit`), counted as bitsandbytes keeps them:", ""]  # fmt: skip
     lines += ["| training | trained weights | moments in fp32, MB | in 8 bit, MB |", "|---|---|---|---|"]
-    for stage, one in found.get("eight_bit", {}).items():
+    for stage, one in figures.get("eight_bit", {}).items():
         lines.append(f"| {stage} | {one['trained']:,} | {one['fp32'] / 1e6:.1f} | {one['8 bit'] / 1e6:.1f} |")
     return lines
 
 
-def _growth(found: Found) -> list[str]:
+def _growth(figures: Figures) -> list[str]:
     lines = ["## How memory, work and time grow", ""]
-    if "growth" not in found:
+    if "growth" not in figures:
         return [*lines, "Not counted yet."]
     lines += ["GB beyond the base's weights, and Tflop, of one step in the memory mode medium, counted. Linear or "
               f"better: it grew no more than the size (within {LINEAR - 1:.0%}), last over first.", ""]  # fmt: skip
-    lines += [*_grown(found["growth"]), NOT_LINEAR, "", "![GB and Tflop](images/speed.png)"]
-    if "growth_in_seconds" in found:
+    lines += [*_grown(figures["growth"]), NOT_LINEAR, "", "![GB and Tflop](images/speed.png)"]
+    if "growth_in_seconds" in figures:
         lines += ["", "Seconds of one step on the embedded base: the median of five.", ""]
-        lines += _grown(found["growth_in_seconds"])
+        lines += _grown(figures["growth_in_seconds"])
     return lines
 
 
-def _grown(growth: Found) -> Iterator[str]:
+def _grown(growth: Figures) -> Iterator[str]:
     """A table for each thing that grows."""
     for what, grown in growth.items():
         values, size = grown["values"], grown["values"][-1] / grown["values"][0]
@@ -169,8 +169,8 @@ def _grown(growth: Found) -> Iterator[str]:
         for step, kinds in grown["steps"].items():
             for kind, numbers in kinds.items():
                 by = numbers[-1] / numbers[0]
-                shown = " | ".join(f"{number:.2f}" for number in numbers)
-                yield f"| {step} | {kind} | {shown} | {by:.2f} | {yes_or_no(by <= LINEAR * size)} |"
+                cells = " | ".join(f"{number:.2f}" for number in numbers)
+                yield f"| {step} | {kind} | {cells} | {by:.2f} | {yes_or_no(by <= LINEAR * size)} |"
         yield ""
 
 
@@ -178,7 +178,7 @@ def _short(value: float) -> str:
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 
-def growth_plot(growth: Found) -> Image.Image:
+def growth_plot(growth: Figures) -> Image.Image:
     """A row for what grows, a panel for GB and for Tflop of each step."""
     rows = []
     for what, grown in growth.items():
@@ -197,17 +197,17 @@ def growth_plot(growth: Found) -> Image.Image:
     return sheet
 
 
-def _savings(found: Found) -> list[str]:
+def _savings(figures: Figures) -> list[str]:
     lines = ["## What each saving gives", ""]
-    if "savings" not in found:
+    if "savings" not in figures:
         return [*lines, "Not measured yet."]
     lines += ["Time with it over time without, on the embedded base.", "", "| saving | ratio |", "|---|---|"]
-    return [*lines, *(f"| {name} | {ratio_of(one)} |" for name, one in found["savings"].items())]
+    return [*lines, *(f"| {name} | {ratio_of(one)} |" for name, one in figures["savings"].items())]
 
 
-def _layouts(found: Found) -> list[str]:
+def _layouts(figures: Figures) -> list[str]:
     lines = ["## channels-last and torch.compile", ""]
-    last, compiled = found.get("channels_last"), found.get("compiled")
+    last, compiled = figures.get("channels_last"), figures.get("compiled")
     if last is not None:
         lines += [
             f"* channels-last weights of the {last['convolutions']} 2d convolutions: a prediction takes "

@@ -10,7 +10,7 @@ from benchmarks.measured import PLAIN, SCS, STEP
 from benchmarks.stage_steps import whole_stages
 from videomage_core.presets import EMOJI, PAPER
 
-Found = Mapping[str, Any]
+Figures = Mapping[str, Any]
 Row = tuple[str, str, str, bool | None]  # what, target, here, met (None: not known)
 
 RATIOS = {
@@ -37,29 +37,29 @@ MISSES = {
 }
 
 
-def target_rows(found: Found) -> list[Row]:
+def target_rows(figures: Figures) -> list[Row]:
     """Every target: what, the target, here, met."""
-    return [*_ratio_rows(found), *_gigabyte_rows(found), *_second_rows(found)]
+    return [*_ratio_rows(figures), *_gigabyte_rows(figures), *_second_rows(figures)]
 
 
-def why_missed(found: Found, rows: Sequence[Row]) -> list[str]:
+def why_missed(figures: Figures, rows: Sequence[Row]) -> list[str]:
     """A list entry for each target that is missed and has its cause in ``MISSES``."""
     missed = [(what, key) for what, *_, met in rows if met is False for key in MISSES if _is(key, what)]
-    return [f"* {what}. {MISSES[key].format_map(_causes(found))}" for what, key in missed]
+    return [f"* {what}. {MISSES[key].format_map(_causes(figures))}" for what, key in missed]
 
 
-def _causes(found: Found) -> dict[str, str]:
+def _causes(figures: Figures) -> dict[str, str]:
     """The measured numbers in the texts of MISSES; what was not measured says so."""
     numbers = dict.fromkeys(("beside", "guidance", "counted"), "(not measured)")
     numbers |= {"ours": f"{EMOJI.collaborative.tau} of {EMOJI.collaborative.steps}",
                 "paper": f"{PAPER.collaborative.tau} of {PAPER.collaborative.steps}"}  # fmt: skip
-    if "beside" in found:
-        numbers["beside"] = ", ".join(f"{name} {share:.1%}" for name, share in found["beside"].items())
+    if "beside" in figures:
+        numbers["beside"] = ", ".join(f"{name} {share:.1%}" for name, share in figures["beside"].items())
     prediction, guidance = "SCS, a prediction", "SCS, a guidance"
-    if "seconds" in found:
-        numbers["guidance"] = f"{found['seconds'][guidance] / found['seconds'][prediction]:.2f}"
-    if "counted" in found:
-        guided, predicted = (found["counted"][step]["high"]["operations"] for step in (guidance, prediction))
+    if "seconds" in figures:
+        numbers["guidance"] = f"{figures['seconds'][guidance] / figures['seconds'][prediction]:.2f}"
+    if "counted" in figures:
+        guided, predicted = (figures["counted"][step]["high"]["operations"] for step in (guidance, prediction))
         numbers["counted"] = f"{guided / predicted:.2f}"
     return numbers
 
@@ -68,58 +68,58 @@ def _is(key: str, what: str) -> bool:
     return what.startswith(RATIOS[key][0] if key in RATIOS else key)
 
 
-def _ratio_rows(found: Found) -> Iterator[Row]:
-    ratios = {**found.get("sampling", {}), **found.get("training", {})}
+def _ratio_rows(figures: Figures) -> Iterator[Row]:
+    ratios = {**figures.get("sampling", {}), **figures.get("training", {})}
     for name, (what, target) in RATIOS.items():
         if name not in ratios:
             yield what, str(target), "not measured", None
             continue
         said = ratio_of(ratios[name])
-        if name == PLAIN and "counted" in found:
-            done = _operations(found["counted"])
+        if name == PLAIN and "counted" in figures:
+            done = _operations(figures["counted"])
             without = sum(v for k, v in done["SCS"].items() if "inversion" not in k and "encoding" not in k)
             said += f"; operations at the paper's size: {without / sum(done['plain sampling'].values()):.2f}"
         yield what, str(target), said, round(ratios[name]["median"], 2) <= target
 
 
-def _gigabyte_rows(found: Found) -> Iterator[Row]:
+def _gigabyte_rows(figures: Figures) -> Iterator[Row]:
     for stage, limit in GIGABYTES.items():
         what = f"{stage}, peak GB at the paper's size"
-        if "counted" not in found:
+        if "counted" not in figures:
             yield what, str(limit), "not counted", None
             continue
-        peaks = _peaks(found["counted"], stage)
+        peaks = _peaks(figures["counted"], stage)
         meeting = [mode for mode, gb in peaks.items() if gb <= limit]
         said = ", ".join(f"{mode} {gb:.1f}" for mode, gb in peaks.items())
         yield what, str(limit), f"counted: {said}; met in {', '.join(meeting) or 'no mode'}", bool(meeting)
 
 
-def _second_rows(found: Found) -> Iterator[Row]:
+def _second_rows(figures: Figures) -> Iterator[Row]:
     for stage, limit in SECONDS.items():
         what = f"{stage}, seconds on an H200"
-        if "gpu" in found:
-            mode, taken = _gpu_seconds(found["gpu"]["steps"], stage)
-            said, is_h200 = f"{taken:.0f}, steps timed in {mode}", "H200" in found["gpu"]["device"]
+        if "gpu" in figures:
+            mode, taken = _gpu_seconds(figures["gpu"]["steps"], stage)
+            said, is_h200 = f"{taken:.0f}, steps timed in {mode}", "H200" in figures["gpu"]["device"]
             yield what, str(limit), said if is_h200 else f"on another card {said}", taken <= limit if is_h200 else None
-        elif "counted" in found:
-            estimate = sum(_operations(found["counted"])[stage].values()) / (REACHED * H200)
+        elif "counted" in figures:
+            estimate = sum(_operations(figures["counted"])[stage].values()) / (REACHED * H200)
             yield what, str(limit), f"not measured; from counted operations {estimate:.0f}", None
         else:
             yield what, str(limit), "not measured", None
 
 
-def _peaks(counted: Found, stage: str) -> dict[str, float]:
+def _peaks(counted: Figures, stage: str) -> dict[str, float]:
     """Mode -> GB at the most, over all steps of a stage."""
     modes = next(iter(counted.values()))
     return {mode: max(gigabytes(counted[step][mode]) for step in whole_stages(PAPER)[stage]) for mode in modes}
 
 
-def gigabytes(one: Found) -> float:
+def gigabytes(one: Figures) -> float:
     """All that one counted step holds at a time."""
     return (one["weights"] + one["loras"] + one["activations"]) / 1e9
 
 
-def _operations(counted: Found) -> dict[str, dict[str, float]]:
+def _operations(counted: Figures) -> dict[str, dict[str, float]]:
     """Stage -> step -> operations of all of them, in the memory mode high."""
     return {
         stage: {step: times * counted[step]["high"]["operations"] for step, times in steps.items()}
@@ -127,12 +127,12 @@ def _operations(counted: Found) -> dict[str, dict[str, float]]:
     }
 
 
-def _gpu_seconds(steps: Found, stage: str) -> tuple[str, float]:
+def _gpu_seconds(steps: Figures, stage: str) -> tuple[str, float]:
     """The fastest mode in which all of a stage's steps fit, and its seconds."""
-    wanted, taken = whole_stages(PAPER)[stage], {}
+    counts, taken = whole_stages(PAPER)[stage], {}
     for mode in next(iter(steps.values())):
-        if all("seconds" in steps[step][mode] for step in wanted):
-            taken[mode] = sum(n * statistics.median(steps[step][mode]["seconds"]) for step, n in wanted.items())
+        if all("seconds" in steps[step][mode] for step in counts):
+            taken[mode] = sum(n * statistics.median(steps[step][mode]["seconds"]) for step, n in counts.items())
     return min(taken.items(), key=lambda one: one[1]) if taken else ("no mode", float("inf"))
 
 
@@ -141,6 +141,6 @@ def yes_or_no(met: bool | None) -> str:
     return "not known" if met is None else "yes" if met else "**no**"
 
 
-def ratio_of(one: Found) -> str:
+def ratio_of(one: Figures) -> str:
     """A ratio of a run's rounds: the median, smallest and largest."""
     return f"{one['median']:.2f} ({one['low']:.2f} to {one['high']:.2f})"

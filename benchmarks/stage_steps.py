@@ -26,7 +26,7 @@ from videomage_core.stages.fusion_data import Teacher
 from videomage_core.stages.motion_lora import _Example, motion_loss
 from videomage_core.stages.subject_lora import _subject_loss, _View, prediction_error
 
-TRAINED = 4  # float32 values kept of a trained weight: itself, its gradient, AdamW's two moments
+TRAINED = 4  # float32 values held of a trained weight: itself, its gradient, AdamW's two moments
 PROMPT = "a <s0> and a <s1>"
 
 Sized = SubjectConfig | MotionConfig | FusionConfig | CollaborativeConfig
@@ -153,9 +153,9 @@ def fusion_step(base: UNet3DBackbone, config: FusionConfig, subjects: int) -> It
     """L_fusion of all subjects and L_attn of a pair (Eq. 6-8)."""
     rank = config.rank or 4 * subjects
     with lora.restore_adapters(base):
-        teachers, kept = [], 0
+        teachers, held = [], 0
         for n in range(subjects):
-            kept += _bytes(lora.add(base, f"teacher_{n}", base.targets("spatial"), rank=4), 1)
+            held += _bytes(lora.add(base, f"teacher_{n}", base.targets("spatial"), rank=4), 1)
             latents = _latents(base, config.frames, config)
             teachers.append(Teacher(f"teacher_{n}", latents, _text(base)))
         parameters = lora.add(base, "fused", base.targets("spatial"), rank=rank)
@@ -171,13 +171,13 @@ def fusion_step(base: UNet3DBackbone, config: FusionConfig, subjects: int) -> It
                 torch.autograd.grad(attention_loss(maps, pair.masks), parameters, allow_unused=True)
 
         with lora.use_adapters(base, {"fused": 1.0}):
-            yield job, kept + _bytes(parameters, TRAINED)
+            yield job, held + _bytes(parameters, TRAINED)
 
 
 @contextmanager
 def prediction(base: UNet3DBackbone, config: CollaborativeConfig) -> Iterator[Step]:
     """One branch's guided prediction; a step of SCS has two."""
-    with both_loras(base) as (_, kept), lora.use_adapters(base, {SUBJECT: 1.0}), lora.merged(base):
+    with both_loras(base) as (_, held), lora.use_adapters(base, {SUBJECT: 1.0}), lora.merged(base):
         x, text = _latents(base, config.frames, config), _text(base)
         level = base.random_level(1, torch.Generator().manual_seed(0))
 
@@ -185,17 +185,17 @@ def prediction(base: UNet3DBackbone, config: CollaborativeConfig) -> Iterator[St
             with torch.no_grad():
                 predict_with_guidance(base, x, level, text, text, config.guidance_scale)
 
-        yield job, kept
+        yield job, held
 
 
 @contextmanager
 def guidance_step(base: UNet3DBackbone, config: CollaborativeConfig) -> Iterator[Step]:
     """What the branches tell each other in one guided step (Eq. 10)."""
-    with both_loras(base) as (branches, kept), lora.merged(base):
+    with both_loras(base) as (branches, held), lora.merged(base):
         x, level = _latents(base, config.frames, config), base.random_level(1, torch.Generator().manual_seed(0))
         cross = select_layers(base.attention_layers("cross"), config.cross_attention_layers)
         temporal = select_layers(base.attention_layers("temporal"), config.temporal_attention_layers)
-        yield lambda: guidance(base, x, level, branches, cross, temporal), kept
+        yield lambda: guidance(base, x, level, branches, cross, temporal), held
 
 
 @contextmanager
@@ -204,9 +204,9 @@ def plain_prediction(
 ) -> Iterator[Step]:
     """A prediction in plain sampling, of the base alone or with one LoRA; both halves of guidance unless scale is 1."""
     with lora.restore_adapters(base), ExitStack() as stack:
-        kept = 0
+        held = 0
         if role is not None:
-            kept = _bytes(lora.add(base, "one", base.targets(role), rank=4), 1)
+            held = _bytes(lora.add(base, "one", base.targets(role), rank=4), 1)
             stack.enter_context(lora.use_adapters(base, {"one": 1.0}))
             stack.enter_context(lora.merged(base))
         x, text = _latents(base, frames, size), _text(base)
@@ -216,7 +216,7 @@ def plain_prediction(
             with torch.no_grad():
                 predict_with_guidance(base, x, level, text, text, scale)
 
-        yield job, kept
+        yield job, held
 
 
 @contextmanager
@@ -270,5 +270,5 @@ def _text(base: UNet3DBackbone) -> torch.Tensor:
     return torch.ones(1, 77, base.unet.config.cross_attention_dim, device=base.device)
 
 
-def _bytes(parameters: list[torch.nn.Parameter], kept: int) -> int:
-    return sum(parameter.nbytes for parameter in parameters) * kept
+def _bytes(parameters: list[torch.nn.Parameter], held: int) -> int:
+    return sum(parameter.nbytes for parameter in parameters) * held

@@ -56,5 +56,5 @@ def by_turns(jobs: Mapping[str, Callable[[], object]], rounds: int, device: torc
 
 def ratio(longer: list[float], shorter: list[float]) -> Ratio:
     """Round by round."""
-    found = [a / b for a, b in zip(longer, shorter, strict=True)]
-    return Ratio(statistics.median(found), min(found), max(found), len(found))
+    ratios = [a / b for a, b in zip(longer, shorter, strict=True)]
+    return Ratio(statistics.median(ratios), min(ratios), max(ratios), len(ratios))

@@ -1,1 +1,1 @@
-"""What a ComfyUI user drags: thin nodes, each of which calls one function of the engine."""
+"""The ComfyUI nodes: thin, each calls one function of the engine."""

@@ -27,8 +27,8 @@ class LoadBase(Node):
                     default=host.BUILT_IN,
                     tooltip="A folder of models/diffusers with a UNet3DConditionModel, such as ZeroScope v2 "
                     "(cerspense/zeroscope_v2_576w on Hugging Face; its licence, CC-BY-NC-4.0, forbids commercial use), "
-                    "or the tiny model that comes with this pack: 8 frames of 48x48 pixels, to try everything in "
-                    "minutes.",
+                    "or a WanPipeline's, such as Wan 2.1 T2V, or the tiny model that comes with this pack: 8 frames of "
+                    "48x48 pixels, to try everything in minutes.",
                 ),
                 io.Combo.Input(
                     "dtype",

@@ -1,6 +1,6 @@
-"""The ComfyUI around us: its folders, progress and cancel, events and routes.  Its memory: ``comfy_memory``.
+"""ComfyUI's folders, progress, cancelling, events and routes.  Its memory: ``comfy_memory``.
 
-No module but these two knows ComfyUI beyond its node interface.
+Only these two modules use ComfyUI beyond its node interface.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ..videomage_core.data.grounded_sam2 import GroundedSam2
-from ..videomage_core.data.media_files import below
-from ..videomage_core.model.base_folder import EMOJI_BASE, check_base_folder, is_base_folder
+from ..videomage_core.folders import below
+from ..videomage_core.model.base_folder import EMOJI_BASE
+from ..videomage_core.model.base_kinds import check_any_base, is_base_folder
 from ..videomage_core.segmentation.weights import DINO, EXPECTED, SAM2, SUFFIXES, folder_kind
 
 BUILT_IN = "emoji base (built in)"
@@ -22,15 +23,16 @@ PREVIEW_SIDE = 512  # pixels, at most
 
 
 def base_names() -> list[str]:
-    """The bases a user can choose: the embedded one, and what lies in ``models/diffusers``."""
+    """The bases a user can choose: the built-in one, and the folders of ``models/diffusers``."""
     return [BUILT_IN, *sorted(_base_folders())]
 
 
 def _base_folders() -> dict[str, Path]:
     paths: dict[str, Path] = {}
-    for name, folder in _folders("unet/config.json"):
-        if is_base_folder(folder):
-            paths.setdefault(name, folder)
+    for holding in ("unet/config.json", "transformer/config.json"):
+        for name, folder in _folders(holding):
+            if is_base_folder(folder):
+                paths.setdefault(name, folder)
     return paths
 
 
@@ -48,7 +50,7 @@ def base_folder(name: str) -> Path:
     """The folder of a base by its name in the list.
 
     Raises:
-        FileNotFoundError: there is none of that name, or parts of it are missing; says where to get them.
+        FileNotFoundError: no such base, or parts of it are missing; the message says where to get them.
         ValueError: it is another kind of model.
     """
     if name == BUILT_IN:
@@ -58,7 +60,7 @@ def base_folder(name: str) -> Path:
         return folder
     for other, incomplete in _folders(""):
         if other == name:
-            check_base_folder(incomplete)
+            check_any_base(incomplete)
     raise FileNotFoundError(
         f"base: {name!r} is not in models/diffusers; there are {', '.join(map(repr, base_names()))}. For ZeroScope v2, "
         "copy its whole folder (unet, vae, text_encoder, tokenizer, scheduler; cerspense/zeroscope_v2_576w on Hugging "
@@ -68,7 +70,7 @@ def base_folder(name: str) -> Path:
 
 
 def lora_names() -> list[str]:
-    """The files of ``models/loras``, sub-folders too; with "/" on Windows too, so that workflows work everywhere."""
+    """The files of ``models/loras`` and its sub-folders, with "/" also on Windows, so that workflows can be shared."""
     return list(_loras())
 
 
@@ -95,14 +97,14 @@ def lora_file(name: str) -> Path:
 
 
 def loras_folder() -> Path:
-    """Where trained LoRAs go."""
+    """The folder of trained LoRAs."""
     import folder_paths
 
     return Path(folder_paths.get_folder_paths("loras")[0]) / "videomage"
 
 
 def training_folder() -> Path:
-    """Where trainings keep their checkpoints."""
+    """The folder of the trainings' checkpoints."""
     import folder_paths
 
     return Path(folder_paths.get_output_directory()) / "videomage"
@@ -116,12 +118,12 @@ NOT_NEEDED = "none: the detector is a folder"
 
 
 def detector_names() -> list[str]:
-    """What a user can choose of ``models/grounding-dino``: files of weights and Hugging Face folders."""
+    """The weights files and Hugging Face folders in ``models/grounding-dino``."""
     return _names(_DETECTORS, SUFFIXES) or [f"{NONE_FOUND}: put GroundingDINO in models/{_DETECTORS}"]
 
 
 def sam2_names() -> list[str]:
-    """The same of ``models/sam2``."""
+    """The same for ``models/sam2``."""
     return _names(_SAM2, SUFFIXES) or [f"{NONE_FOUND}: put SAM 2 in models/{_SAM2}"]
 
 
@@ -131,11 +133,11 @@ def bert_names() -> list[str]:
 
 
 def load_segmenter(detector: str, sam2: str, bert: str) -> GroundedSam2:
-    """A segmenter by its names in the lists, checked, with nothing loaded yet.
+    """A segmenter by its names in the lists: checked, not loaded.
 
     Raises:
-        FileNotFoundError: no file of such a name; says what belongs where.
-        ValueError, ImportError: another model, or a package is missing.
+        FileNotFoundError: no such file; the message says which files go where.
+        ValueError, ImportError: another kind of model, or a package is missing.
     """
     import comfy.model_management as management
 
@@ -196,7 +198,7 @@ def _roots(kind: str) -> list[Path]:
 
 
 def show_progress(node: str, done: int, total: int, picture: Any = None) -> None:
-    """A node's progress bar, and a picture on it where one is given (``PIL.Image``)."""
+    """Update a node's progress bar and, if given, its preview (``PIL.Image``)."""
     from comfy_execution.progress import get_progress_state
 
     preview = None if picture is None else ("JPEG", picture, PREVIEW_SIDE)
@@ -204,7 +206,7 @@ def show_progress(node: str, done: int, total: int, picture: Any = None) -> None
 
 
 def show_text(node: str, text: str) -> None:
-    """A line under a node; pages that do not know such lines show nothing."""
+    """Show a line under a node; older pages show nothing."""
     from server import PromptServer
 
     send_text = getattr(PromptServer.instance, "send_progress_text", None)
@@ -213,21 +215,21 @@ def show_text(node: str, text: str) -> None:
 
 
 def stop_if_asked() -> None:
-    """Raises ComfyUI's own exception, which clears its flag: the stages clean up behind it, whatever its kind."""
+    """Raise ComfyUI's own exception if the job was cancelled; it clears ComfyUI's flag."""
     import comfy.model_management as management
 
     management.throw_exception_if_processing_interrupted()
 
 
 def was_cancelled(error: BaseException) -> bool:
-    """Whether an exception is that of ``stop_if_asked``."""
+    """Whether an exception is the one of ``stop_if_asked``."""
     import comfy.model_management as management
 
     return isinstance(error, management.InterruptProcessingException)
 
 
 def send(event: str, data: dict[str, Any]) -> None:
-    """Tell all open pages."""
+    """Send an event to all open pages."""
     from server import PromptServer
 
     if PromptServer.instance is not None:
@@ -235,7 +237,7 @@ def send(event: str, data: dict[str, Any]) -> None:
 
 
 def add_route(path: str, answer: Callable[[Any], Any]) -> None:
-    """A read-only page of the server, GET ``path``."""
+    """Add a read-only route, GET ``path``."""
     from server import PromptServer
 
     if getattr(PromptServer, "instance", None) is not None:

@@ -1,4 +1,4 @@
-"""ComfyUI's memory and ours: the base moves as ComfyUI's own models do, and what is full is said and freed."""
+"""Memory in ComfyUI: the base is loaded and offloaded as ComfyUI's own models are; out of memory gives advice."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from typing import Any
 
 import torch
 
-from ..videomage_core.model.backbone import MemoryMode
-from ..videomage_core.model.loading import auto_dtype, load_unet3d
+from ..videomage_core.model.backbone import Backbone, MemoryMode
+from ..videomage_core.model.base_names import is_wan_folder
+from ..videomage_core.model.loading import auto_dtype
+from ..videomage_core.model.loading import load_base as load_engine_base
 from ..videomage_core.model.memory import Workload, choose_mode, is_out_of_memory, required_memory
 from ..videomage_core.model.unet3d import UNet3DBackbone
+from ..videomage_core.model.wan import WanBackbone
 from ..videomage_core.presets import Preset, preset_for
 from .comfy_host import base_folder
 
@@ -25,10 +28,10 @@ SCORERS_NEED = 3 * 1024**3  # bytes: CLIP and DINO of the large kind with a batc
 
 @contextlib.contextmanager
 def reserve_memory(needed: int, advice: str) -> Iterator[str]:
-    """Inside, there are so many bytes for other models beside what ComfyUI keeps loaded; yields the device to use.
+    """Context in which this many bytes are free for other models; yields the device to use.
 
     Raises:
-        RuntimeError: out of memory; gives the advice, and everything was freed.
+        RuntimeError: out of memory; the message gives the advice, and the memory is freed.
     """
     import comfy.model_management as management
 
@@ -59,11 +62,11 @@ class HostedBase:
         preset: settings that suit it.
         memory: a mode's name, or "auto".
         load_device: the device it computes on.
-        offload_device: where it waits.
+        offload_device: where it is when idle.
     """
 
     name: str
-    backbone: UNet3DBackbone
+    backbone: UNet3DBackbone | WanBackbone
     preset: Preset
     memory: str
     load_device: torch.device
@@ -71,7 +74,7 @@ class HostedBase:
     _patchers: dict[int, Any] = field(default_factory=dict)  # by part; kept, or ComfyUI would forget them
 
     def patchers_for(self, mode: MemoryMode) -> list[Any]:
-        """One for each part that stays on the device in a mode, through which ComfyUI moves it."""
+        """One patcher for each part that stays on the device in this memory mode; ComfyUI moves the part by it."""
         parts = self.backbone.resident(mode)
         for part in parts:
             if id(part) not in self._patchers:
@@ -79,7 +82,7 @@ class HostedBase:
         return [self._patchers[id(part)] for part in parts]
 
     def unload(self) -> None:
-        """Take the base's own parts off the device, and nobody else's model."""
+        """Take the base's parts off the device, and no other model."""
         import comfy.model_management as management
 
         own = list(self._patchers.values())
@@ -89,7 +92,7 @@ class HostedBase:
                 management.current_loaded_models.remove(loaded)
 
     def get_ram_usage(self) -> int:
-        """Bytes of the base's weights; ComfyUI's cache asks for it to decide what to drop when main memory is short."""
+        """Bytes of the base's weights, by which ComfyUI's cache decides what to drop when main memory is short."""
         parts = (self.backbone.network, self.backbone.vae, self.backbone.prompts.text_encoder)
         return sum(map(_bytes, parts))
 
@@ -107,7 +110,7 @@ def _patcher(part: torch.nn.Module, load: torch.device, offload: torch.device) -
     from comfy.model_patcher import ModelPatcher
 
     class WholePatcher(ModelPatcher):
-        """Moves all of a part or nothing, and never as inference tensors, through which nothing can be trained."""
+        """Moves a part as a whole, and never as inference tensors, which cannot be trained."""
 
         def partially_unload(self, *_: Any, **__: Any) -> int:
             return 0  # so that ComfyUI takes it off whole
@@ -128,13 +131,13 @@ def _patcher(part: torch.nn.Module, load: torch.device, offload: torch.device) -
 
 
 def load_base(name: str, dtype: str, memory: str) -> HostedBase:
-    """Load a base to where ComfyUI keeps what is not in use."""
+    """Load a base to ComfyUI's offload device."""
     import comfy.model_management as management
 
     folder = base_folder(name)
     device, offload = management.get_torch_device(), management.unet_offload_device()
     with torch.inference_mode(False):
-        backbone = load_unet3d(folder, _dtype(dtype, device, folder), "cpu")
+        backbone = load_engine_base(folder, _dtype(dtype, device, folder), "cpu")
     return HostedBase(name, backbone, preset_for(folder), memory, device, offload)
 
 
@@ -145,21 +148,21 @@ def _dtype(name: str, device: torch.device, folder: Path) -> str:
     if name != "auto":
         return name
     usable = {"fp16": management.should_use_fp16(device), "bf16": management.should_use_bf16(device)}
-    best = auto_dtype(folder, device)
-    return next((kind for kind in (best, "fp16", "bf16") if usable.get(kind)), "fp32")
+    kinds = ("bf16",) if is_wan_folder(folder) else (auto_dtype(folder, device), "fp16", "bf16")
+    return next((kind for kind in kinds if usable.get(kind)), "fp32")
 
 
 @contextlib.contextmanager
-def on_device(base: HostedBase, oom_hint: str, workloads: Sequence[Workload]) -> Iterator[UNet3DBackbone]:
-    """Inside, the base is on ComfyUI's device, beside it memory for the largest work, and gradients can be taken.
+def on_device(base: HostedBase, oom_hint: str, workloads: Sequence[Workload]) -> Iterator[UNet3DBackbone | WanBackbone]:
+    """Context in which the base is on ComfyUI's device with memory for the largest workload, and autograd works.
 
     Args:
         base: the base.
         oom_hint: the settings to lower if memory runs out.
-        works: what will be done.
+        workloads: to fit on the device.
 
     Raises:
-        RuntimeError: out of memory; says what to lower, and everything was freed.
+        RuntimeError: out of memory; the message says what to lower, and the memory is freed.
     """
     import comfy.model_management as management
 
@@ -185,24 +188,28 @@ def on_device(base: HostedBase, oom_hint: str, workloads: Sequence[Workload]) ->
     if full:  # outside of "except", so that nothing holds what is freed
         management.unload_all_models()
         management.soft_empty_cache()
-        lower = {"high": "'medium' or 'low'", "medium": "'low'"}.get(mode.name)
-        lowering = f"Set the base's memory mode to {lower}: a training then goes on from its last checkpoint. Or lower"
-        raise RuntimeError(
-            f"VideoMage ran out of memory in the memory mode {mode.name!r}; everything was freed. "
-            f"{lowering if lower else 'Lower'} {oom_hint}"
-        )
+        raise RuntimeError(_oom_message(mode.name, oom_hint))
+
+
+def _oom_message(mode: str, oom_hint: str) -> str:
+    lower = {"high": "'medium' or 'low'", "medium": "'low'"}.get(mode)
+    lowering = f"Set the base's memory mode to {lower}: a training then resumes from its last checkpoint. Or lower"
+    return (
+        f"VideoMage ran out of memory in the memory mode {mode!r}; everything was freed. "
+        f"{lowering if lower else 'Lower'} {oom_hint}"
+    )
 
 
 class _SegmenterWorkload(Workload):
     """A segmenter at work; meanwhile the base waits beside it."""
 
-    def memory(self, backbone: UNet3DBackbone, mode: MemoryMode) -> int:
+    def memory(self, backbone: Backbone, mode: MemoryMode) -> int:
         return SEGMENTER_NEEDS
 
 
 def segmenter_workloads(segmenter: Any) -> list[Workload]:
-    """The work of a segmenter in a stage; none without one."""
-    return [] if segmenter is None else [_SegmenterWorkload(0, 0, 0)]
+    """The workload of a segmenter in a stage; empty without one."""
+    return [] if segmenter is None else [_SegmenterWorkload((), 0, 0)]
 
 
 def _available_memory(device: torch.device) -> int:

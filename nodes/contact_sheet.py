@@ -1,4 +1,4 @@
-"""Contact Sheet: many videos on one picture."""
+"""Contact Sheet: images and videos in rows on one image."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ContactSheet(Node):
             inputs=[
                 *(
                     io.MultiType.Input(
-                        f"row_{i}", types=CLIP_TYPES, optional=i > 1, tooltip=f"Row {i}: pictures, frames or a VIDEO."
+                        f"row_{i}", types=CLIP_TYPES, optional=i > 1, tooltip=f"Row {i}: images, frames or a VIDEO."
                     )
                     for i in range(1, MOST + 1)
                 ),

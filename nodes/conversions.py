@@ -21,9 +21,9 @@ def clip_images(clip: Any) -> torch.Tensor:
     return images
 
 
-def clip_pixels(clip: Any) -> torch.Tensor:
-    """IMAGE or VIDEO -> [3, F, H, W] in -1..1."""
-    return frames_to_pixels(clip_images(clip))
+def clip_pixels(clip: Any, min_size: tuple[int, int] | None = None) -> torch.Tensor:
+    """IMAGE or VIDEO -> [3, F, H, W] in -1..1; with ``min_size`` larger ones are shrunk, as by ``frames_to_pixels``."""
+    return frames_to_pixels(clip_images(clip), min_size)
 
 
 def image(pixels: torch.Tensor) -> torch.Tensor:
@@ -40,14 +40,14 @@ def video(pixels: torch.Tensor, fps: float) -> Any:
 
 
 def masks(given: list[torch.Tensor]) -> torch.Tensor | None:
-    """MASKs, one for each subject -> [N, F, H, W]; None for none.
+    """MASKs, one for each subject -> [N, F, H, W]; None without masks.
 
     Raises:
-        ValueError: they are of several sizes or lengths.
+        ValueError: their sizes or lengths differ.
     """
     if not given:
         return None
-    batches = [mask.clone().float() if mask.ndim == 3 else mask[None].clone().float() for mask in given]
+    batches = [mask.float() if mask.ndim == 3 else mask[None].float() for mask in given]
     shapes = {tuple(batch.shape) for batch in batches}
     if len(shapes) > 1:
         raise ValueError(f"masks: got shapes {sorted(shapes)}, all must be of one length and size, that of the clip")
@@ -55,18 +55,18 @@ def masks(given: list[torch.Tensor]) -> torch.Tensor | None:
 
 
 def lines_of(text: str) -> list[str]:
-    """The lines of a text that are not empty."""
+    """The non-empty lines of a text."""
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def typed_path(text: str | None) -> Path | None:
-    """A path as users type or paste it, with blanks and quotes around it; None for nothing."""
+    """A typed or pasted path without surrounding blanks and quotes; None if empty."""
     bare = (text or "").strip().strip('"')
     return Path(os.path.expanduser(bare)) if bare else None  # Path's own raises for a user that there is not
 
 
 def folder(text: str | None, what: str) -> Path | None:
-    """A folder that the user typed, or None for nothing; FileNotFoundError if it is not there."""
+    """A typed folder, or None if empty; FileNotFoundError if it does not exist."""
     path = typed_path(text)
     if path is not None and not os.path.isdir(path):  # Path's own raises for a name that is too long
         raise FileNotFoundError(f"{what}: {path} is not a folder on this machine")

@@ -8,6 +8,7 @@ from typing import Any
 from comfy_api.latest import io, ui
 
 from ..videomage_core.data.frames import frames_to_pixels, image_to_frames
+from ..videomage_core.data.images import MODELS_SEE
 from ..videomage_core.data.media import to_uint8
 from ..videomage_core.data.score_chart import score_chart, score_table
 from ..videomage_core.evaluation.learned_metrics import check_folder
@@ -42,7 +43,7 @@ class Evaluate(Node):
                     "pictures",
                     SUBJECTS,
                     1,
-                    "Pictures of subject {i}, as it was trained from; an input for each subject.",
+                    "Images of subject {i}, e.g. those it was trained on; one input per subject.",
                 ),
                 io.String.Input(
                     "prompt",
@@ -58,8 +59,10 @@ class Evaluate(Node):
                 io.Boolean.Input(
                     "plain_background",
                     default=True,
-                    tooltip="For the built-in base: subjects stand on plain backgrounds, and are cut out before they "
-                    "are compared. Off: whole frames are compared, as CLIP-I does.",
+                    tooltip=(
+                        "On for the built-in base: subjects are cut out from their plain background before they "
+                        "are compared. Off: whole frames are compared, as CLIP-I does."
+                    ),
                 ),
                 io.String.Input(
                     "clip_folder",
@@ -74,7 +77,11 @@ class Evaluate(Node):
                 ),
             ],
             outputs=[
-                io.String.Output("scores", display_name="scores", tooltip="A row per metric, a column per video."),
+                io.String.Output(
+                    "scores",
+                    display_name="scores",
+                    tooltip="The scores as text: one row per metric, one column per video.",
+                ),
                 io.Image.Output("chart", display_name="chart", tooltip="The scores as a bar chart."),
             ],
         )
@@ -99,10 +106,10 @@ class Evaluate(Node):
         **inputs: Any,
     ) -> Any:
         names = [line.strip() for line in labels.splitlines() if line.strip()] + ["video", "other"]
-        shown = (to_uint8(clip_pixels(given)) for given in (video, other) if given is not None)
-        videos = dict(zip(dict.fromkeys(names), shown, strict=False))
+        clips = (to_uint8(clip_pixels(given, MODELS_SEE)) for given in (video, other) if given is not None)
+        videos = dict(zip(dict.fromkeys(names), clips, strict=False))
         references = {
-            f"subject {i}": list(to_uint8(frames_to_pixels(pictures)))
+            f"subject {i}": list(to_uint8(frames_to_pixels(pictures, MODELS_SEE)))
             for i, pictures in enumerate(wired_inputs("pictures", SUBJECTS, inputs), start=1)
         }
         scores: dict[str, dict[str, float]] = {label: {} for label in videos}
@@ -121,7 +128,7 @@ class Evaluate(Node):
 
 
 def model_folder(text: str | None, name: str, what: str) -> Path | None:
-    """A model's folder that the user typed, or None for nothing; FileNotFoundError or ValueError if it is none."""
+    """A typed model folder, or None if empty; FileNotFoundError or ValueError if it is not a model's."""
     path = folder(text, name)
     if path is not None:
         check_folder(path, what)

@@ -1,4 +1,4 @@
-"""The pictures and the clip that come with the pack, so that a first run needs nothing else."""
+"""Example Subject and Example Motion: the images and the clip that come with the pack."""
 
 from __future__ import annotations
 
@@ -22,13 +22,17 @@ class ExampleSubject(Node):
             node_id="VideoMage_ExampleSubject",
             display_name="Example Subject",
             search_aliases=["example images", "sample pictures"],
-            description="Four pictures of a character that comes with the pack and that the built-in base has never "
-            "seen. For your own subject, wire a Load Image instead.",
-            inputs=[io.Combo.Input("subject", list(SUBJECTS), default=SUBJECTS[0], tooltip="Which character.")],
+            description=(
+                "Four images of a character that comes with the pack and that the built-in base was not "
+                "trained on. For your own subject, connect Load Image instead."
+            ),
+            inputs=[io.Combo.Input("subject", list(SUBJECTS), default=SUBJECTS[0], tooltip="The character.")],
             outputs=[
-                io.Image.Output("images", display_name="images", tooltip="Its pictures."),
+                io.Image.Output("images", display_name="images", tooltip="Its four images."),
                 io.String.Output(
-                    "prompts", display_name="prompts", tooltip="What each shows, a line each, for Train Subject LoRA."
+                    "prompts",
+                    display_name="prompts",
+                    tooltip="One prompt per image, one per line, for Train Subject LoRA.",
                 ),
             ],
         )
@@ -47,16 +51,19 @@ class ExampleMotion(Node):
             node_id="VideoMage_ExampleMotion",
             display_name="Example Motion",
             search_aliases=["example clip", "sample video"],
-            description="A clip that comes with the pack: a pig is riding a cat, which the built-in base has never "
-            "seen anybody do. For your own motion, wire a Load Video instead.",
+            description=(
+                "A clip that comes with the pack: a pig is riding a cat. The built-in base was not "
+                "trained on riding. For your own motion, connect Load Video instead."
+            ),
             outputs=[
                 io.Image.Output("frames", display_name="frames", tooltip="The clip's frames."),
-                *(
-                    io.Mask.Output(f"mask_{who}", display_name=who, tooltip=f"Where the {who} is.")
-                    for who in PERFORMERS
+                *(io.Mask.Output(f"mask_{who}", display_name=who, tooltip=f"Mask of the {who}.") for who in PERFORMERS),
+                io.String.Output(
+                    "prompt", display_name="prompt", tooltip="The prompt of the clip, for Train Motion LoRA."
                 ),
-                io.String.Output("prompt", display_name="prompt", tooltip="What happens in it."),
-                io.String.Output("subjects", display_name="subjects", tooltip="Who performs it, as in the masks."),
+                io.String.Output(
+                    "subjects", display_name="subjects", tooltip="The subjects of the clip, in the order of the masks."
+                ),
             ],
         )
 

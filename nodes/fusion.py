@@ -64,7 +64,7 @@ class FuseSubjects(Node):
                     "Segments each subject, by its superclass, in the videos its LoRA generates. From Load "
                     "Segmenter. Without it, their background must be plain."
                 ),
-                *growing_inputs(Lora, "lora", MOST, 2, "The LoRA of subject {i}; each with a token of its own."),
+                *growing_inputs(Lora, "lora", MOST, 2, "The LoRA of subject {i}. Each LoRA needs its own token."),
                 file_name_input("my_subjects"),
                 *settings_inputs(FusionConfig()),
                 advanced(
@@ -140,19 +140,19 @@ class FuseSubjects(Node):
             def train(at: Path, callbacks: Callbacks) -> StoredResult:
                 callbacks.log(f"{len(subjects)} subjects ({', '.join(s.tokens[0].name for s in subjects if s.tokens)})")
                 watched, sampling = with_callbacks(segmenter, callbacks), sampling_config(base, config)
-                made = fuse_subjects(
+                trained = fuse_subjects(
                     backbone, subjects, config, at, prompts, watched, sampling=sampling, callbacks=callbacks
                 )
-                videos = {} if made.sample is None else {"sample": made.sample}
-                if made.pair is not None and made.maps is not None:
-                    videos["pair"] = side_by_side([made.pair.pixels, *overlay(made.pair.pixels, made.maps)])
-                return StoredResult(made.concept, made.history, videos)
+                videos = {} if trained.sample is None else {"sample": trained.sample}
+                if trained.pair is not None and trained.maps is not None:
+                    videos["pair"] = side_by_side([trained.pair.pixels, *overlay(trained.pair.pixels, trained.maps)])
+                return StoredResult(trained.concept, trained.history, videos)
 
-            made = train_or_load(base, "fusion", file_name, config, key, cls.hidden.unique_id, train)
-        sample = samples_of(made)
-        return training_result(made, sample, image(made.videos["pair"]) if "pair" in made.videos else sample)
+            trained = train_or_load(base, "fusion", file_name, config, key, cls.hidden.unique_id, train)
+        sample = samples_of(trained)
+        return training_result(trained, sample, image(trained.videos["pair"]) if "pair" in trained.videos else sample)
 
 
 def fusion_prompts(usual: FusionPrompts, teacher: str, cutmix: str) -> FusionPrompts:
-    """What the teacher videos show: what is typed, else what suits the base; ValueError for one without {subject}."""
+    """The typed prompts, otherwise the base's defaults; ValueError for one without {subject}."""
     return replace(usual, teacher=tuple(lines_of(teacher)) or usual.teacher, cutmix=cutmix.strip() or usual.cutmix)

@@ -24,11 +24,15 @@ class LoadLora(Node):
             node_id="VideoMage_LoadLora",
             display_name="Load VideoMage LoRA",
             search_aliases=["load lora", "lora loader"],
-            description="A subject, a motion or a fusion, from models/loras, with its special tokens; or an ordinary "
-            "LoRA that others trained, as a subject called by its trigger words.",
+            description=(
+                "Loads a subject, motion or fused LoRA by VideoMage, with its special tokens; or a LoRA "
+                "by another trainer, as a subject with trigger words."
+            ),
             inputs=[
                 io.Combo.Input(
-                    "lora_name", host.lora_names(), tooltip="A file in models/loras. Trained ones are in videomage/."
+                    "lora_name",
+                    host.lora_names(),
+                    tooltip="A file in models/loras. LoRAs trained here are in videomage/.",
                 ),
                 io.String.Input(
                     "rename",
@@ -42,19 +46,21 @@ class LoadLora(Node):
                     "trigger",
                     default="",
                     optional=True,
-                    tooltip="For an ordinary LoRA (kohya, peft, diffusers): the words that call its subject, e.g. 'sks "
-                    "cup'; prompts then call it <sks_cup>. Empty: a LoRA by VideoMage.",
+                    tooltip=(
+                        "For a LoRA by another trainer (kohya, peft, diffusers): its trigger words, e.g. 'sks "
+                        "cup'; prompts then use <sks_cup>. Empty: a LoRA by VideoMage."
+                    ),
                 ),
                 io.String.Input(
                     "superclass",
                     default="",
                     optional=True,
-                    tooltip="For an ordinary LoRA: the kind of thing it is, in plain words, e.g. 'cup'.",
+                    tooltip="For a LoRA by another trainer: the subject's class in plain words, e.g. 'cup'.",
                 ),
                 Base.Input(
                     "base",
                     optional=True,
-                    tooltip="For an ordinary LoRA: the base it was trained on. From Load Video Base.",
+                    tooltip="For a LoRA by another trainer: the base it was trained on. From Load Video Base.",
                 ),
             ],
             outputs=[Lora.Output("lora", display_name="LoRA", tooltip="The LoRA with its tokens.")],
@@ -78,26 +84,26 @@ class LoadLora(Node):
         cls, lora_name: str, rename: str, trigger: str = "", superclass: str = "", base: HostedBase | None = None
     ) -> Any:
         path = host.lora_file(lora_name)
-        concept = _external(path, trigger, superclass, base) if trigger.strip() else load_lora(path)
+        lora = _external(path, trigger, superclass, base) if trigger.strip() else load_lora(path)
         for old, new in pairs_of(rename):
-            concept = rename_token(concept, old, new)
-        said = concept.details.get("scale") if trigger.strip() else None
-        return io.NodeOutput(concept, ui=ui.PreviewText(said)) if said else io.NodeOutput(concept)
+            lora = rename_token(lora, old, new)
+        said = lora.details.get("scale") if trigger.strip() else None
+        return io.NodeOutput(lora, ui=ui.PreviewText(said)) if said else io.NodeOutput(lora)
 
 
 def _external(path: Path, trigger: str, superclass: str, base: HostedBase | None) -> LoraModel:
     """An ordinary LoRA as a subject of a base."""
     if base is None:
         raise ValueError(
-            f"base: got none; wire a Load Video Base with the model that {path.name} was trained on, which says what "
-            "its trigger words mean"
+            f"base: got none; connect the Load Video Base that {path.name} was trained on, as its text encoder "
+            "reads the trigger words"
         )
     with torch.inference_mode(False):  # what is made of it may be trained
         return load_external_lora(base.backbone, path, trigger, superclass)
 
 
 def pairs_of(rename: str) -> list[tuple[str, str]]:
-    """ "<dog>=<my_dog>, <cat>=<my_cat>" -> [("<dog>", "<my_dog>"), ...]; ValueError for what is no such pair."""
+    """ "<dog>=<my_dog>, <cat>=<my_cat>" -> [("<dog>", "<my_dog>"), ...]; ValueError for anything else."""
     pairs = []
     for part in filter(None, (part.strip() for part in rename.split(","))):
         old, new = (word.strip() for word in part.partition("=")[::2])

@@ -59,8 +59,9 @@ class TrainMotion(Node):
                 ),
                 *growing_inputs(
                     io.Mask, "mask", SUBJECTS, 0,
-                    "Where subject {i} is: white on it, one mask for each frame of the clip, or a single one for the "
-                    "frame that is cut out. Without masks a single subject on a plain background is found by itself.",
+                    "Masks of subject {i}, white on the subject: one per frame of the clip, or a single one for the "
+                    "frame that is cut out. Without masks, a single subject on a plain background is segmented "
+                    "automatically.",
                 ),
                 io.String.Input(
                     "prompt",
@@ -136,14 +137,14 @@ class TrainMotion(Node):
                 clips = [replace(taken, segmenter=with_callbacks(segmenter, callbacks))]
                 for line in (motion_inputs(clips), *prompt_warnings(prompt)):
                     callbacks.log(line)
-                made = train_motion(
+                trained = train_motion(
                     backbone, clips, prompt, config, at, sampling_config(base, config), callbacks=callbacks
                 )
-                assert made.sample is not None
-                return StoredResult(made.concept, made.history, {"sample": made.sample})
+                assert trained.sample is not None
+                return StoredResult(trained.concept, trained.history, {"sample": trained.sample})
 
-            made = train_or_load(base, "motion", file_name, config, key, cls.hidden.unique_id, train)
-        return training_result(made, samples_of(made))
+            trained = train_or_load(base, "motion", file_name, config, key, cls.hidden.unique_id, train)
+        return training_result(trained, samples_of(trained))
 
 
 def words_of(subjects: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What the page is told of a job: progress and previews on its node, and the state of a training, kept for a reload."""
+"""A job's progress and previews on its node, and a training's state, which is saved for page reloads."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ class _Reported:
 
     preview: Any = None
     history: Any = None
-    told: float = 0.0
+    reported_at: float = 0.0
     began: float = 0.0
     first: int = 0
     last: int = 0
@@ -42,7 +42,7 @@ class _Reported:
 
 @dataclass(frozen=True)
 class Training:
-    """A training as the page knows it; what it is told is kept on disk, where a reloaded page finds it.
+    """The state of a training that the page shows; saved on disk for page reloads.
 
     Attributes:
         kind: "subject", "motion" or "fusion".
@@ -50,7 +50,7 @@ class Training:
         node: the id of the node that trains, as it runs: "5", or "2:5" in a subgraph.
 
     Raises:
-        ValueError: no LoRA file can have this name; it may lead out of the folder.
+        ValueError: not a valid name of a LoRA file, such as one that leads out of the folder.
     """
 
     kind: str
@@ -61,7 +61,7 @@ class Training:
         require_file_name(self.name)
 
     def file(self, ending: str) -> Path:
-        """Its file of that ending; two nodes may train under one name, so the node is in the file's name too."""
+        """Its file with that suffix; the name includes the node, as two nodes may train under one name."""
         node = re.sub(r"[^\w-]", "_", self.node)[:64]
         return host.training_folder() / f"{self.name}.{self.kind}.{node}.{ending}"
 
@@ -79,45 +79,50 @@ def callbacks_for(node: str | None, training: Training | None = None) -> Callbac
 
     Args:
         node: the running node's id.
-        training: whose state the page shows; None of no training.
+        training: whose state the page shows; None without one.
     """
-    shown = _Reported()
+    reported = _Reported()
 
     def progress(done: int, total: int, what: str) -> None:
         host.stop_if_asked()
-        if what != shown.what or done <= shown.last:
-            shown.what, shown.began, shown.first = what, time.monotonic(), done
-        shown.last = done
+        if what != reported.what or done <= reported.last:
+            reported.what, reported.began, reported.first = what, time.monotonic(), done
+        reported.last = done
         if node is not None:
-            host.show_progress(node, done, total, shown.preview)
-            shown.preview = None  # the page keeps what it was sent
-        if training is not None and (time.monotonic() - shown.told > 0.5 or done == total):
-            shown.told = time.monotonic()
-            rate = (done - shown.first) / max(1e-9, shown.told - shown.began)
-            left = (total - done) / rate if done > shown.first else None
-            tell_training(training, what, done, total, left, shown.history)
+            host.show_progress(node, done, total, reported.preview)
+            reported.preview = None  # the page keeps what it was sent
+        if training is not None and (time.monotonic() - reported.reported_at > 0.5 or done == total):
+            reported.reported_at = time.monotonic()
+            rate = (done - reported.first) / max(1e-9, reported.reported_at - reported.began)
+            left = (total - done) / rate if done > reported.first else None
+            tell_training(training, what, done, total, left, reported.history)
 
     def preview(video: torch.Tensor) -> None:
-        shown.preview = middle_picture(video)
+        reported.preview = middle_picture(video)
         if training is not None and video.shape[1] > 1:
             save_sample(training, video)
 
     def watch(history: Any) -> None:
-        shown.history = history
+        reported.history = history
 
     def cancelled() -> bool:
         host.stop_if_asked()
         return False
 
-    said: list[str] = []
+    return Callbacks(progress=progress, preview=preview, watch=watch, cancelled=cancelled, log=_log_on(node))
+
+
+def _log_on(node: str | None) -> Callable[[str], None]:
+    """A log whose last lines are shown on the node."""
+    lines: list[str] = []
 
     def log(line: str) -> None:
         logging.getLogger("videomage").info(line)
-        said.append(line)
+        lines.append(line)
         if node is not None:
-            host.show_text(node, "\n".join(said[-_LINES:]))
+            host.show_text(node, "\n".join(lines[-_LINES:]))
 
-    return Callbacks(progress=progress, preview=preview, watch=watch, cancelled=cancelled, log=log)
+    return log
 
 
 _live: set[Training] = set()  # the one that runs
@@ -125,7 +130,7 @@ _live: set[Training] = set()  # the one that runs
 
 @contextlib.contextmanager
 def live_training(training: Training) -> Iterator[None]:
-    """Inside, the page is told that this training runs; whatever ends it, the page is told that too."""
+    """Context that reports this training's start and end to the page."""
     _live.add(training)
     training.sample_file.unlink(missing_ok=True)  # an earlier one's
     try:
@@ -140,7 +145,7 @@ def live_training(training: Training) -> Iterator[None]:
 
 @contextlib.contextmanager
 def telling_errors(training: Training) -> Iterator[None]:
-    """Inside, an error is kept with the training's state, its first line, and the page is told; a cancel is none."""
+    """Context that saves an error's first line with the training's state and reports it; a cancel is no error."""
     try:
         yield
     except Exception as error:
@@ -154,7 +159,7 @@ def telling_errors(training: Training) -> Iterator[None]:
 
 
 def training_state(training: Training) -> dict[str, Any] | None:
-    """The state of the latest such training, also of one before a restart; None if there was none."""
+    """The state of the latest such training, also from before a restart; None if there was none."""
     state = _load_state(training)
     return None if state is None else _to_show(training, state)
 
@@ -162,7 +167,7 @@ def training_state(training: Training) -> dict[str, Any] | None:
 def tell_training(
     training: Training, what: str, done: int, total: int, left: float | None, history: Any, file: str = ""
 ) -> None:
-    """Keep a training's state and send it to the pages that are open; ``file`` is that of a finished one."""
+    """Save a training's state and send it to the open pages; ``file`` is the LoRA file of a finished one."""
     _publish(training, {**_state(what, done, total, left, history), "file": file})
 
 

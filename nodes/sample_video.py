@@ -10,7 +10,15 @@ from ..videomage_core.config import SamplingConfig
 from ..videomage_core.model.memory import workloads_for
 from ..videomage_core.model.text import prompt_warnings
 from ..videomage_core.stages.baselines import sample_averaged, sample_base, sample_merged
-from .collaborative_sampling import OOM_HINT, clip_input, inverted_noise, prompt_input, seed_input, video_outputs
+from .collaborative_sampling import (
+    OOM_HINT,
+    clip_input,
+    inverted_noise,
+    motion_pixels,
+    prompt_input,
+    seed_input,
+    video_outputs,
+)
 from .comfy_memory import HostedBase, on_device
 from .conversions import image, video
 from .progress import callbacks_for
@@ -52,9 +60,9 @@ class SampleVideo(Node):
                     "method",
                     [MERGED, ALONE, AVERAGED],
                     default=MERGED,
-                    tooltip=f"{MERGED}: each with its strength (the paper's 'without SCS'). {ALONE}: no LoRA "
-                    f"acts; plain words stand in the tokens' places. {AVERAGED}: how the paper runs its baselines; "
-                    "strengths do not count.",
+                    tooltip=f"{MERGED}: each with its strength (the paper's 'w/o SCS'). {ALONE}: no LoRA is "
+                    f"active, and superclasses replace the tokens. {AVERAGED}: each subject's LoRA in turn with the "
+                    "motion's, outputs averaged, as the paper runs its baselines; strengths are ignored.",
                 ),
                 seed_input(),
                 *settings_inputs(SamplingConfig()),
@@ -66,7 +74,7 @@ class SampleVideo(Node):
                             min=-4.0,
                             max=4.0,
                             step=0.05,
-                            tooltip=f"Of LoRA {i}; 0 is off.",
+                            tooltip=f"Strength of LoRA {i}; 0 is off.",
                         )
                     )
                     for i in range(1, MOST + 1)
@@ -84,18 +92,19 @@ class SampleVideo(Node):
         config = read_settings(SamplingConfig(), inputs)
         loras = wired_inputs("lora", MOST, inputs)
         strengths = [inputs[f"strength_{i}"] for i in range(1, MOST + 1) if inputs.get(f"lora_{i}") is not None]
+        frames = motion_pixels(clip, config)
         with on_device(base, OOM_HINT, workloads_for(config)) as backbone:
             callbacks = callbacks_for(cls.hidden.unique_id)
-            for warning in prompt_warnings(prompt, [token for concept in loras for token in concept.tokens]):
+            for warning in prompt_warnings(prompt, [token for lora in loras for token in lora.tokens]):
                 callbacks.log(warning)
-            inverted = inverted_noise(backbone, clip, config, callbacks)
+            inverted = inverted_noise(backbone, frames, config, callbacks)
             if method == ALONE:
                 pixels = sample_base(backbone, loras, prompt, seed, config, inverted, callbacks)
             elif method == AVERAGED:
-                motions = [concept for concept in loras if concept.kind == "motion"]
+                motions = [lora for lora in loras if lora.kind == "motion"]
                 if len(motions) > 1:
                     raise ValueError(f"LoRAs: got {len(motions)} motions, '{AVERAGED}' takes one at most")
-                subjects = [concept for concept in loras if concept.kind != "motion"]
+                subjects = [lora for lora in loras if lora.kind != "motion"]
                 motion = motions[0] if motions else None
                 pixels = sample_averaged(backbone, subjects, motion, prompt, seed, config, inverted, callbacks)
             else:

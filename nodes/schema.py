@@ -1,4 +1,4 @@
-"""Node inputs made from the engine's configs: a setting's default, range and help are declared there alone."""
+"""Node inputs from the engine's configs, which declare each setting's default, range and help."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ C = TypeVar("C")
 
 
 class Node(io.ComfyNode):
-    """A node of this pack: it refuses a value where a wire belongs, which ComfyUI would hand to it."""
+    """A node of this pack: it refuses a value in place of a link, which ComfyUI would pass on."""
 
     def __init_subclass__(cls, **about: Any) -> None:
         super().__init_subclass__(**about)
@@ -111,13 +111,13 @@ def _shown(value: Any) -> str:
 
 
 def schema(**about: Any) -> io.Schema:
-    """A schema of what this ComfyUI knows; keywords of newer ones are left out."""
+    """A schema without keywords that this ComfyUI does not know."""
     known = {field.name for field in dataclasses.fields(io.Schema)}
     return io.Schema(**{name: value for name, value in about.items() if name in known}, category=CATEGORY)
 
 
 def settings_inputs(config: Any, leave_out: Collection[str] = ()) -> list[io.Input]:
-    """A widget for each field of a config: common ones first, rare ones marked as advanced.
+    """A widget for each field of a config: common ones first, others marked as advanced.
 
     Args:
         config: an instance; its values are the defaults.
@@ -131,7 +131,7 @@ def settings_inputs(config: Any, leave_out: Collection[str] = ()) -> list[io.Inp
 
 
 def advanced(widget: io.Input) -> io.Input:
-    """The same widget, marked as advanced: newer pages fold it away."""
+    """The same widget, marked as advanced."""
     widget.extra_dict["advanced"] = True
     return widget
 
@@ -171,7 +171,7 @@ def read_settings(config: C, widgets: Mapping[str, Any]) -> C:
 
 
 def validate_inputs(config: Any, inputs: Mapping[str, Any], *checks: Callable[[], Any]) -> bool | str:
-    """What ComfyUI asks of a node with settings before it queues a prompt: True, or all that is wrong.
+    """Validate settings before a prompt is queued: True, or all problems.
 
     ComfyUI hands over the inputs that a node's own ``validate_inputs`` names, leaves their ranges to it, and
     repeats what it says for each of them.  So a node names those alone that can contradict each other; all others keep
@@ -196,7 +196,7 @@ def validate_inputs(config: Any, inputs: Mapping[str, Any], *checks: Callable[[]
 
 
 def accepted(*checks: Callable[[], Any]) -> bool | str:
-    """True, or what checks that raise OSError or ValueError say: what ComfyUI shows before it runs anything."""
+    """True, or the messages of checks that raised OSError or ValueError, which ComfyUI shows before a run."""
     problems = []
     for check in checks:
         try:
@@ -212,7 +212,7 @@ def _not_whole(name: str, side: int) -> str:
 
 
 def growing_inputs(kind: Any, prefix: str, count: int, needed: int, tooltip: str) -> list[io.Input]:
-    """``prefix_1`` to ``prefix_<count>``, the first ones needed; the page shows as many as are wired, and one more."""
+    """``prefix_1`` to ``prefix_<count>``, the first ones required; the page shows the connected ones and one more."""
     return [
         kind.Input(f"{prefix}_{i}", optional=i > needed, tooltip=tooltip.replace("{i}", str(i)))
         for i in range(1, count + 1)
@@ -220,5 +220,5 @@ def growing_inputs(kind: Any, prefix: str, count: int, needed: int, tooltip: str
 
 
 def wired_inputs(prefix: str, count: int, inputs: Mapping[str, Any]) -> list[Any]:
-    """What is wired to ``prefix_1`` ..., in order."""
+    """The values connected to ``prefix_1`` ..., in order."""
     return [inputs[f"{prefix}_{i}"] for i in range(1, count + 1) if inputs.get(f"{prefix}_{i}") is not None]

@@ -25,7 +25,7 @@ def segmenter_input(tooltip: str) -> io.Input:
 
 
 def words_in(text: str) -> list[str]:
-    """The words of a text; ValueError where they are none or too many."""
+    """The words of a text; ValueError if there are none or too many."""
     words = split_words(text)
     if not 1 <= len(words) <= MOST:
         raise ValueError(f"words: got {len(words)}, give 1 to {MOST}, with commas or a line each")
@@ -109,8 +109,8 @@ class SegmentByWords(Node):
                     "words",
                     default="person, horse",
                     multiline=True,
-                    tooltip=f"What to cut out, with commas or a line each, up to {MOST}; a word twice for two of a "
-                    "kind. The masks come in this order.",
+                    tooltip=f"Up to {MOST} names of what to segment, separated by commas or line breaks; repeat a "
+                    "name for two subjects of a kind. The masks are in this order.",
                 ),
                 *settings_inputs(SegmentationConfig()),
             ],
@@ -119,7 +119,7 @@ class SegmentByWords(Node):
                     io.Mask.Output(
                         f"mask_{i}",
                         display_name=f"mask {i}",
-                        tooltip=f"Where the words' number {i} is, a mask a frame; nothing where there are fewer words.",
+                        tooltip=f"Mask of name {i} in words, one per frame; empty if there are fewer names.",
                     )
                     for i in range(1, MOST + 1)
                 ),

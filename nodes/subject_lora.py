@@ -16,8 +16,8 @@ from ..videomage_core.data.examples import SubjectImage, load_captioned_clips, l
 from ..videomage_core.data.frames import frames_to_pixels, shrunk_pixels
 from ..videomage_core.data.grounded_sam2 import GroundedSam2
 from ..videomage_core.data.images import list_images
-from ..videomage_core.data.media_files import entries
 from ..videomage_core.data.training_inputs import clip_inputs, subject_inputs
+from ..videomage_core.folders import entries
 from ..videomage_core.model.memory import workloads_for
 from ..videomage_core.model.text import check_token, prompt_warnings
 from ..videomage_core.stages.subject_lora import require_token, subject_key, train_subject
@@ -82,23 +82,29 @@ class TrainSubject(Node):
                     "prompt",
                     default="",
                     multiline=True,
-                    tooltip="What the pictures show, with the token: one line for all of them, or a line for each, "
-                    "which keeps their backgrounds out of the subject. Empty: 'A <token>'.",
+                    tooltip=(
+                        "What the images show, with the token: one line for all, or one line per image. "
+                        "Describing the backgrounds keeps them out of the subject. Empty: 'A <token>'."
+                    ),
                 ),
                 io.String.Input(
                     "images_folder",
                     default="",
-                    tooltip="Instead of images, or beside them: a folder of photos of any sizes on the server's "
-                    "machine. A .txt or .caption beside a photo is its own prompt; a transparent background is its "
-                    "mask.",
+                    tooltip=(
+                        "A folder of images of any size on the machine that runs ComfyUI, instead of images or "
+                        "in addition. A .txt or .caption of the same name is an image's prompt; its alpha "
+                        "channel is its mask."
+                    ),
                 ),
                 *settings_inputs(SubjectConfig()),
                 advanced(
                     io.String.Input(
                         "auxiliary_folder",
                         default="",
-                        tooltip="A folder of other clips with captions (clip.mp4 and clip.txt), from which "
-                        "the model keeps its motion (L_reg). Empty: the base makes them itself.",
+                        tooltip=(
+                            "A folder of clips with captions (clip.mp4 and clip.txt) for L_reg, which preserves the "
+                            "base's motion. Empty: the base generates clips."
+                        ),
                     )
                 ),
             ],
@@ -141,7 +147,7 @@ class TrainSubject(Node):
 
     @classmethod
     def fingerprint_inputs(cls, images_folder: str | None, auxiliary_folder: str | None, **_: Any) -> Any:
-        """Run again when a file of the folders changed; the training itself is repeated only if their contents did."""
+        """Run again when a file in the folders changed; training is repeated only if its contents changed."""
         folders = [typed_path(text) for text in (images_folder, auxiliary_folder)]
         files = [path for at in folders if at is not None and at.is_dir() for path in entries(at) if path.exists()]
         return [(str(path), path.stat().st_mtime_ns) for path in files]
@@ -183,7 +189,7 @@ class TrainSubject(Node):
                     callbacks.log(warning)
                 if clips_folder is not None:
                     callbacks.log(clip_inputs(auxiliary, clips_folder))
-                made = train_subject(
+                trained = train_subject(
                     backbone,
                     pictures,
                     token,
@@ -196,11 +202,11 @@ class TrainSubject(Node):
                     segmenter=with_callbacks(segmenter, callbacks),
                     **inputs,
                 )
-                assert made.sample is not None
-                return StoredResult(made.concept, made.history, {"sample": made.sample})
+                assert trained.sample is not None
+                return StoredResult(trained.concept, trained.history, {"sample": trained.sample})
 
-            made = train_or_load(base, "subject", file_name, config, key, cls.hidden.unique_id, train)
-        return training_result(made, samples_of(made))
+            trained = train_or_load(base, "subject", file_name, config, key, cls.hidden.unique_id, train)
+        return training_result(trained, samples_of(trained))
 
 
 def _pictures(
@@ -217,13 +223,15 @@ def _pictures(
         if masks is not None and masks.shape != (len(pixels), *images.shape[1:3]):
             raise ValueError(
                 f"masks: got {len(masks)} of {_size(masks)} for {len(pixels)} images of {_size(images)}; give one for "
-                "each, of its size, or none. A picture without transparency has an empty mask of 64x64 in Load Image: "
-                "do not wire that"
+                "each, of its size, or none. Load Image gives an empty 64x64 mask for an image without "
+                "transparency: do not connect that"
             )
         given = [None] * len(pixels) if masks is None else list(shrunk_pixels(masks.clone().float()[None], size)[0])
         pictures += [SubjectImage(picture, mask) for picture, mask in zip(pixels, given, strict=True)]
     if not pictures:
-        raise ValueError("images: got none; wire pictures of the subject to 'images', or name their folder")
+        raise ValueError(
+            "images: got none; connect images of the subject to 'images', or enter their folder in 'images_folder'"
+        )
     if len(prompts) == 1:
         return [replace(picture, prompt=picture.prompt or prompts[0]) for picture in pictures]
     if not prompts:

@@ -1,4 +1,4 @@
-"""What the three training nodes share."""
+"""Code shared by the three training nodes."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from ..videomage_core.data.loss_plot import loss_plot
 from ..videomage_core.model.fingerprint import fingerprint
 from ..videomage_core.model.memory import Workload
 from ..videomage_core.model.unet3d import UNet3DBackbone
+from ..videomage_core.model.wan import WanBackbone
 from ..videomage_core.output_paths import require_output_folder
 from ..videomage_core.training.store import (
     StoredResult,
@@ -39,13 +40,16 @@ def file_name_input(default: str) -> io.Input:
     return io.String.Input(
         "file_name",
         default=default,
-        tooltip="The LoRA is saved as models/loras/videomage/<file_name>.safetensors; with a number behind "
-        "it if another LoRA has that name. The same inputs give the finished file again, without training.",
+        tooltip=(
+            "The LoRA is saved as models/loras/videomage/<file_name>.safetensors; a number is "
+            "appended if another LoRA has that name. With the same inputs the saved LoRA is used "
+            "again, without training."
+        ),
     )
 
 
 def check_file_name(name: str | None) -> None:
-    """ValueError unless a LoRA file can have this name; None is one that is linked."""
+    """ValueError unless this is a valid name of a LoRA file; None is a linked input."""
     if name is not None:
         require_file_name(name)
 
@@ -69,8 +73,8 @@ def training_outputs() -> list[io.Output]:
 @contextlib.contextmanager
 def on_device_for_training(
     base: HostedBase, kind: str, file_name: str, node: str | None, workloads: Sequence[Workload]
-) -> Iterator[UNet3DBackbone]:
-    """As ``on_device``, for a training; if an error ends it, the page keeps what it says.
+) -> Iterator[UNet3DBackbone | WanBackbone]:
+    """As ``on_device``, for a training; an error that ends it is shown on the page.
 
     Raises:
         ValueError: no LoRA file can have this name (a wired one is seen here first); no file can be written to
@@ -93,7 +97,7 @@ def train_or_load(
     node: str | None,
     train: Callable[[Path, Callbacks], StoredResult],
 ) -> StoredResult:
-    """Train, go on training, or take what these inputs made before; then share the file.
+    """Train, resume, or load the cached result of these inputs; then write the LoRA file.
 
     Args:
         base: the base, in use.
@@ -108,33 +112,33 @@ def train_or_load(
     callbacks = progress.callbacks_for(node, training)
     base_fingerprint = fingerprint(base.backbone.network)
     folder = run_dir(host.training_folder(), file_name, key, base.name, base_fingerprint.architecture)
-    made = load_result(folder, config.steps)
-    if made is None or not made.concept.fingerprint.matches(base_fingerprint):
+    result = load_result(folder, config.steps)
+    if result is None or not result.concept.fingerprint.matches(base_fingerprint):
         with progress.live_training(training):
-            made = train(folder, callbacks)
-            save_result(folder, made)
-    if "sample" in made.videos:
-        progress.save_sample(training, made.videos["sample"])
-    saved = export_lora(made.concept, host.loras_folder(), file_name)
+            result = train(folder, callbacks)
+            save_result(folder, result)
+    if "sample" in result.videos:
+        progress.save_sample(training, result.videos["sample"])
+    saved = export_lora(result.concept, host.loras_folder(), file_name)
     file = f"videomage/{saved.name}"
-    progress.tell_training(training, "finished", config.steps, config.steps, 0, made.history, file)
-    return made
+    progress.tell_training(training, "finished", config.steps, config.steps, 0, result.history, file)
+    return result
 
 
-def training_result(made: StoredResult, *more: Any) -> Any:
-    """LoRA, loss plot, samples, and what else a node gives; the page shows the curve on the node by itself."""
-    return io.NodeOutput(made.concept, image_to_frames(loss_plot(made.history.losses)), *more)
+def training_result(result: StoredResult, *more: Any) -> Any:
+    """LoRA, loss plot, samples, and further outputs of a node."""
+    return io.NodeOutput(result.concept, image_to_frames(loss_plot(result.history.losses)), *more)
 
 
 def with_callbacks(segmenter: Any, callbacks: Callbacks) -> Any:
-    """The segmenter, telling this run of its progress and stopping with it; None for none."""
+    """The segmenter with this run's callbacks; None without one."""
     return segmenter.with_callbacks(callbacks) if hasattr(segmenter, "with_callbacks") else segmenter
 
 
-def samples_of(made: StoredResult) -> Any:
-    return image(made.videos["sample"])
+def samples_of(result: StoredResult) -> Any:
+    return image(result.videos["sample"])
 
 
 def sampling_config(base: HostedBase, config: Any) -> Any:
-    """How samples are made: as the base's preset says, at the training's size."""
+    """Settings of the samples: the base's preset, at the training size."""
     return replace(base.preset.sampling, height=config.height, width=config.width)

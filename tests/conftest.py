@@ -18,11 +18,12 @@ from videomage_core.model.lora_weights import LoraWeights
 from videomage_core.model.memory import MODES
 from videomage_core.model.text import SpecialToken
 from videomage_core.model.unet3d import UNet3DBackbone
+from videomage_core.model.wan import WanBackbone
 
 
-def weights_of(backbone: UNet3DBackbone) -> dict[str, torch.Tensor]:
+def weights_of(backbone: UNet3DBackbone | WanBackbone) -> dict[str, torch.Tensor]:
     """Copies of all weights a stage could change, by part and name."""
-    parts = {"unet": backbone.unet, "vae": backbone.vae, "text_encoder": backbone.prompts.text_encoder}
+    parts = {"network": backbone.network, "vae": backbone.vae, "text_encoder": backbone.prompts.text_encoder}
     return {f"{p}.{n}": t.detach().clone() for p, module in parts.items() for n, t in module.state_dict().items()}
 
 
@@ -31,17 +32,48 @@ def shared_emoji_base() -> UNet3DBackbone:
     return load_unet3d(dtype="fp32", device="cpu")
 
 
-@pytest.fixture
-def emoji_base(shared_emoji_base: UNet3DBackbone) -> Iterator[UNet3DBackbone]:
-    """The embedded base; a test that leaves it changed in any bit, or any hook on it, fails."""
-    before = weights_of(shared_emoji_base)
-    yield shared_emoji_base
-    after = weights_of(shared_emoji_base)
+@contextmanager
+def left_as_it_was(base: UNet3DBackbone | WanBackbone) -> Iterator[None]:
+    """A test that leaves a base changed in any bit, or any hook on it, fails."""
+    before = weights_of(base)
+    yield
+    after = weights_of(base)
     assert after.keys() == before.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    modules = [*shared_emoji_base.unet.modules(), *shared_emoji_base.prompts.text_encoder.modules()]
+    modules = [*base.network.modules(), *base.prompts.text_encoder.modules()]
     assert not any(m._forward_hooks or m._forward_pre_hooks or m.training for m in modules)
-    assert not any(p.requires_grad for p in shared_emoji_base.unet.parameters())
+    assert not any(p.requires_grad for p in base.network.parameters())
+
+
+@pytest.fixture
+def emoji_base(shared_emoji_base: UNet3DBackbone) -> Iterator[UNet3DBackbone]:
+    """The embedded base, which must be left as it was."""
+    with left_as_it_was(shared_emoji_base):
+        yield shared_emoji_base
+
+
+@pytest.fixture(scope="session")
+def wan_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Wan base of random weights; not to be changed."""
+    from tests.tiny_wan import write_tiny_wan
+
+    return write_tiny_wan(tmp_path_factory.mktemp("bases") / "tiny_wan")
+
+
+@pytest.fixture(scope="session")
+def shared_tiny_wan(wan_folder: Path) -> WanBackbone:
+    from videomage_core.model.wan_loading import load_wan
+
+    base = load_wan(wan_folder, dtype="fp32", device="cpu")
+    base._probe = (5, 96, 96)  # on this small video each block has heads of both kinds
+    return base
+
+
+@pytest.fixture
+def tiny_wan(shared_tiny_wan: WanBackbone) -> Iterator[WanBackbone]:
+    """That base, which must be left as it was."""
+    with left_as_it_was(shared_tiny_wan):
+        yield shared_tiny_wan
 
 
 @pytest.fixture
@@ -101,7 +133,7 @@ class _Scheduler:
 
 
 def random_concept(
-    base: UNet3DBackbone,
+    base: UNet3DBackbone | WanBackbone,
     seed: int,
     token: str | None = "<toy>",
     superclass: str = "robot",
@@ -113,7 +145,12 @@ def random_concept(
     for target in base.targets("temporal" if token is None else "spatial"):
         layer = base.network.get_submodule(target.module)
         a = torch.randn(rank, layer.in_features, generator=generator) * size
-        layers[target.module] = (a, torch.randn(layer.out_features, rank, generator=generator) * size)
+        b = torch.randn(layer.out_features, rank, generator=generator) * size
+        if target.rows is not None:
+            untouched = torch.ones(layer.out_features, dtype=torch.bool)
+            untouched[list(target.rows)] = False
+            b[untouched] = 0
+        layers[target.module] = (a, b)
     tokens = []
     if token is not None:
         vectors = base.initial_vectors(superclass, 1)

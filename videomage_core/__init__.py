@@ -1,6 +1,6 @@
-"""VideoMage's engine: customise a text-to-video base, and sample it.  It needs no ComfyUI.
+"""VideoMage's engine: multi-subject and motion customization of text-to-video models.  It needs no ComfyUI.
 
-What is public is loaded when it is first asked for, so that importing the package costs nothing.
+Public names are imported on first use, so that importing the package costs nothing.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ if TYPE_CHECKING:
     from .data.media import load_clip, save_video
     from .data.wan_lora import WanLora, merge_wan_loras, read_wan_lora, save_wan_lora
     from .model.base_folder import EMOJI_BASE
-    from .model.loading import load_unet3d
+    from .model.loading import load_base, load_unet3d
     from .model.memory import workloads_for
     from .model.text import SpecialToken
     from .model.unet3d import UNet3DBackbone
-    from .presets import EMOJI, PAPER, Preset
+    from .model.wan import WanBackbone
+    from .presets import EMOJI, EMOJI_WAN, PAPER, WAN, Preset
     from .sampling import generate_videos, invert, sample
     from .stages.baselines import sample_averaged, sample_base, sample_merged
     from .stages.collaborative_sampling import CollaborativeResult, sample_collaboratively
@@ -46,7 +47,9 @@ __all__ = [
     "EMOJI",
     "EMOJI_BASE",
     "EMOJI_SAMPLING",
+    "EMOJI_WAN",
     "PAPER",
+    "WAN",
     "Callbacks",
     "Cancelled",
     "CaptionedClip",
@@ -68,11 +71,13 @@ __all__ = [
     "TrainingConfig",
     "TrainingResult",
     "UNet3DBackbone",
+    "WanBackbone",
     "WanLora",
     "fuse_subjects",
     "generate_videos",
     "invert",
     "invert_clip",
+    "load_base",
     "load_clip",
     "load_into_diffusers",
     "load_lora",
@@ -107,6 +112,7 @@ _MODULES = (
     ".model.memory",
     ".model.text",
     ".model.unet3d",
+    ".model.wan",
     ".presets",
     ".sampling",
     ".stages.collaborative_sampling",

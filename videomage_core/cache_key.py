@@ -3,7 +3,7 @@
 A training's key names its stage, the stage's declared ``VERSION``, the settings that count and what the user gave:
 pictures, prompts, LoRAs.  Never what a network made of it, which another device or precision rounds otherwise, and
 never the source text: a reworded error must not throw hours away.  ``VERSION`` is raised when the same inputs give
-other results; ``tests/core/stages/test_versions.py`` fails where that was forgotten.
+other results; ``tests/core/test_versions.py`` fails where that was forgotten.
 
 The base is not part of the key.  Its fingerprint is compared with a tolerance, by checkpoint and LoRA file, so that
 fp32, fp16 and bf16 are one base.

@@ -37,8 +37,8 @@ class Callbacks:
 
     Attributes:
         progress: called after each step with (steps done, total steps, name of the activity).
-        preview: called now and then with a video [3, F, H, W] in -1..1: a training's samples, or the middle frame of
-            the video being sampled.
+        preview: called from time to time with a video [3, F, H, W] in -1..1: a training's samples, or the middle
+            frame of the video being sampled.
         watch: called when a training starts, with its history, which grows with every step.
         cancelled: called before each step; True stops the job with ``Cancelled``.
         log: called with one line for the user.

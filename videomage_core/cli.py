@@ -28,23 +28,7 @@ FAULT, BAD_INPUT, STOPPED = 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m videomage_core", description="Multi-subject and motion customization of text-to-video models."
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add_demo(commands)
-    add_train_subject(commands)
-    add_train_motion(commands)
-    add_fuse(commands)
-    add_merge(commands)
-    add_sample(commands)
-    add_study(commands)
-    add_segment(commands)
-    add_inspect(commands)
-    add_rename(commands)
-    add_evaluate(commands)
-    add_benchmark(commands)
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
         options.execute(options)
     except (ValueError, FileNotFoundError) as error:
@@ -71,11 +55,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _parser() -> argparse.ArgumentParser:
+    """The parser of all commands; each sets ``execute``, what runs it."""
+    parser = argparse.ArgumentParser(
+        prog="python -m videomage_core", description="Multi-subject and motion customization of text-to-video models."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_demo(commands)
+    add_train_subject(commands)
+    add_train_motion(commands)
+    add_fuse(commands)
+    add_merge(commands)
+    add_sample(commands)
+    add_study(commands)
+    add_segment(commands)
+    add_inspect(commands)
+    add_rename(commands)
+    add_evaluate(commands)
+    add_benchmark(commands)
+    return parser
+
+
 def _oom_hint(options: argparse.Namespace) -> str:
     """What makes a command take less memory, of the settings that it has."""
     sizes = ("frames", "auxiliary_frames", "height", "width", "batch_size")
     lower = ", ".join(f"--{name.replace('_', '-')}" for name in sizes if hasattr(options, name))
-    goes_on = "; a training then goes on from its last checkpoint" if hasattr(options, "save_every_n_steps") else ""
-    ways = [f"use --memory low{goes_on}"] if getattr(options, "memory", "low") != "low" else []
-    ways += [f"lower {lower}" + (", with another --output" if goes_on else "")] if lower else []
-    return f"Out of memory: {', or '.join([*ways, 'close other programs'])}."
+    goes_on = "; a training then resumes from its last checkpoint" if hasattr(options, "save_every_n_steps") else ""
+    remedies = [f"use --memory low{goes_on}"] if getattr(options, "memory", "low") != "low" else []
+    remedies += [f"lower {lower}" + (", with another --output" if goes_on else "")] if lower else []
+    return f"Out of memory: {', or '.join([*remedies, 'close other programs'])}."

@@ -31,6 +31,7 @@ from .data.overlay import overlay
 from .evaluation.likeness import likeness, reference_features
 from .evaluation.tracking import track_from_masks
 from .evaluation.trajectories import agreement
+from .folders import files_in
 from .model.backbone import Backbone
 from .model.fingerprint import fingerprint
 from .model.loading import load_unet3d
@@ -97,23 +98,23 @@ def run_demo(output: Path, seed: int, callbacks: Callbacks, preset: Preset = EMO
     clock = Clock()
     backbone = clock("load", load_unet3d)
     learned = train_loras(backbone, preset, output / "work" / demo_cache_key(backbone, preset), callbacks, clock)
-    for name, concept in zip(SUBJECTS, learned.subjects, strict=True):
-        save_lora(output / f"{name}.safetensors", concept)
+    for name, lora in zip(SUBJECTS, learned.subjects, strict=True):
+        save_lora(output / f"{name}.safetensors", lora)
     save_lora(output / "riding.safetensors", learned.motion)
     save_lora(output / "dog_and_panda.safetensors", learned.fused.concept)
-    made, videos = compose(backbone, learned, seed, preset, callbacks, clock)
+    result, videos = compose(backbone, learned, seed, preset, callbacks, clock)
 
     for name, video in zip(("video", "base", "merged"), videos.values(), strict=True):
         save_video(video, output / f"{name}.mp4", preset.sampling.fps, scale=4)
     _sheet(learned, videos).save(output / "contact_sheet.png")
-    _attention(made, learned.fused).save(output / "attention.png")
+    _attention(result, learned.fused).save(output / "attention.png")
     seconds = {**clock.seconds, "total": round(sum(clock.seconds.values()), 1)}
     report = {
         "prompt": PROMPT,
         "seed": seed,
         "seconds": seconds,
         "peak_memory_mb": peak_memory_mb(),
-        "update ratios": {"x_sub": made.subject_update_ratios, "x_mot": made.motion_update_ratios},
+        "update ratios": {"x_sub": result.subject_update_ratios, "x_mot": result.motion_update_ratios},
         "fusion": {name: values[-1] for name, values in learned.fused.history.losses.items()},
         **evaluate_videos(learned, videos, callbacks),
         "settings": dataclasses.asdict(preset),
@@ -160,7 +161,7 @@ def compose(
 ) -> tuple[CollaborativeResult, dict[str, torch.Tensor]]:
     """The video, and beside it, from the same initial noise, what it is compared with; each [3, F, H, W]."""
     fused, motion, noise = learned.fused.concept, learned.motion, learned.inverted
-    made = clock(
+    result = clock(
         RESULT,
         lambda: sample_collaboratively(
             backbone, fused, motion, PROMPT, seed, preset.collaborative, noise, True, callbacks
@@ -169,7 +170,7 @@ def compose(
     base = clock(BASE, lambda: sample_base(backbone, learned.subjects, PROMPT, seed, preset.sampling, noise))
     both = [(fused, 1.0), (motion, 1.0)]
     merged = clock(MERGED, lambda: sample_merged(backbone, both, PROMPT, seed, preset.sampling, noise))
-    return made, {RESULT: made.video, BASE: base, MERGED: merged}
+    return result, {RESULT: result.video, BASE: base, MERGED: merged}
 
 
 class Clock:
@@ -195,12 +196,12 @@ def _sheet(learned: DemoLoras, videos: Mapping[str, torch.Tensor]) -> Image.Imag
     return contact_sheet(rows, labels, scale=2)
 
 
-def _attention(made: CollaborativeResult, fused: FusionResult) -> Image.Image:
+def _attention(result: CollaborativeResult, fused: FusionResult) -> Image.Image:
     """Where the subject branch looked for each token, and in the fusion's CutMix pair."""
     rows, labels = [], []
-    if made.maps is not None:
-        rows += list(overlay(made.video, made.maps))
-        labels += [f"Where the subject branch sees {word}" for word in made.words]
+    if result.maps is not None:
+        rows += list(overlay(result.video, result.maps))
+        labels += [f"Where the subject branch sees {word}" for word in result.words]
     if fused.pair is not None and fused.maps is not None:
         rows += [fused.pair.pixels, *overlay(fused.pair.pixels, fused.maps)]
         labels += ["A CutMix pair of the fusion", *(f"Where the fused LoRA sees subject {i + 1}" for i in range(2))]
@@ -209,13 +210,13 @@ def _attention(made: CollaborativeResult, fused: FusionResult) -> Image.Image:
 
 def evaluate_videos(learned: DemoLoras, videos: Mapping[str, torch.Tensor], callbacks: Callbacks) -> dict[str, Any]:
     """Each subject's identity and the motion's agreement, for each video; None where the judge is not installed."""
-    own = {name: [to_uint8(image.pixels[:, None])[0] for image in shown] for name, shown in learned.pictures.items()}
+    own = {name: [to_uint8(image.pixels[:, None])[0] for image in images] for name, images in learned.pictures.items()}
     rivals = {
-        name: [np.asarray(Image.open(p).convert("RGB")) for p in sorted((EXAMPLES / "rivals" / name).glob("*.png"))]
+        name: [np.asarray(Image.open(p).convert("RGB")) for p in files_in(EXAMPLES / "rivals" / name, (".png",))]
         for name in learned.pictures
     }
     try:
-        looks = reference_features(own, rivals)
+        references = reference_features(own, rivals)
     except ImportError as error:
         callbacks.log(f"identity and motion are not measured: {error}")
         return {"identity": None, "motion_agreement": None}
@@ -223,10 +224,10 @@ def evaluate_videos(learned: DemoLoras, videos: Mapping[str, torch.Tensor], call
     reference = [track_from_masks(mask.numpy() > 0.5) for mask in learned.clip.masks]
     identity, motion = {}, {}
     for name, video in videos.items():
-        found, tracks = likeness(to_uint8(video), looks)
-        identity[name] = {subject: dataclasses.asdict(value) for subject, value in found.items()}
-        found_motion = agreement(tracks, reference)
-        motion[name] = {what: round(value, 3) for what, value in dataclasses.asdict(found_motion).items()}
+        likenesses, tracks = likeness(to_uint8(video), references)
+        identity[name] = {subject: dataclasses.asdict(value) for subject, value in likenesses.items()}
+        agreed = dataclasses.asdict(agreement(tracks, reference))
+        motion[name] = {what: round(value, 3) for what, value in agreed.items()}
     return {"identity": identity, "motion_agreement": motion}
 
 

@@ -31,15 +31,15 @@ class ProcessGroup:
 
     @property
     def first(self) -> bool:
+        """Whether this process speaks and writes for all."""
         return self.index == 0
 
     def share(self, forwards: int) -> range:
         """The forward passes of a step for this process; ValueError if there are fewer than processes."""
         if forwards < self.count:
             raise ValueError(
-                f"gradient_accumulation_steps: got {forwards} with {self.count} processes, which share the "
-                "forwards of a step; "
-                f"give at least {self.count}"
+                f"gradient_accumulation_steps: got {forwards} with {self.count} processes, which divide the "
+                f"forward passes of a step; give at least {self.count}"
             )
         return range(self.index, forwards, self.count)
 

@@ -40,8 +40,8 @@ def require_output_folder(path: Path, what: str) -> None:
 
 def illegal_on_windows(name: str) -> str | None:
     """Why Windows cannot have a file of this name, or None."""
-    if (found := _FORBIDDEN.search(name)) is not None:
-        return f"the character {found.group()!r}"
+    if (match := _FORBIDDEN.search(name)) is not None:
+        return f"the character {match.group()!r}"
     if _DEVICE.match(name):
         return "the name of a device"
     return "a dot or blank at its end" if name.endswith((".", " ")) and name not in (".", "..") else None

@@ -1,24 +1,6 @@
-"""Settings that belong together: the paper's for ZeroScope, and those of the embedded base.
+"""Settings that belong together: the paper's for ZeroScope, those of the embedded base, and Wan's.
 
-The embedded base's settings were chosen on the development half of the emoji world alone.
-
-Subjects: rank 16, the paper's 300 steps, at 1e-3.  At 3e-3 they hold the character still where the prompt says it
-walks: of the way that the base's own frog and dog go in a clip, 0.40 of the frame, 0.12 and 0.14 are left, and 0.35
-and 0.35 at 1e-3 (``emoji_world.reports.lora_report``, 150 steps, means of five seeds).  The steps were chosen by the
-benchmark's
-tracks, in bf16 and by another prompt, so that ways compare with each other alone: of dog, frog and penguin, after 150
-likeness is 0.24, 0.19 and 0.53 (six videos), the way to the right 0.11, 0.10 and 0.19 (five); after 300 likeness is
-0.28, 0.21 and 0.54, the way 0.23, 0.16 and 0.28; after 400 the dog's is 0.29 and 0.23, the frog's 0.18 and 0.07.
-
-Motion: rank 16 and 4e-3, of five settings tried; at 1e-3 a ride's agreement falls from 0.98 to 0.74 (four videos).
-Agreement is here the cosine of whole ways, of which a pair that sits still as riders has 0.94.
-
-Fusion: the paper's lambda2, 0.6.  Side by side without a motion (six videos of each pair) likeness is 0.32 for dog and
-panda, 0.53 for penguin and chick and 0.12 for frog and monkey, and the looks of 0.17, 0.08 and 0.17 of the subjects
-mix; without L_attn likeness is 0.21, 0.45 and 0.10, and 0.50, 0.17 and 0.42 mix.  Seeds matter: in six other videos of
-frog and monkey likeness with L_attn is 0.07, and five of the six mix.
-
-Sampling: the paper's alpha, 1e4, which changes videos little; at 1e5 riding is slower: docs/guidance.md.
+The embedded base's were chosen on the development half of the emoji world alone: ``docs/tuning.md`` has the figures.
 """
 
 from __future__ import annotations
@@ -36,6 +18,8 @@ from .config import (
     SubjectConfig,
 )
 from .model.base_folder import EMOJI_BASE
+from .model.base_names import is_wan_folder
+from .model.wan_folder import check_wan_folder, wan_geometry
 from .stages.fusion_data import FusionPrompts
 from .stages.subject_lora import GENERAL_CAPTIONS
 
@@ -50,8 +34,8 @@ class Preset:
         motion: of motion LoRAs.
         fusion: of fused LoRAs.
         collaborative: of SCS.
-        captions: what the base's own auxiliary clips show.
-        prompts: what a fusion's teacher videos show.
+        captions: prompts of the auxiliary clips that the base generates.
+        prompts: of the videos generated for fusion.
     """
 
     sampling: SamplingConfig
@@ -143,9 +127,47 @@ EMOJI = Preset(
         clean="an empty scene on a plain background",
     ),
 )
-PRESETS = {"paper": PAPER, "emoji": EMOJI}
+# Wan's own sampling, as WanPipeline's defaults and its authors' example; trainings on fewer frames, to fit in memory.
+# Nothing here was tuned (ours, beside the paper's): rank and rates are the paper's.
+_WAN_SIZE: dict[str, int] = {"height": 480, "width": 832}
+_WAN_SAMPLING = SamplingConfig(frames=33, fps=16.0, guidance_scale=5.0, **_WAN_SIZE)
+WAN = Preset(
+    _WAN_SAMPLING,
+    SubjectConfig(auxiliary_frames=17, **_WAN_SIZE),
+    MotionConfig(frames=33, **_WAN_SIZE),
+    FusionConfig(frames=17, teacher_guidance_scale=5.0, **_WAN_SIZE),
+    CollaborativeConfig(**{**dataclasses.asdict(_WAN_SAMPLING), "frames": 81}),
+    GENERAL_CAPTIONS,
+    FusionPrompts(),
+)
+
+# A base of emoji_wan's recipe: trained on 9 frames of 48x48 pixels; all else is emoji_base's, and not tuned for it.
+EMOJI_WAN_SAMPLING = SamplingConfig(frames=9, height=48, width=48, steps=25, guidance_scale=4.0)
+EMOJI_WAN = Preset(
+    EMOJI_WAN_SAMPLING,
+    dataclasses.replace(EMOJI.subject, auxiliary_frames=9, auxiliary_guidance_scale=4.0),
+    dataclasses.replace(EMOJI.motion, frames=9),
+    dataclasses.replace(EMOJI.fusion, frames=9, teacher_guidance_scale=4.0, cross_attention_layers="all"),
+    CollaborativeConfig(**dataclasses.asdict(EMOJI_WAN_SAMPLING), tau=8),
+    EMOJI.captions,
+    EMOJI.prompts,
+)
+PRESETS = {"paper": PAPER, "emoji": EMOJI, "wan": WAN, "emoji_wan": EMOJI_WAN}
 
 
 def preset_for(folder: Path) -> Preset:
-    """The settings that suit a base: the embedded one's own, for all others the paper's."""
-    return EMOJI if folder.resolve() == EMOJI_BASE else PAPER
+    """The settings that suit a base: the embedded one's own, those of its kind of Wan, for all others the paper's."""
+    return PRESETS[preset_name(folder)]
+
+
+def preset_name(folder: Path) -> str:
+    """The name of the preset that suits a base.
+
+    Raises:
+        FileNotFoundError: it is a Wan base with parts missing.
+        ValueError: it is a Wan base of a kind that is not carried.
+    """
+    if is_wan_folder(folder):
+        check_wan_folder(folder)
+        return "emoji_wan" if wan_geometry(folder).as_emoji_wan else "wan"
+    return "emoji" if folder.resolve() == EMOJI_BASE else "paper"

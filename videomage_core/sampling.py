@@ -10,6 +10,18 @@ Conversions between a network's native output o and (x0, eps), with x = a * x0 +
 
 One step formula serves all: x' = a' * x0 + s' * eps.  It is DDIM (Song et al. 2021, Eq. 12 with
 sigma = 0) for eps and v, and Euler's for flow.  Inversion solves the same formula for x.
+
+The paper's equations are of noise.  What they become of the native output o, which under flow is v = eps - x0, so that
+eps = x + a * o:
+
+| equation | with o | under flow, against the noise's |
+|---|---|---|
+| 1, 2, 3 losses | mean (o - target)^2 | the same over a^2, which is flow matching's own weight |
+| 5 target | (1 + omega) * target - omega * o_ap | the same target: the coefficients sum to 1; its loss over a^2 |
+| 6 distillation | mean (o_fused - o_n)^2 | the same over a^2 |
+| 7, 10 maps; 11 update of latents | hold no prediction | the same |
+| 9 guidance | o_neg + scale * (o_c - o_neg) | the same: the coefficients sum to 1 |
+| line 13 mix | of (x0, eps), each branch's at its own latents | the same; nothing is divided by a, which begins at 0 |
 """
 
 from __future__ import annotations
@@ -21,6 +33,7 @@ import torch
 from .callbacks import Callbacks
 from .config import SamplingConfig
 from .model.backbone import Backbone, NoiseLevel, Prediction
+from .model.encoded_text import EncodedText, concat_texts, repeat_text
 from .model.text import SpecialToken
 
 
@@ -76,7 +89,7 @@ def classifier_free_guidance(unconditional: torch.Tensor, conditional: torch.Ten
 
 
 def predict_with_guidance(
-    backbone: Backbone, x: torch.Tensor, level: NoiseLevel, text: torch.Tensor, negative: torch.Tensor, scale: float
+    backbone: Backbone, x: torch.Tensor, level: NoiseLevel, text: EncodedText, negative: EncodedText, scale: float
 ) -> torch.Tensor:
     """The native output under classifier-free guidance; both halves in one batch, the unconditional one first.
 
@@ -84,13 +97,13 @@ def predict_with_guidance(
         backbone: the base.
         x: noisy latents [B, C, F, H, W].
         level: one level for all of x.
-        text: prompt embeddings [B, T, D].
-        negative: embeddings [B, T, D] of the negative prompt.
+        text: B encoded prompts.
+        negative: the negative prompt, encoded B times.
         scale: guidance scale; 1 predicts only the conditional half.
     """
     if scale == 1:
         return backbone.predict(x, level, text)
-    output = backbone.predict(torch.cat([x, x]), level, torch.cat([negative, text]))
+    output = backbone.predict(torch.cat([x, x]), level, concat_texts([negative, text]))
     unconditional, conditional = output.chunk(2)
     return classifier_free_guidance(unconditional, conditional, scale)
 
@@ -99,8 +112,8 @@ def predict_with_guidance(
 def sample(
     backbone: Backbone,
     noise: torch.Tensor,
-    text: torch.Tensor,
-    negative: torch.Tensor,
+    text: EncodedText,
+    negative: EncodedText,
     config: SamplingConfig,
     callbacks: Callbacks | None = None,
 ) -> torch.Tensor:
@@ -109,8 +122,8 @@ def sample(
     Args:
         backbone: the base, with its active LoRAs.
         noise: initial noise [B, C, F, H, W].
-        text: prompt embeddings [B, T, D].
-        negative: embeddings [B, T, D] of the negative prompt.
+        text: B encoded prompts.
+        negative: the negative prompt, encoded B times.
         config: steps and guidance scale.
         callbacks: progress, previews and cancellation.
 
@@ -140,7 +153,7 @@ def preview(backbone: Backbone, x0: torch.Tensor, index: int, steps: int, callba
 def invert(
     backbone: Backbone,
     latents: torch.Tensor,
-    text: torch.Tensor,
+    text: EncodedText,
     steps: int = 50,
     refinements: int = 0,
     callbacks: Callbacks | None = None,
@@ -150,11 +163,10 @@ def invert(
     Args:
         backbone: the base.
         latents: clean [B, C, F, H, W].
-        text: embeddings [B, T, D]; MotionDirector, and we, use those of the empty prompt.
+        text: B encoded prompts; MotionDirector, and we, use the empty one.
         steps: inversion steps; 50 as MotionDirector.
-        refinements: plain inversion (0) uses the network's output at the current latents for the next ones; each
-            refinement predicts again at the latents reached, which is more accurate and costs as much as the plain
-            inversion.
+        refinements: plain inversion (0) steps with the prediction at the current latents; each refinement predicts
+            again at the latents it reached, which is more accurate and costs as much again.
         callbacks: progress and cancellation.
 
     Returns:
@@ -233,7 +245,7 @@ def generate_videos(
         raise ValueError(f"seeds: got {len(seeds)} for {len(prompts)} prompts, give one for each, and at least one")
     with torch.no_grad():
         text = backbone.encode_prompt(prompts, tokens)
-        negative = backbone.encode_prompt([config.negative_prompt]).expand_as(text)
+        negative = repeat_text(backbone.encode_prompt([config.negative_prompt]), len(text))
     noise = torch.cat([initial_noise(backbone, seed, config, inverted) for seed in seeds])
     return backbone.decode_video(sample(backbone, noise, text, negative, config, callbacks))
 

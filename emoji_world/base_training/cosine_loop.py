@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
+
+from .recipe import save_atomically
+from .train_loop import optimize, set_learning_rate, update_average
 
 
 def autocast(device: torch.device) -> contextlib.AbstractContextManager[None]:
@@ -25,13 +28,6 @@ def cosine(step: int, steps: int, warmup: int = 100) -> float:
         return (step + 1) / warmup
     progress = (step - warmup) / max(1, steps - warmup)
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-def save_atomically(state: object, path: Path) -> None:
-    """Write next to ``path``, then rename: a stop in between leaves the old file whole."""
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
 
 
 def fit(
@@ -59,54 +55,53 @@ def fit(
     """
     if start is not None:
         model.load_state_dict(start)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=1e-3, fused=True
-    )
+    optimizer = _optimizer(model, learning_rate)
     average = copy.deepcopy(model).eval().requires_grad_(False)
-    first = 0
-    if checkpoint.is_file():
-        state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimizer.load_state_dict(state["optimizer"])
-        first = state["step"]
-        print(f"{checkpoint.stem}: resumed at step {first} of {steps}", flush=True)
-    began, shown = time.monotonic(), 0.0
+    parts = {"model": model, "average": average, "optimizer": optimizer}
+    log = _Log(checkpoint.stem, first := _resumed(parts, checkpoint, steps), steps)
     torch.set_flush_denormal(True)  # vanishing gradients would slow a CPU's optimiser step several times
     for step in range(first, steps):
         torch.manual_seed(step)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate * cosine(step, steps)
-        loss = loss_fn(step)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        set_learning_rate(optimizer, learning_rate * cosine(step, steps))
+        loss = optimize(model, optimizer, loss_fn(step))
         update_average(average, model, min(ema_decay, (1 + step) / (10 + step)))
-        shown += float(loss.detach())
-        done = step + 1
-        if done % 50 == 0:
-            rate = (time.monotonic() - began) / (done - first)
-            print(
-                f"{checkpoint.stem}: step {done}/{steps} loss {shown / 50:.4f} "
-                f"{rate * 1e3:.0f} ms/step, {rate * (steps - done) / 60:.1f} min left",
-                flush=True,
-            )
-            shown = 0.0
-        if done % save_every_n_steps == 0 or done == steps:
-            state = {
-                "model": model.state_dict(),
-                "average": average.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "step": done,
-            }
-            save_atomically(state, checkpoint)
+        log.add(step + 1, loss)
+        if (step + 1) % save_every_n_steps == 0 or step + 1 == steps:
+            save_atomically({**{name: part.state_dict() for name, part in parts.items()}, "step": step + 1}, checkpoint)
     torch.set_flush_denormal(False)
     return average
 
 
-@torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """average <- decay * average + (1 - decay) * model."""
-    means, values = list(average.parameters()), list(model.parameters())
-    torch._foreach_lerp_(means, values, 1 - decay)
+def _optimizer(model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(model.parameters(), lr=learning_rate, betas=(0.9, 0.99), weight_decay=1e-3, fused=True)
+
+
+def _resumed(parts: Mapping[str, Any], checkpoint: Path, steps: int) -> int:
+    """Load the parts' states from a checkpoint, if there is one; the number of steps that are done."""
+    if not checkpoint.is_file():
+        return 0
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    print(f"{checkpoint.stem}: resumed at step {state['step']} of {steps}", flush=True)
+    return state["step"]
+
+
+class _Log:
+    """A line for every 50 steps: the mean loss, the time of a step, the time left."""
+
+    def __init__(self, name: str, first: int, steps: int) -> None:
+        self.name, self.first, self.steps = name, first, steps
+        self.began, self.losses = time.monotonic(), 0.0
+
+    def add(self, done: int, loss: float) -> None:
+        self.losses += loss
+        if done % 50:
+            return
+        rate = (time.monotonic() - self.began) / (done - self.first)
+        print(
+            f"{self.name}: step {done}/{self.steps} loss {self.losses / 50:.4f} "
+            f"{rate * 1e3:.0f} ms/step, {rate * (self.steps - done) / 60:.1f} min left",
+            flush=True,
+        )
+        self.losses = 0.0

@@ -13,7 +13,8 @@ from torch import nn
 
 from .framewise import causal_weights, to_frames
 from .linear_start import start_from_components
-from .train_loop import LoopConfig, TrainLoop, save_atomically
+from .recipe import save_atomically
+from .train_loop import LoopConfig, TrainLoop
 from .train_vae import reconstruction_loss, to_pixels
 from .wan_models import new_autoencoder
 
@@ -89,17 +90,17 @@ def train_autoencoder(
     weights = {name.removeprefix("inner."): w.cpu() for name, w in average.state_dict().items()}
     autoencoder.load_state_dict(causal_weights(weights, autoencoder))
     measure(autoencoder.eval(), to_pixels(frames[-TEST_FRAMES:]))
-    keep = {"weights": autoencoder.state_dict()} | {n: autoencoder.config[n] for n in ("latents_mean", "latents_std")}
-    save_atomically(keep, folder / "autoencoder.trained")
+    state = {"weights": autoencoder.state_dict()} | {n: autoencoder.config[n] for n in ("latents_mean", "latents_std")}
+    save_atomically(state, folder / "autoencoder.trained")
     return autoencoder
 
 
 def trained_autoencoder(folder: Path) -> AutoencoderKLWan:
     """The autoencoder that ``train_autoencoder`` finished in this folder."""
-    kept = torch.load(folder / "autoencoder.trained", weights_only=True)
+    trained = torch.load(folder / "autoencoder.trained", weights_only=True)
     autoencoder = new_autoencoder()
-    autoencoder.load_state_dict(kept["weights"])
-    autoencoder.register_to_config(latents_mean=kept["latents_mean"], latents_std=kept["latents_std"])
+    autoencoder.load_state_dict(trained["weights"])
+    autoencoder.register_to_config(latents_mean=trained["latents_mean"], latents_std=trained["latents_std"])
     return autoencoder.eval()
 
 

@@ -11,8 +11,8 @@ keeps its autoencoder: more training for weights that are already good.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
 from ..world.small_dataset import Dataset, drawn, vocabulary, write_json
-from .cosine_loop import save_atomically
+from .recipe import add_recipe_flags, cached_latents, last_average
 from .tokenizer import build_tokenizer
 from .train_unet import TextToVideo, encode, noise_schedule, train_unet
 from .train_vae import train_vae, trained_vae
@@ -31,17 +31,10 @@ OUTPUT = Path(__file__).parents[2] / "videomage_core" / "assets" / "emoji_base"
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cache-dir", type=Path, default=Path("runs"), help="folder for data and checkpoints (runs)")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="where the finished base goes")
-    parser.add_argument("--stills", type=int, default=40_000, help="still scenes drawn")
-    parser.add_argument("--clips", type=int, default=16_000, help="clips drawn")
+    add_recipe_flags(parser, "runs", OUTPUT, clips=16_000)
     parser.add_argument("--vae-steps", type=int, default=6_000, help="steps of 16 frames")
     parser.add_argument("--still-steps", type=int, default=4_000, help="steps of 64 stills")
     parser.add_argument("--clip-steps", type=int, default=10_000, help="steps of 8 clips, every fourth of 48 stills")
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="peak, of stills and clips")
-    parser.add_argument("--from-base", type=Path, help="start from this base's weights, keep its autoencoder")
-    parser.add_argument("--write-only", action="store_true", help="write the base from the last checkpoint and stop")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     train(parser.parse_args(arguments))
 
 
@@ -58,7 +51,11 @@ def train(options: argparse.Namespace) -> None:
         start = weights_of(options.from_base, tokenizer)
     else:
         vae = train_vae(options.cache_dir, stills.pixels[:, 0], options.vae_steps, device=options.device)
-    still_latents = _cached_latents(options.cache_dir, "stills", vae, stills)
+
+    def latents_of(name: str, data: Dataset) -> torch.Tensor:
+        return cached_latents(options.cache_dir, name, vae, len(data.pixels), partial(encode, vae, data))
+
+    still_latents = latents_of("stills", stills)
 
     def stage(name: str, parts: list, steps: int, start: dict | None) -> TextToVideo:
         path = options.cache_dir / f"{name}.pt"
@@ -67,32 +64,21 @@ def train(options: argparse.Namespace) -> None:
     if options.still_steps:
         start = stage("stills", [(stills, still_latents, 64)], options.still_steps, start).state_dict()
     clips = drawn(options.cache_dir, options.clips, still=False)
-    clip_latents = _cached_latents(options.cache_dir, "clips", vae, clips)
+    clip_latents = latents_of("clips", clips)
     parts = [(clips, clip_latents, 8)] * 3 + [(stills, still_latents, 48)]
     write_base(options.output, vae, stage("clips", parts, options.clip_steps, start))
 
 
 def write_last_checkpoint(options: argparse.Namespace, tokenizer: CLIPTokenizer) -> None:
     """Write the base from what was trained so far."""
-    checkpoints = [path for path in (options.cache_dir / "clips.pt", options.cache_dir / "stills.pt") if path.is_file()]
-    if not checkpoints:
-        raise FileNotFoundError(f"--write-only: {options.cache_dir} holds neither clips.pt nor stills.pt; train first")
+    weights = last_average(options.cache_dir)
     model = TextToVideo(tokenizer)
-    model.load_state_dict(torch.load(checkpoints[0], map_location="cpu", weights_only=True)["average"])
+    model.load_state_dict(weights)
     if options.from_base:
         vae = AutoencoderKL.from_pretrained(options.from_base / "vae")
     else:
         vae = trained_vae(options.cache_dir)
     write_base(options.output, vae, model)
-
-
-def _cached_latents(work: Path, name: str, vae: AutoencoderKL, data: Dataset) -> torch.Tensor:
-    """A data set's latents, kept under the name of the autoencoder that made them."""
-    mark = hashlib.sha256(b"".join(w.cpu().numpy().tobytes() for w in vae.state_dict().values())).hexdigest()[:8]
-    path = work / f"{name}-{len(data.pixels)}.{mark}.latents"
-    if not path.is_file():
-        save_atomically(encode(vae, data), path)
-    return torch.load(path, weights_only=True)
 
 
 def weights_of(base: Path, tokenizer: CLIPTokenizer) -> dict[str, torch.Tensor]:

@@ -8,7 +8,6 @@ well, so that a finished run can be asked for more.
 from __future__ import annotations
 
 import copy
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from typing import Any
 
 import torch
 from torch import nn
+
+from .recipe import save_atomically
 
 MEASURED_STEPS = 20  # whose time tells how many steps are left
 
@@ -63,13 +64,6 @@ def learning_rate_factor(step: int, warmup: int, decay_from: int | None, end: in
     if decay_from is not None and end is not None and step >= decay_from:
         factor *= (end - step) / (end - decay_from)
     return factor
-
-
-def save_atomically(state: object, path: Path) -> None:
-    """Write next to ``path``, then rename: a stop in between leaves the old file whole."""
-    partial = path.with_suffix(".partial")
-    torch.save(state, partial)
-    os.replace(partial, path)
 
 
 class TrainLoop:
@@ -186,15 +180,10 @@ class TrainLoop:
         config = self.config
         torch.manual_seed(self.step)
         factor = learning_rate_factor(self.step, config.warmup, self.decay_from, self.end)
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.learning_rate * factor
-        loss = loss_fn(self.step)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        set_learning_rate(self.optimizer, config.learning_rate * factor)
+        loss = optimize(self.model, self.optimizer, loss_fn(self.step))
         update_average(self.average, self.model, min(config.ema_decay, (1 + self.step) / (10 + self.step)))
-        return float(loss.detach())
+        return loss
 
     def _log(self, losses: list[float], seconds_per_step: float) -> None:
         of = self.end or f"{self.config.minutes:g} min"
@@ -204,6 +193,21 @@ class TrainLoop:
             flush=True,
         )
         losses.clear()
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Of all parameter groups."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+
+
+def optimize(model: nn.Module, optimizer: torch.optim.Optimizer, loss: torch.Tensor) -> float:
+    """One step along a loss's gradient, clipped to a norm of 1; returns the loss."""
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return float(loss.detach())
 
 
 @torch.no_grad()

@@ -5,11 +5,10 @@ A still is a clip of one frame: the same layers, no trick.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -17,12 +16,11 @@ from diffusers import AutoencoderKLWan
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from ..world.scene import Scene
-from ..world.small_dataset import Dataset
 from .cosine_loop import autocast
 from .framewise import require_frame_wise
 from .text_to_video import TextToVideo
 from .train_autoencoder import FrameAutoencoder
-from .train_loop import LoopConfig, TrainLoop, save_atomically
+from .train_loop import LoopConfig, TrainLoop
 from .train_vae import to_pixels
 
 TEXT_PLACES = 28  # tokens of a caption, end of text and at least one place of padding
@@ -79,15 +77,6 @@ def _copy(autoencoder: AutoencoderKLWan) -> AutoencoderKLWan:
     return copied
 
 
-def cached_latents(folder: Path, name: str, autoencoder: AutoencoderKLWan, data: Dataset, device: str) -> torch.Tensor:
-    """A data set's latents, cached under the fingerprint of the autoencoder that made them."""
-    weights = b"".join(w.cpu().numpy().tobytes() for w in autoencoder.state_dict().values())
-    path = folder / f"{name}-{len(data.pixels)}.{hashlib.sha256(weights).hexdigest()[:8]}.latents"
-    if not path.is_file():
-        save_atomically(encode(autoencoder, data.pixels, device), path)
-    return torch.load(path, weights_only=True)
-
-
 def has_fast_bf16(device: str) -> bool:
     """Whether bf16 is worth it: on a GPU, and on a CPU with matrix instructions for it (AMX)."""
     return device != "cpu" or torch.cpu._is_amx_tile_supported()
@@ -136,9 +125,7 @@ def train_transformer(
         with autocast_where_fast(device):
             return model.loss(x0, tokens["input_ids"], tokens["attention_mask"])
 
-    trained = loop.run(loss_fn)
-    assert isinstance(trained, TextToVideo)
-    return trained
+    return cast(TextToVideo, loop.run(loss_fn))
 
 
 def tokenized(tokenizer: PreTrainedTokenizerBase, texts: list[str]) -> BatchEncoding:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from diffusers.models.resnet import TemporalConvLayer
 from diffusers.models.transformers.transformer_temporal import TransformerTemporalModel
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import BatchEncoding, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from videomage_core.model.single_frame import skip_temporal_layers_at_one_frame
 
@@ -53,6 +54,11 @@ class TextToVideo(nn.Module):
         self.unet = new_unet()
         self.clock = Clock(self.unet)
         self.reader = Reader(len(tokenizer))
+
+    def without_fused_attention(self) -> None:
+        """At these lengths PyTorch's fused attention is 4 to 8 times slower in a CPU's backward pass."""
+        self.unet.set_attn_processor(AttnProcessor())
+        self.text_encoder.set_attn_implementation("eager")
 
 
 class Reader(nn.Module):
@@ -98,8 +104,8 @@ class Clock(nn.Module):
         errors = []
         for number, output in self.seen.items():
             features = output.float().unflatten(0, (-1, frames)).movedim(2, -1)  # [B*F,C,h,w] -> [B,F,h,w,C]
-            told = self.probes[number](nn.functional.layer_norm(features, features.shape[-1:])).squeeze(-1)
-            errors.append((told - time.to(told)).square().mean())
+            read = self.probes[number](nn.functional.layer_norm(features, features.shape[-1:])).squeeze(-1)
+            errors.append((read - time.to(read)).square().mean())
         self.seen.clear()
         return torch.stack(errors).mean()
 
@@ -192,6 +198,39 @@ def loss_weights(alpha_bar: torch.Tensor) -> torch.Tensor:
     return ((1 - alpha_bar) / alpha_bar).clamp(1, 10)
 
 
+def training_loss(
+    model: TextToVideo, alphas_cumprod: torch.Tensor, x0: torch.Tensor, tokens: BatchEncoding
+) -> torch.Tensor:
+    """The weighted diffusion loss (Eq. 1), with both probes' errors.
+
+    Args:
+        model: text encoder and U-Net.
+        alphas_cumprod: alpha_bar of each timestep, [1000].
+        x0: scaled latents [B, C, F, h, w]; stills, of one frame, leave the clock out.
+        tokens: of the captions, with their mask, [B, T].
+    """
+    where, still = x0.device, x0.shape[2] == 1
+    t = (noisy_times(len(x0)) * len(alphas_cumprod)).long()
+    blank = begins_from_noise(t, still).view(-1, 1, 1, 1, 1).to(where)
+    t = t.to(where)
+    noise = torch.randn_like(x0)
+    alpha_bar = alphas_cumprod[t].view(-1, 1, 1, 1, 1)
+    x_t = torch.where(blank, noise, alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise)
+    eps = (x_t - alpha_bar.sqrt() * x0) / (1 - alpha_bar).sqrt()  # what was added, were x0 the clean clip
+    with autocast(where):
+        ids = tokens.input_ids.to(where)
+        text = model.text_encoder(ids)[0]  # [B,T,D]
+        output = model.unet(x_t, t, text).sample
+    errors = (output.float() - eps).square().mean(dim=(1, 2, 3, 4))  # [B]
+    weights = loss_weights(alphas_cumprod[t])
+    loss = (weights * errors).sum() / weights.sum()
+    loss = loss + READER_WEIGHT * model.reader.error(text, ids, tokens.attention_mask.to(where))
+    if still:
+        model.clock.seen.clear()
+        return loss
+    return loss + CLOCK_WEIGHT * model.clock.error(x0.shape[2])
+
+
 def train_unet(
     name: str,
     checkpoint: Path,
@@ -217,42 +256,18 @@ def train_unet(
     where = torch.device(device)
     torch.manual_seed(0)
     model = TextToVideo(tokenizer).to(where)
-    if where.type == "cpu":  # at these lengths PyTorch's fused attention is 4 to 8 times slower backwards
-        model.unet.set_attn_processor(AttnProcessor())
-        model.text_encoder.set_attn_implementation("eager")
+    if where.type == "cpu":
+        model.without_fused_attention()
     alphas_cumprod = noise_schedule().alphas_cumprod.to(where)
-
     chances = [motion_weights(data.scenes) for data, _, _ in parts]
 
     def loss_fn(step: int) -> torch.Tensor:
         rng = np.random.default_rng([step, 3])
         data, latents, batch = parts[step % len(parts)]
         chosen = rng.choice(len(latents), size=batch, p=chances[step % len(parts)])
-        still = latents.shape[2] == 1
-        texts = [training_caption(data.scenes[i], rng, still) for i in chosen]
+        texts = [training_caption(data.scenes[i], rng, latents.shape[2] == 1) for i in chosen]
         tokens = tokenizer(texts, padding="max_length", max_length=77, truncation=True, return_tensors="pt")
-        x0 = latents[torch.from_numpy(chosen)].float().to(where)  # [B,C,F,h,w]
-        t = (noisy_times(batch) * len(alphas_cumprod)).long()
-        blank = begins_from_noise(t, still).view(-1, 1, 1, 1, 1).to(where)
-        t = t.to(where)
-        noise = torch.randn_like(x0)
-        alpha_bar = alphas_cumprod[t].view(-1, 1, 1, 1, 1)
-        x_t = torch.where(blank, noise, alpha_bar.sqrt() * x0 + (1 - alpha_bar).sqrt() * noise)
-        eps = (x_t - alpha_bar.sqrt() * x0) / (1 - alpha_bar).sqrt()  # what was added, were x0 the clean clip
-        with autocast(where):
-            ids = tokens.input_ids.to(where)
-            text = model.text_encoder(ids)[0]  # [B,T,D]
-            output = model.unet(x_t, t, text).sample
-        errors = (output.float() - eps).square().mean(dim=(1, 2, 3, 4))  # [B]
-        weights = loss_weights(alphas_cumprod[t])
-        loss = (weights * errors).sum() / weights.sum()
-        loss = loss + READER_WEIGHT * model.reader.error(text, ids, tokens.attention_mask.to(where))
-        if still:
-            model.clock.seen.clear()
-            return loss
-        return loss + CLOCK_WEIGHT * model.clock.error(x0.shape[2])
+        return training_loss(model, alphas_cumprod, latents[torch.from_numpy(chosen)].float().to(where), tokens)
 
     print(f"{name}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f}M parameters", flush=True)
-    trained = fit(model, loss_fn, checkpoint, steps, learning_rate, ema_decay=0.9985, start=start)
-    assert isinstance(trained, TextToVideo)
-    return trained
+    return cast(TextToVideo, fit(model, loss_fn, checkpoint, steps, learning_rate, ema_decay=0.9985, start=start))

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from .cosine_loop import autocast, fit, save_atomically
+from .cosine_loop import autocast, fit
+from .recipe import save_atomically
 
 LATENT_CHANNELS = 6
 KL_WEIGHT = 1e-4  # enough to keep latents smooth, too little to blur
@@ -71,10 +72,10 @@ def train_vae(folder: Path, frames: np.ndarray, steps: int, batch: int = 16, dev
 
 def trained_vae(folder: Path) -> AutoencoderKL:
     """The autoencoder that ``train_vae`` finished in this folder."""
-    kept = torch.load(folder / "vae.trained", weights_only=True)
+    trained = torch.load(folder / "vae.trained", weights_only=True)
     vae = new_vae()
-    vae.load_state_dict(kept["weights"])
-    vae.register_to_config(scaling_factor=kept["scaling_factor"])
+    vae.load_state_dict(trained["weights"])
+    vae.register_to_config(scaling_factor=trained["scaling_factor"])
     return vae.eval()
 
 

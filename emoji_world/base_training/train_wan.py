@@ -22,12 +22,13 @@ from diffusers import AutoencoderKLWan
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from ..world.captions import training_caption, vocabulary
-from ..world.dataset import drawn
+from ..world.dataset import Dataset, drawn
 from ..world.worlds import RICH, part_of
+from .recipe import add_recipe_flags, cached_latents, last_average
 from .text_to_video import TextToVideo
 from .train_autoencoder import train_autoencoder, trained_autoencoder
 from .train_loop import LoopConfig
-from .train_transformer import Part, cached_latents, train_transformer
+from .train_transformer import Part, encode, train_transformer
 from .wan_folder import weights_of, write_base
 from .wan_tokenizer import build_tokenizer
 
@@ -37,11 +38,8 @@ STAGES = ("autoencoder", "still", "clip")
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cache-dir", type=Path, default=Path("runs/wan"), help="folder for data and checkpoints")
-    parser.add_argument("--data", type=Path, help="folder of the drawn data (the work folder)")
-    parser.add_argument("--output", type=Path, default=OUTPUT, help="where the finished base goes")
-    parser.add_argument("--stills", type=int, default=40_000, help="still scenes drawn")
-    parser.add_argument("--clips", type=int, default=6_000, help="clips drawn")
+    add_recipe_flags(parser, "runs/wan", OUTPUT, clips=6_000)
+    parser.add_argument("--data", type=Path, help="folder of the drawn data (--cache-dir)")
     parser.add_argument("--concepts", nargs="+", metavar="NAME", help="train on these alone (all of the rich world)")
     parser.add_argument("--first-drawings", action="store_true", help="train on an artist's first drawing of each")
     for stage, minutes in zip(STAGES, (60, 600, 600), strict=True):
@@ -51,11 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.set_defaults(**{f"{stage}_default": minutes})
     parser.add_argument("--still-batch", type=int, default=32, help="stills of a step")
     parser.add_argument("--clip-batch", type=int, default=8, help="clips of a step")
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="of stills and clips")
-    parser.add_argument("--from-base", type=Path, help="start from this base's weights, keep its autoencoder")
-    parser.add_argument("--write-only", action="store_true", help="write the base from the last checkpoint and stop")
     parser.add_argument("--no-compile", action="store_true", help="without torch.compile")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     train(parser.parse_args(arguments))
 
 
@@ -70,7 +64,12 @@ def train(options: argparse.Namespace) -> None:
     stills = drawn(data, options.stills, True, world)
     autoencoder = the_autoencoder(options, lambda: stills.pixels[:, 0])
     start = weights_of(options.from_base, len(tokenizer)) if options.from_base else None
-    still_latents = cached_latents(options.cache_dir, "stills", autoencoder, stills, options.device)
+
+    def latents_of(name: str, data: Dataset) -> torch.Tensor:
+        encoded = partial(encode, autoencoder, data.pixels, options.device)
+        return cached_latents(options.cache_dir, name, autoencoder, len(data.pixels), encoded)
+
+    still_latents = latents_of("stills", stills)
     caption_of = partial(training_caption, world=world)
 
     def stage(name: str, parts: list[Part], config: LoopConfig | None, start: dict | None) -> dict[str, Any] | None:
@@ -85,7 +84,7 @@ def train(options: argparse.Namespace) -> None:
     config = loop_of(options, "clip")
     if config is not None:
         clips = drawn(data, options.clips, False, world)
-        clip_latents = cached_latents(options.cache_dir, "clips", autoencoder, clips, options.device)
+        clip_latents = latents_of("clips", clips)
         parts = [
             Part(clips.scenes, clip_latents, options.clip_batch),
             Part(stills.scenes, still_latents, options.still_batch),
@@ -130,11 +129,9 @@ def the_autoencoder(options: argparse.Namespace, frames: Callable[[], Any]) -> A
 
 def write_last_checkpoint(options: argparse.Namespace, tokenizer: PreTrainedTokenizerBase) -> None:
     """Write the base from what was trained so far."""
-    checkpoints = [path for path in (options.cache_dir / "clips.pt", options.cache_dir / "stills.pt") if path.is_file()]
-    if not checkpoints:
-        raise FileNotFoundError(f"--write-only: {options.cache_dir} holds neither clips.pt nor stills.pt; train first")
+    weights = last_average(options.cache_dir)
     model = TextToVideo(len(tokenizer))
-    model.load_state_dict(torch.load(checkpoints[0], map_location="cpu", weights_only=True)["average"])
+    model.load_state_dict(weights)
     if options.from_base:
         autoencoder = AutoencoderKLWan.from_pretrained(options.from_base / "vae", torch_dtype=torch.float32)
     else:

@@ -16,10 +16,10 @@ from math import ceil
 import numpy as np
 import torch
 from scipy.stats import binomtest
-from torch.nn import functional
 
+from videomage_core.evaluation.likeness import CROP, centred, embedding, mean_of_nearest
 from videomage_core.evaluation.mobilenet import features
-from videomage_core.evaluation.tracking import Track, crops, row_colours, track
+from videomage_core.evaluation.tracking import Track, crops, row_bands, track
 
 from ..world.backgrounds import BACKGROUNDS
 from ..world.characters import Character
@@ -28,10 +28,7 @@ from ..world.scene import Scene, caption, draw
 from ..world.worlds import SMALL, World
 from .motion_judge import DIRECTED, MotionJudge
 
-CROP = 48  # pixels, before the network's own resizing
-NEIGHBOURS = 3  # pictures of a concept whose mean similarity counts
 LOOKED_AT = 0.5  # share of a clip's frames that is looked at: those that show the character largest
-BANDS = 8  # rows of a background are averaged to so many
 PLACE_RENDERS = 24
 BANK_SEED = 5_000_000  # far from the seeds of the training data
 # Each drawing is in the bank on every background, at 10 to 30 pixels, both ways round.
@@ -61,13 +58,13 @@ class Verdict:
     """What one video shows, against what was asked.
 
     Attributes:
-        asked: the caption's content.
+        expected: the caption's content.
         names: the characters seen, in the order of their roles in the asked motion.
         motion: the motion seen.
         background: the background seen.
     """
 
-    asked: Expected
+    expected: Expected
     names: tuple[str, ...]
     motion: str
     background: str
@@ -75,24 +72,24 @@ class Verdict:
     @property
     def subjects_right(self) -> bool:
         """All asked characters are there, whoever does what."""
-        return sorted(self.names) == sorted(self.asked.subjects)
+        return sorted(self.names) == sorted(self.expected.subjects)
 
     @property
     def roles_right(self) -> bool:
         """All are there, and in a directed interaction each has its own role."""
-        return self.subjects_right and (self.names == self.asked.subjects or not self.directed)
+        return self.subjects_right and (self.names == self.expected.subjects or not self.directed)
 
     @property
     def directed(self) -> bool:
-        return self.asked.motion in DIRECTED
+        return self.expected.motion in DIRECTED
 
     @property
     def motion_right(self) -> bool:
-        return self.motion == CONVERSE.get(self.asked.motion, self.asked.motion)
+        return self.motion == CONVERSE.get(self.expected.motion, self.expected.motion)
 
     @property
     def background_right(self) -> bool:
-        return self.background == self.asked.background
+        return self.background == self.expected.background
 
 
 @dataclass(frozen=True)
@@ -110,8 +107,8 @@ class Rate:
     def interval(self) -> tuple[float, float]:
         if not self.of:
             return 0.0, 1.0
-        found = binomtest(self.right, self.of).proportion_ci(0.95, "wilson")
-        return float(found.low), float(found.high)
+        wilson = binomtest(self.right, self.of).proportion_ci(0.95, "wilson")
+        return float(wilson.low), float(wilson.high)
 
 
 @dataclass(frozen=True)
@@ -129,8 +126,8 @@ class Scores:
         """
         if aspect not in ("subjects", "roles", "motion", "background"):
             raise ValueError(f"aspect: got {aspect!r}, allowed: 'subjects', 'roles', 'motion', 'background'")
-        meant = [v for v in self.verdicts if count is None or len(v.asked.subjects) == count]
-        return Rate(sum(getattr(v, f"{aspect}_right") for v in meant), len(meant))
+        verdicts = [v for v in self.verdicts if count is None or len(v.expected.subjects) == count]
+        return Rate(sum(getattr(v, f"{aspect}_right") for v in verdicts), len(verdicts))
 
 
 @dataclass(frozen=True)
@@ -160,29 +157,22 @@ class Judge:
     def __init__(self, clips: int = len(BACKGROUNDS), motion_renders: int = 16, world: World = SMALL) -> None:
         self.world = world
         self.motions = MotionJudge(motion_renders, world=world)
-        halves = [world.held_out_characters(split) for split in ("development", "test")]
-        cast = [*world.training_characters(), *halves[0], *halves[1]]
-        pictures = [_bank_pictures(character, index, clips) for index, character in enumerate(cast)]
+        held_out = [c for split in ("development", "test") for c in world.held_out_characters(split)]
+        characters = [*world.training_characters(), *held_out]
+        pictures = [_bank_pictures(character, index, clips) for index, character in enumerate(characters)]
         raw = features(torch.cat(pictures)).split([len(p) for p in pictures])
-        trained = [f for f, c in zip(raw, cast, strict=True) if c.artist != world.held_out_artist]
+        trained = [f for f, c in zip(raw, characters, strict=True) if c.artist != world.held_out_artist]
         self.mean = torch.cat(trained).mean(0)  # [1280]
-        self.bank = {c: self._centred(f) for c, f in zip(cast, raw, strict=True)}
+        self.bank = {c: centred(f, self.mean) for c, f in zip(characters, raw, strict=True)}
         self._by_concept = {
             concept: torch.cat([self.bank[c] for c in self._drawings(concept)]) for concept in world.concepts
         }
         self._places = _bank_places()
 
-    def _centred(self, raw: torch.Tensor) -> torch.Tensor:
-        return functional.normalize(raw - self.mean, dim=-1)
-
-    def look(self, pictures: torch.Tensor) -> torch.Tensor:
-        """One feature [1280] of unit length for all crops [n, 3, H, W] of one character, 0..1."""
-        return functional.normalize(self._centred(features(pictures)).mean(0), dim=0)
-
     def similarities(self, pictures: torch.Tensor) -> dict[str, float]:
         """Each concept's similarity to the crops [n, 3, H, W] of one character, n >= 1."""
-        seen = self.look(pictures)
-        return {concept: _nearest(bank, seen) for concept, bank in self._by_concept.items()}
+        seen = embedding(pictures, self.mean)
+        return {concept: mean_of_nearest(bank @ seen) for concept, bank in self._by_concept.items()}
 
     def name(self, pictures: torch.Tensor) -> str:
         """The concept that crops [n, 3, H, W] of one character show; ``"nothing"`` if there are none."""
@@ -195,8 +185,8 @@ class Judge:
         """How much crops [n, 3, H, W] look like ``character``, against all other drawings of its concept."""
         if not len(pictures):
             raise ValueError("pictures: got none, give at least one crop of the character")
-        seen = self.look(pictures)
-        rivals = {c: _nearest(bank, seen) for c, bank in self.bank.items() if c.concept == character.concept}
+        seen = embedding(pictures, self.mean)
+        rivals = {c: mean_of_nearest(bank @ seen) for c, bank in self.bank.items() if c.concept == character.concept}
         own = rivals[character]
         return Identity(own, 1 + sum(value > own for value in rivals.values()), len(rivals))
 
@@ -209,7 +199,7 @@ class Judge:
                 for concept in self.world.concepts
             }
             for seen in self.bank[character]:
-                nearness = {concept: _nearest(bank, seen) for concept, bank in others.items()}
+                nearness = {concept: mean_of_nearest(bank @ seen) for concept, bank in others.items()}
                 right += max(nearness, key=nearness.__getitem__) == character.concept
                 of += 1
         return Rate(right, of)
@@ -219,20 +209,20 @@ class Judge:
 
     def background(self, video: np.ndarray) -> str:
         """The background that uint8 [F, H, W, 3] shows."""
-        shown = _bands(video)
-        return min(self._places, key=lambda name: float(np.sort(_distances(self._places[name], shown))[:3].mean()))
+        bands = row_bands(video)
+        return min(self._places, key=lambda name: float(np.sort(_distances(self._places[name], bands))[:3].mean()))
 
-    def judge(self, video: np.ndarray, asked: Expected) -> Verdict:
+    def judge(self, video: np.ndarray, expected: Expected) -> Verdict:
         """Look at one video, uint8 [F, H, W, 3]."""
-        tracks = track(video, len(asked.subjects))
-        names = tuple(self.name(character_crops(video, t)) for t in self.motions.in_order(tracks, asked.motion))
-        return Verdict(asked, names, self.motions.name(tracks), self.background(video))
+        tracks = track(video, len(expected.subjects))
+        names = tuple(self.name(character_crops(video, t)) for t in self.motions.in_order(tracks, expected.motion))
+        return Verdict(expected, names, self.motions.name(tracks), self.background(video))
 
-    def score(self, videos: np.ndarray, asked: Sequence[Expected]) -> Scores:
-        """Look at videos uint8 [N, F, H, W, 3], one for each of ``asked``."""
-        if len(videos) != len(asked):
-            raise ValueError(f"asked: got {len(asked)} for {len(videos)} videos, give one for each")
-        return Scores([self.judge(video, wish) for video, wish in zip(videos, asked, strict=True)])
+    def score(self, videos: np.ndarray, expected: Sequence[Expected]) -> Scores:
+        """Look at videos uint8 [N, F, H, W, 3], one for each of ``expected``."""
+        if len(videos) != len(expected):
+            raise ValueError(f"expected: got {len(expected)} for {len(videos)} videos, give one for each")
+        return Scores([self.judge(video, one) for video, one in zip(videos, expected, strict=True)])
 
 
 @lru_cache(maxsize=1)
@@ -248,10 +238,6 @@ def character_crops(video: np.ndarray, tracked: Track) -> torch.Tensor:
     return crops(video, tracked, CROP, frames=np.sort(largest))
 
 
-def _nearest(bank: torch.Tensor, seen: torch.Tensor) -> float:
-    return float((bank @ seen).topk(min(NEIGHBOURS, len(bank))).values.mean())
-
-
 def _bank_pictures(character: Character, index: int, clips: int) -> torch.Tensor:
     pictures = []
     for turn, background in enumerate(list(BACKGROUNDS)[:clips]):
@@ -261,17 +247,12 @@ def _bank_pictures(character: Character, index: int, clips: int) -> torch.Tensor
     return torch.cat(pictures)
 
 
-def _bands(video: np.ndarray) -> np.ndarray:
-    """Mean colours 0..255 of BANDS bands of rows, [3 * BANDS]."""
-    return np.concatenate([band.mean(0) for band in np.array_split(row_colours(video), BANDS)])
-
-
-def _distances(bank: np.ndarray, shown: np.ndarray) -> np.ndarray:
-    return np.linalg.norm(bank - shown, axis=1)
+def _distances(bank: np.ndarray, bands: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(bank - bands, axis=1)
 
 
 def _bank_places() -> dict[str, np.ndarray]:
-    def shown(name: str, seed: int) -> np.ndarray:
-        return _bands(draw(Scene((), "", name, BANK_SEED + seed), frames=1).frames)
+    def bands(name: str, seed: int) -> np.ndarray:
+        return row_bands(draw(Scene((), "", name, BANK_SEED + seed), frames=1).frames)
 
-    return {name: np.stack([shown(name, seed) for seed in range(PLACE_RENDERS)]) for name in BACKGROUNDS}
+    return {name: np.stack([bands(name, seed) for seed in range(PLACE_RENDERS)]) for name in BACKGROUNDS}

@@ -1,6 +1,6 @@
-"""Which of the named motions a clip shows, by the ways on which its characters were tracked.
+"""Which of the named motions a clip shows, by the trajectories of its tracked characters.
 
-A clip's ways are compared with those of true renders, tracked alike; the motion whose renders are
+A clip's trajectories are compared with those of true renders, tracked alike; the motion whose renders are
 nearest is its name.  Place in the frame does not count, size counts only as it changes.
 """
 
@@ -49,10 +49,10 @@ class MotionJudge:
         }
 
     def distances(self, tracks: Sequence[Track]) -> dict[str, float]:
-        """How far the ways of one or two characters are from each motion; the order of two is free."""
+        """How far the trajectories of one or two characters are from each motion; the order of two is free."""
         orders = [list(tracks)] if len(tracks) == 1 else [list(tracks), list(tracks)[::-1]]
-        ways = [trajectory(order) for order in orders]
-        return {motion: min(self._distance(w, len(tracks), motion) for w in ways) for motion in self._names(tracks)}
+        observed = [trajectory(order) for order in orders]
+        return {motion: min(self._distance(w, len(tracks), motion) for w in observed) for motion in self._names(tracks)}
 
     def name(self, tracks: Sequence[Track]) -> str:
         """The motion that one or two characters do."""
@@ -79,15 +79,15 @@ class MotionJudge:
             raise ValueError(f"tracks: got {len(tracks)}, allowed: {', '.join(map(str, self.motions))}")
         return self.motions[len(tracks)]
 
-    def _distance(self, shown: np.ndarray, count: int, motion: str) -> float:
-        lengths = np.linalg.norm(self._bank[count, motion] - shown, axis=1)
+    def _distance(self, observed: np.ndarray, count: int, motion: str) -> float:
+        lengths = np.linalg.norm(self._bank[count, motion] - observed, axis=1)
         return float(np.sort(lengths)[:NEIGHBOURS].mean())
 
 
 def _true_trajectory(count: int, motion: str, seed: int, world: World) -> np.ndarray:
     rng = np.random.default_rng([seed, count, 5])
-    cast = world.training_characters()
-    chosen = tuple(cast[int(i)] for i in rng.choice(len(cast), count, replace=False))
+    characters = world.training_characters()
+    chosen = tuple(characters[int(i)] for i in rng.choice(len(characters), count, replace=False))
     background = str(rng.choice(["grass", "beach", "night", "water", "plain"]))
     drawing = draw(Scene(chosen, motion, background, BANK_SEED + seed), frames=world.frames)
     truth = [np.stack([path.x, path.y], axis=1) * SIZE for path in drawing.paths]

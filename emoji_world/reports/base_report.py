@@ -1,10 +1,7 @@
-"""Measure the embedded base and write its model card.
+"""What is measured of a base, whichever it is: each base's own report is ``emoji_base_report`` or ``emoji_wan_report``.
 
-    python -m emoji_world.reports.base_report --samples 3 --training-minutes 300
-
-asks the base for every prompt of ``card_prompts`` with several seeds, lets the judge look, looks at
-true renders of the same prompts for the ceiling, and writes docs/emoji_base.json, the base's
-README.md and two sheets of unselected samples.  Stopped, it goes on where it was.
+The base is asked for every prompt of ``base_report_prompts`` with several seeds, a judge that took no part in training
+looks, and looks at true renders of the same prompts for the ceiling.
 """
 
 from __future__ import annotations
@@ -14,7 +11,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +20,15 @@ import torch
 
 from videomage_core.data.contact_sheet import contact_sheet
 
-from ..judge.judge import Expected, Judge, Rate, Scores, standard_judge
+from ..judge.judge import Expected, Judge, Rate, Scores
 from ..world.scene import draw
 from ..world.small_dataset import write_json
-from .base_report_prompts import SECTIONS, CardPrompt, card_prompts
-from .base_report_text import model_card
+from .base_report_prompts import SECTIONS, CardPrompt
+from .base_report_text import Card, model_card
 
 Generate = Callable[[list[str], list[int]], np.ndarray]
 
 ROOT = Path(__file__).parents[2]
-BASE = ROOT / "videomage_core" / "assets" / "emoji_base"
 CHUNK = 8  # videos sampled at a time
 SHEET_ROWS = 12
 
@@ -49,53 +45,79 @@ MEASURES: dict[str, Measure] = {
 }
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=3, help="seeds per prompt (3)")
-    parser.add_argument("--base", type=Path, default=BASE, help="diffusers folder of the base")
-    parser.add_argument("--cache-dir", type=Path, default=Path("runs/card"), help="folder for the raw samples")
+@dataclass(frozen=True)
+class Report:
+    """One base's report: what it is asked for, by whom it is judged, what its card says.
+
+    Attributes:
+        card: the card's own texts.
+        base: the base's folder, in which the card is written.
+        docs: where figures and sheets go, named after the base.
+        prompts: what is asked for.
+        judge: who looks.
+        measures: what is counted, and the aims.
+        facts: of the world, for the card's text.
+    """
+
+    card: Card
+    base: Path
+    docs: Path
+    prompts: Sequence[CardPrompt]
+    judge: Judge
+    measures: Mapping[str, Measure]
+    facts: Mapping[str, Any]
+
+    def write(
+        self,
+        cache_dir: Path,
+        seeds: int,
+        generate: Generate,
+        sampling: Mapping[str, Any],
+        training_minutes: float | None,
+    ) -> None:
+        """Sample, judge, and write card, figures and sheets; stopped, the same call goes on where it was.
+
+        Args:
+            cache_dir: keeps the samples.
+            seeds: of each prompt.
+            generate: prompts and seeds, N each, to uint8 [N, F, H, W, 3].
+            sampling: the settings and the "fingerprint" of weights and settings.
+            training_minutes: what training took; None leaves it unsaid.
+        """
+        videos = sampled(cache_dir / sampling["fingerprint"], self.prompts, seeds, generate)
+        figures = measure(self.prompts, videos, seeds, self.judge, self.measures) | {"sampling": dict(sampling)}
+        write_json(self.docs / f"{self.card.name}.json", figures)
+        text = model_card(self.card, figures, training_minutes, self.facts)
+        (self.base / "README.md").write_text(text, encoding="utf-8")
+        for section in ("singles", "pairs"):
+            rows = [index for index, prompt in enumerate(self.prompts) if prompt.section == section][:SHEET_ROWS]
+            labels = [self.prompts[row].scene.caption for row in rows]
+            save_sheet(videos[rows], labels, self.docs / "images" / f"{self.card.name}_{section}.png")
+        for name, row in figures["quality"].items():
+            print(f"{name}: {row['samples']['share']:.3f}, ceiling {row['ceiling']['share']:.3f}")
+
+
+def add_report_flags(parser: argparse.ArgumentParser, base: Path, cache_dir: str, samples: int) -> None:
+    """The flags of every base's report."""
+    parser.add_argument("--samples", type=int, default=samples, help="seeds per prompt (%(default)s)")
+    parser.add_argument("--base", type=Path, default=base, help="the base's folder")
+    parser.add_argument("--cache-dir", type=Path, default=Path(cache_dir), help="folder for the raw samples")
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where figures and sheets go")
-    parser.add_argument("--steps", type=int, help="denoising steps (the base's default)")
-    parser.add_argument("--guidance", type=float, help="guidance scale (the base's default)")
-    parser.add_argument("--training-minutes", type=float, help="what training took, in minutes on two CPU cores")
-    options = parser.parse_args(arguments)
-    if options.samples < 1:
-        parser.error(f"--samples: got {options.samples}, allowed: 1 or more")
-    generate, sampling = base_sampler(options.base, options.steps, options.guidance)
-    prompts = card_prompts()
-    folder = options.cache_dir / sampling["fingerprint"]
-    videos = sampled(folder, prompts, options.samples, generate)
-    figures = measure(prompts, videos, options.samples, standard_judge()) | {"sampling": sampling}
-    write_json(options.docs / "emoji_base.json", figures)
-    (options.base / "README.md").write_text(model_card(figures, options.training_minutes), encoding="utf-8")
-    for section in ("singles", "pairs"):
-        rows = [index for index, prompt in enumerate(prompts) if prompt.section == section][:SHEET_ROWS]
-        labels = [prompts[row].scene.caption for row in rows]
-        save_sheet(videos[rows], labels, options.docs / "images" / f"emoji_base_{section}.png")
-    for name, row in figures["quality"].items():
-        print(f"{name}: {row['samples']['share']:.3f}, ceiling {row['ceiling']['share']:.3f}")
+    parser.add_argument("--training-minutes", type=float, help="what training took, in minutes on CPU cores")
 
 
-def base_sampler(folder: Path, steps: int | None, guidance: float | None) -> tuple[Generate, dict[str, Any]]:
-    """The base's own sampler, and its settings with a fingerprint of weights and settings."""
-    from videomage_core.config import EMOJI_SAMPLING
-    from videomage_core.model.loading import load_unet3d
-    from videomage_core.sampling import generate_videos
+def require_samples(parser: argparse.ArgumentParser, samples: int) -> None:
+    """Stop the command line at fewer than one seed per prompt."""
+    if samples < 1:
+        parser.error(f"--samples: got {samples}, allowed: 1 or more")
 
-    given = {"steps": steps, "guidance_scale": guidance}
-    config = replace(EMOJI_SAMPLING, **{name: value for name, value in given.items() if value is not None})
-    backbone = load_unet3d(folder)
 
-    def generate(prompts: list[str], seeds: list[int]) -> np.ndarray:
-        pixels = generate_videos(backbone, prompts, seeds, config).float().clamp(-1, 1)
-        frames = ((pixels + 1) * 127.5).round().byte()
-        return frames.permute(0, 2, 3, 4, 1).cpu().numpy()  # [N,3,F,H,W] -> [N,F,H,W,3]
-
-    digest = hashlib.sha256(f"{config.steps} {config.guidance_scale}".encode())
+def with_fingerprint(folder: Path, steps: int, guidance_scale: float) -> dict[str, Any]:
+    """Settings of sampling, with a fingerprint of them and of all weights in a folder."""
+    fingerprint = hashlib.sha256(f"{steps} {guidance_scale}".encode())
     for path in sorted(folder.rglob("*.safetensors")):
-        digest.update(path.read_bytes())
-    settings = {"steps": config.steps, "guidance_scale": config.guidance_scale}
-    return generate, settings | {"fingerprint": digest.hexdigest()[:12]}
+        fingerprint.update(path.read_bytes())
+    return {"steps": steps, "guidance_scale": guidance_scale, "fingerprint": fingerprint.hexdigest()[:12]}
 
 
 def sampled(folder: Path, prompts: Sequence[CardPrompt], seeds: int, generate: Generate) -> np.ndarray:
@@ -112,19 +134,19 @@ def sampled(folder: Path, prompts: Sequence[CardPrompt], seeds: int, generate: G
     """
     folder.mkdir(parents=True, exist_ok=True)
     captions = [prompt.scene.caption for prompt in prompts]
-    wanted = [(caption, seed) for seed in range(seeds) for caption in captions]
+    requests = [(caption, seed) for seed in range(seeds) for caption in captions]
     chunks = []
-    for start in range(0, len(wanted), CHUNK):
-        part = wanted[start : start + CHUNK]
+    for start in range(0, len(requests), CHUNK):
+        part = requests[start : start + CHUNK]
         chunks.append(_chunk(folder / f"{start:05d}.npz", [c for c, _ in part], [s for _, s in part], generate))
     return np.concatenate(chunks)
 
 
 def _chunk(path: Path, captions: list[str], seeds: list[int], generate: Generate) -> np.ndarray:
     if path.is_file():
-        with np.load(path) as kept:
-            if kept["captions"].tolist() == captions and kept["seeds"].tolist() == seeds:
-                return kept["videos"]
+        with np.load(path) as cached:
+            if cached["captions"].tolist() == captions and cached["seeds"].tolist() == seeds:
+                return cached["videos"]
     videos = generate(captions, seeds)
     if videos.dtype != np.uint8 or videos.ndim != 5 or len(videos) != len(captions):
         raise ValueError(
@@ -150,7 +172,7 @@ def measure(
     judge: Judge,
     measures: Mapping[str, Measure] = MEASURES,
 ) -> dict[str, Any]:
-    """Samples and ceiling through the judge; what docs/emoji_base.json holds.
+    """Samples and ceiling through the judge; what docs/BASE.json holds.
 
     Args:
         prompts: P prompts.
@@ -159,9 +181,9 @@ def measure(
         judge: who looks.
         measures: what is counted, and the aims.
     """
-    asked = [Expected.of(prompt.scene) for prompt in prompts] * seeds
+    expected = [Expected.of(prompt.scene) for prompt in prompts] * seeds
     sections = [prompt.section for prompt in prompts] * seeds
-    ceiling, samples = (judge.score(shown, asked) for shown in (true_renders(prompts, seeds), videos))
+    ceiling, samples = (judge.score(scored, expected) for scored in (true_renders(prompts, seeds), videos))
     quality = {}
     for name, (*_, aim) in measures.items():
         best, rate = (counted(scores, sections, measures[name]) for scores in (ceiling, samples))
@@ -173,7 +195,6 @@ def measure(
             "aim": aim,
             "reached": None if aim is None else share >= aim,
         }
-    details = {"samples": by_what_was_asked(samples), "ceiling": by_what_was_asked(ceiling)}
     return {
         "prompts": len(prompts),
         "seeds_per_prompt": seeds,
@@ -181,15 +202,15 @@ def measure(
         "by_section": {name: sections.count(name) for name in SECTIONS},
         "quality": quality,
         "judge_on_unseen_artists": as_json(judge.names_unseen_artists()),
-        "details": details,
+        "details": {"samples": by_expected(samples), "ceiling": by_expected(ceiling)},
         "taken_for_another": taken_for_another(ceiling),
     }
 
 
 def taken_for_another(scores: Scores) -> dict[str, int]:
     """Which single characters of true renders the judge takes for which: "sheep for ghost", most often first."""
-    singles = [v for v in scores.verdicts if len(v.asked.subjects) == 1 and not v.subjects_right]
-    counts = Counter(f"{v.asked.subjects[0]} for {v.names[0]}" for v in singles)
+    singles = [v for v in scores.verdicts if len(v.expected.subjects) == 1 and not v.subjects_right]
+    counts = Counter(f"{v.expected.subjects[0]} for {v.names[0]}" for v in singles)
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -211,17 +232,19 @@ def as_json(rate: Rate) -> dict[str, Any]:
     }
 
 
-def by_what_was_asked(scores: Scores) -> dict[str, dict[str, str]]:
+def by_expected(scores: Scores) -> dict[str, dict[str, str]]:
     """Right of asked, by single concept, by motion and by background."""
     keys: dict[str, Callable[[Expected], str | None]] = {
-        "subjects": lambda asked: asked.subjects[0] if len(asked.subjects) == 1 else None,
-        "motion": lambda asked: asked.motion,
-        "background": lambda asked: asked.background,
+        "subjects": lambda expected: expected.subjects[0] if len(expected.subjects) == 1 else None,
+        "motion": lambda expected: expected.motion,
+        "background": lambda expected: expected.background,
     }
     table = {}
     for aspect, key in keys.items():
-        values = sorted({value for v in scores.verdicts if (value := key(v.asked)) is not None})
-        rates = {value: Scores([v for v in scores.verdicts if key(v.asked) == value]).rate(aspect) for value in values}
+        values = sorted({value for v in scores.verdicts if (value := key(v.expected)) is not None})
+        rates = {
+            value: Scores([v for v in scores.verdicts if key(v.expected) == value]).rate(aspect) for value in values
+        }
         table[aspect] = {value: f"{rate.right} of {rate.of}" for value, rate in rates.items()}
     return table
 
@@ -238,7 +261,3 @@ def save_sheet(videos: np.ndarray, labels: Sequence[str], path: Path, scale: int
     pixels = torch.from_numpy(videos).permute(0, 4, 1, 2, 3).float() / 127.5 - 1  # -> [N,3,F,H,W]
     path.parent.mkdir(parents=True, exist_ok=True)
     contact_sheet(list(pixels), labels, scale).save(path, optimize=True)
-
-
-if __name__ == "__main__":
-    main()

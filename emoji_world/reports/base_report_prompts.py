@@ -32,29 +32,31 @@ class CardPrompt:
     def rendered(self, turn: int) -> Scene:
         """The scene as drawn for the ``turn``-th seed: another path, artists drawn anew."""
         rng = np.random.default_rng([self.scene.seed, turn])
-        cast = tuple(_drawn_by_anyone(c.concept, rng, self.world) for c in self.scene.characters)
-        return Scene(cast, self.scene.motion, self.scene.background, self.scene.seed + 1000 * turn)
+        characters = tuple(_drawn_by_anyone(c.concept, rng, self.world) for c in self.scene.characters)
+        return Scene(characters, self.scene.motion, self.scene.background, self.scene.seed + 1000 * turn)
 
 
 def card_prompts(world: World = SMALL) -> list[CardPrompt]:
     """All prompts: singles with every concept, pairs, then every trained motion."""
     rng = np.random.default_rng(SEED)
-    asked: list[tuple[str, tuple[str, ...], str]] = []
+    requests: list[tuple[str, tuple[str, ...], str]] = []
     concepts, motions, interactions = world.concepts, world.single_motions, world.interactions
     for index in range(PER_CONCEPT * len(concepts)):
-        asked.append(("singles", (concepts[index % len(concepts)],), motions[(3 * index + index // 8) % len(motions)]))
+        requests.append(
+            ("singles", (concepts[index % len(concepts)],), motions[(3 * index + index // 8) % len(motions)])
+        )
     for index in range(PER_INTERACTION * len(interactions)):
-        asked.append(("pairs", _two(rng, world), interactions[index % len(interactions)]))
+        requests.append(("pairs", _two(rng, world), interactions[index % len(interactions)]))
     for motion in motions:
-        asked += [("motions", (str(rng.choice(concepts)),), motion) for _ in range(PER_MOTION)]
+        requests += [("motions", (str(rng.choice(concepts)),), motion) for _ in range(PER_MOTION)]
     for motion in interactions:
-        asked += [("motions", _two(rng, world), motion) for _ in range(PER_MOTION)]
+        requests += [("motions", _two(rng, world), motion) for _ in range(PER_MOTION)]
     places = list(BACKGROUNDS)
     prompts = []
-    for index, (section, subjects, motion) in enumerate(asked):
-        cast = tuple(_drawn_by_anyone(concept, rng, world) for concept in subjects)
+    for index, (section, subjects, motion) in enumerate(requests):
+        characters = tuple(_drawn_by_anyone(concept, rng, world) for concept in subjects)
         background = places[(index + index // len(places)) % len(places)]
-        prompts.append(CardPrompt(section, Scene(cast, motion, background, SEED + index), world))
+        prompts.append(CardPrompt(section, Scene(characters, motion, background, SEED + index), world))
     return prompts
 
 

@@ -42,23 +42,24 @@ Written by `python -m emoji_world.reports.guidance_report`, on the development h
 
 ## One guided step
 
-From the same latents, at each of the first {tau} steps of a video made without guidance: by how much L_m->s (temporal
-maps, moves x_sub) and L_s->m (spatial maps, moves x_mot) are larger or smaller at the next level after a guided step
-than after a plain one.  Geometric means of {step_videos} videos, lowest and highest, and in how many it fell.
+From the same latents, at each of the first {tau} steps of a video sampled without guidance: the relative change of
+L_m->s (temporal maps, updates x_sub) and L_s->m (spatial maps, updates x_mot) at the next noise level after a guided
+step, compared with a plain one.  Geometric mean of {step_videos} videos, lowest and highest, and in how many the loss
+fell.
 
 | a step starts from | alpha | L_m->s | fell in | L_s->m | fell in |
 |---|---|---|---|---|---|
 {one_step}
 
-Why it matters where the step starts: a network that predicts noise takes much of a small move for noise.  From the
-moved latents the step goes on with the move.  From those that were not moved, the noise that it expects to be gone
-already stays in them, so the step goes against the move, and a loss that the move lowered may rise.
+Why the start of the step matters: a network that predicts noise takes much of a small update for noise, and the step
+removes it.  The updated latents contain the update, and the step continues from them.  The original latents do not
+contain it, so removing it works against the update, and a loss that the update lowered may rise.
 
 ## Whole videos
 
-Guided in the first {tau} of {all_steps} steps.  Without guidance the metrics' means, else differences to the same
-videos without it: more likeness, placement, movement and consistency is better, less mixing is.  {each} videos in each
-row; behind "±" half a 95 % interval for these subjects, in brackets the range over the pairs.
+Guided in the first {tau} of {all_steps} steps.  The row "none" has the metrics' means without guidance, the others the
+differences to it for the same videos.  Higher is better, except for attribute mixing.  {each} videos per row; after
+"±" half a 95 % interval for these subjects, in brackets the range over the pairs.
 """
 
 
@@ -79,18 +80,18 @@ def main(arguments: list[str] | None = None) -> None:
     grid, backbone = load_grid(options.grid), load_unet3d(dtype="bf16")  # as the benchmark's
     runner, exact = Runner(backbone, EMOJI, grid, options.cache_dir, Callbacks(log=print)), load_unet3d(dtype="fp32")
     metrics = TrackedMetrics(grid)
-    changes: dict[Variant, list[np.ndarray]] = {way: [] for way in BOTH}
-    scores: dict[Variant, dict[Cell, dict[str, float]]] = {way: {} for way in (Variant(), *BOTH, *ALONE)}
+    changes: dict[Variant, list[np.ndarray]] = {variant: [] for variant in BOTH}
+    scores: dict[Variant, dict[Cell, dict[str, float]]] = {variant: {} for variant in (Variant(), *BOTH, *ALONE)}
     for cell in guidance_cells(grid, options.seeds):
         if cell.seed < FIRST_SEED + options.step_seeds:  # in fp32: an alpha of 1e4 moves less than bf16 resolves
             branches, x = prepared(runner, exact, cell)
             with branches.on_base():
-                for way, change in branches.changes(x, BOTH).items():
-                    changes[way].append(change)
+                for variant, change in branches.changes(x, BOTH).items():
+                    changes[variant].append(change)
         branches, x = prepared(runner, backbone, cell)
         with branches.on_base():
-            for way, of in scores.items():
-                of[cell] = metrics.score(branches.video(x, way), cell)
+            for variant, of in scores.items():
+                of[cell] = metrics.score(branches.video(x, variant), cell)
         print(cell.name, flush=True)
     steps, videos = steps_table(changes), videos_table(scores)
     write_json(options.docs / "guidance.json", {"one step": steps, "whole videos": videos})
@@ -117,9 +118,9 @@ def prepared(runner: Runner, backbone: Backbone, cell: Cell) -> tuple[TwoBranche
 
 
 def steps_table(changes: dict[Variant, list[np.ndarray]]) -> dict[str, dict[str, Any]]:
-    """By way and loss: the geometric mean of a video's relative change, lowest, highest, and in how many it fell."""
+    """By variant and loss: the geometric mean of the relative change, lowest, highest, and how many videos fell."""
     return {
-        str(way): {
+        str(variant): {
             name: {
                 "change": round(float(np.expm1(of.mean())), 5),
                 "lowest": round(float(np.expm1(of.min())), 5),
@@ -129,36 +130,36 @@ def steps_table(changes: dict[Variant, list[np.ndarray]]) -> dict[str, dict[str,
             }
             for name, of in zip(("L_m->s", "L_s->m"), np.array(videos).T, strict=True)
         }
-        for way, videos in changes.items()
+        for variant, videos in changes.items()
     }
 
 
 def videos_table(scores: dict[Variant, dict[Cell, dict[str, float]]]) -> dict[str, dict[str, dict[str, str]]]:
-    """By motion, way and metric: the mean without guidance, else the difference to it."""
+    """By motion, variant and metric: the mean without guidance, else the difference to it."""
     plain = scores[Variant()]
     table: dict[str, dict[str, dict[str, str]]] = {}
     for motion in dict.fromkeys(str(cell.motion) for cell in plain):
-        for way, of in scores.items():
+        for variant, of in scores.items():
             row = {}
             for name in SHOWN:
                 here, there = ({c: s[name] for c, s in by.items() if c.motion == motion} for by in (of, plain))
-                if way == Variant():
+                if variant == Variant():
                     row[name] = str(estimate(list(here.values()), [cell.subjects for cell in here]))
                 else:
                     row[name] = paired(here, there, lambda cell: cell.subjects).signed()
-            table.setdefault(motion, {})[str(way)] = row
+            table.setdefault(motion, {})[str(variant)] = row
     return table
 
 
 def report(steps: dict[str, Any], videos: dict[str, Any], plain: dict[Cell, Any]) -> str:
     """docs/guidance.md."""
     rows = []
-    for way, by_loss in steps.items():
+    for variant, by_loss in steps.items():
         cells = [
             f"{of['change']:+.2%} ({of['lowest']:+.2%} to {of['highest']:+.2%}) | {of['fell']} of {of['videos']}"
             for of in by_loss.values()
         ]
-        rows.append(f"| {way} | {' | '.join(cells)} |")
+        rows.append(f"| {variant} | {' | '.join(cells)} |")
     text = TEXT.format(
         pairs=", ".join(dict.fromkeys(" and ".join(cell.subjects) for cell in plain)),
         motions=" and ".join(videos),
@@ -168,10 +169,10 @@ def report(steps: dict[str, Any], videos: dict[str, Any], plain: dict[Cell, Any]
         one_step="\n".join(rows),
         each=len(plain) // len(videos),
     )
-    for motion, ways in videos.items():
+    for motion, variants in videos.items():
         head = f"| a step starts from | alpha | {' | '.join(SHOWN)} |\n|---|---|{'---|' * len(SHOWN)}\n"
         text += f"\n{motion.capitalize()}:\n\n{head}"
-        text += "".join(f"| {way} | {' | '.join(row.values())} |\n" for way, row in ways.items())
+        text += "".join(f"| {variant} | {' | '.join(row.values())} |\n" for variant, row in variants.items())
     return text
 
 

@@ -5,8 +5,8 @@
 * Cross-attention: true renders of two characters are noised to the levels of sampling steps; a layer's
   map of each character's word is cut at as many places as the true mask has, and compared with the
   mask: intersection over union (IoU).  Chance is what a map of random numbers reaches.
-* Temporal attention: a clip, and the same ways gone by other characters among clips of other motions;
-  a layer follows the motion if, by its maps, the clip of the same ways is the nearest.  No prompt.
+* Temporal attention: a clip, and the same trajectories of other characters among clips of other motions;
+  a layer follows the motion if, by its maps, the clip of the same trajectories is the nearest.  No prompt.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def random_pair(rng: np.random.Generator) -> tuple[Character, Character]:
     """Two training artists' characters of different concepts."""
-    cast = training_characters()
-    first = cast[int(rng.integers(len(cast)))]
-    others = [c for c in cast if c.concept != first.concept]
+    characters = training_characters()
+    first = characters[int(rng.integers(len(characters)))]
+    others = [c for c in characters if c.concept != first.concept]
     return first, others[int(rng.integers(len(others)))]
 
 
@@ -79,9 +79,9 @@ def cross_table(backbone: UNet3DBackbone, scenes: int) -> tuple[Table, float]:
             with backbone.record(layers, spans, stop=True) as maps:
                 backbone.record_forward(x_t, level, text)
             for name, recorded in maps.cross.items():
-                wanted = resize_mask(masks, *recorded.shape[-2:]) > 0.5
-                table[name][when].append(overlap(recorded[0], wanted))
-                chance.append(overlap(torch.rand(recorded[0].shape), wanted))
+                target = resize_mask(masks, *recorded.shape[-2:]) > 0.5
+                table[name][when].append(overlap(recorded[0], target))
+                chance.append(overlap(torch.rand(recorded[0].shape), target))
     return table, float(np.mean(chance))
 
 
@@ -107,7 +107,7 @@ def overlap(maps: torch.Tensor, masks: torch.Tensor) -> float:
 
 @torch.no_grad()
 def temporal_table(backbone: UNet3DBackbone, clips: int) -> Table:
-    """1 where the clip of the same ways is the nearest, 0 where not, for each layer."""
+    """1 where the clip of the same trajectories is the nearest, 0 where not, for each layer."""
     layers = backbone.attention_layers("temporal")
     table: Table = {layer.name: {when: [] for when in STEPS} for layer in layers}
     motions = (*TRAINED_PAIR, *DEVELOPMENT.interactions)

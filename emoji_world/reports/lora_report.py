@@ -4,7 +4,7 @@
 
 trains subject LoRAs of held-out characters and motion LoRAs of held-out interactions, samples each
 with five seeds beside the base at the same initial noise, and lets the judge look.  Figures go to
-docs/lora_card_HALF.json, sheets of the unselected samples beside it.
+docs/lora_report_HALF.json, sheets of the unselected samples beside it.
 
 * Identity: cosine of the tracked, cropped character with its own pictures (MobileNetV2 features); how
   often that is more than the base's own character of this concept reaches from the same initial noise;
@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> None:
         folder = options.cache_dir / options.split / motion.replace(" ", "_")
         figures["motions"].append(learn_motion(backbone, split, motion, folder, options.docs, callbacks))
         print(figures["motions"][-1], flush=True)
-    write_json(options.docs / f"lora_card_{options.split}.json", figures)
+    write_json(options.docs / f"lora_report_{options.split}.json", figures)
 
 
 def learn_subject(
@@ -84,31 +84,31 @@ def learn_subject(
     callbacks: Callbacks,
 ) -> dict[str, Any]:
     """Train one character, sample it with and without its LoRA, and compare with its own drawing."""
-    shown = pictures(character, split.seeds[0], TOKEN)
+    images = pictures(character, split.seeds[0], TOKEN)
     trained = train_subject(
-        backbone, shown, TOKEN, character.concept, EMOJI.subject, folder, captions=EMOJI.captions, callbacks=callbacks,
+        backbone, images, TOKEN, character.concept, EMOJI.subject, folder, captions=EMOJI.captions, callbacks=callbacks,
         cache=folder.parent / "auxiliary",
     )  # fmt: skip
     seeds = list(split.seeds[100 : 100 + SEEDS])
     result: dict[str, Any] = {"concept": character.concept}
-    looks: dict[str, list[float]] = {}
-    rows, labels = [image.pixels[:, None] for image in shown[:1]], [f"{character.concept}: one of its pictures"]
-    for name, subject, concepts in (
+    similarity: dict[str, list[float]] = {}
+    rows, labels = [image.pixels[:, None] for image in images[:1]], [f"{character.concept}: one of its pictures"]
+    for name, subject, loras in (
         ("base", character.concept, []),
         ("LoRA", TOKEN, [(trained.concept, 1.0)]),
     ):
         videos = []
         for motion, place in SUBJECT_SCENES:
             text = prompt((subject,), motion, place)
-            made = sample(backbone, text, seeds, concepts)
-            videos += list(made)
-            rows += list(made)
+            generated = sample(backbone, text, seeds, loras)
+            videos += list(generated)
+            rows += list(generated)
             labels += [f"{name}, seed {seed}: {text}" for seed in seeds]
-        looks[name] = similarities(judge, videos, character)
+        similarity[name] = similarities(judge, videos, character)
         walks = [distance_to_the_right(video) for video in videos[-SEEDS:]]
         result[name] = identity(judge, videos, character) | {"way": round(float(np.mean(walks)), 3)}
-    nearer = sum(learned > own for learned, own in zip(looks["LoRA"], looks["base"], strict=True))
-    result["nearer than the base's own"] = f"{nearer}/{len(looks['base'])}"
+    nearer = sum(learned > own for learned, own in zip(similarity["LoRA"], similarity["base"], strict=True))
+    result["nearer than the base's own"] = f"{nearer}/{len(similarity['base'])}"
     result["ceiling"] = identity(judge, [through_autoencoder(backbone, v) for v in drawn(character, split)], character)
     contact_sheet(rows, labels).save(docs / "images" / f"subject_{split_name(split)}_{character.concept}.png")
     return result
@@ -142,20 +142,21 @@ def judged_identity(judge: Judge, video: torch.Tensor, character: Character) -> 
 
 def similarities(judge: Judge, videos: Sequence[torch.Tensor], character: Character) -> list[float]:
     """Of each video; -1 where nothing is found."""
-    looks = [judged_identity(judge, video, character) for video in videos]
-    return [-1.0 if look is None else look.similarity for look in looks]
+    identities = [judged_identity(judge, video, character) for video in videos]
+    return [-1.0 if one is None else one.similarity for one in identities]
 
 
 def identity(judge: Judge, videos: Sequence[torch.Tensor], character: Character) -> dict[str, Any]:
     """Similarity to the character's own drawing, mean and standard deviation, and how often it is the nearest."""
-    looks = [look for look in (judged_identity(judge, video, character) for video in videos) if look is not None]
-    values = np.array([look.similarity for look in looks])
-    first = Rate(sum(look.rank == 1 for look in looks), len(videos))
+    judged = (judged_identity(judge, video, character) for video in videos)
+    identities = [one for one in judged if one is not None]
+    values = np.array([one.similarity for one in identities])
+    first = Rate(sum(one.rank == 1 for one in identities), len(videos))
     return {
         "similarity": round(float(values.mean()), 3) if len(values) else None,
         "spread": round(float(values.std(ddof=1)), 3) if len(values) > 1 else None,
         "nearest of its class": f"{first.right}/{first.of}",
-        "rivals": looks[0].of - 1 if looks else None,
+        "rivals": identities[0].of - 1 if identities else None,
     }
 
 
@@ -168,22 +169,22 @@ def learn_motion(
     trained = train_motion(backbone, [clip], text, EMOJI.motion, folder, callbacks=callbacks)
     judge = MotionJudge(motions={1: tuple(TRAINED_SINGLE), 2: (*TRAINED_PAIR, *split.interactions)})
     seeds = list(split.seeds[100 : 100 + SEEDS])
-    asked = [
+    prompts = [
         prompt(pair, motion, place) for pair, place in ((("frog", "panda"), "grass"), (("fox", "penguin"), "night"))
     ]
     result: dict[str, Any] = {"motion": motion}
     rows, labels = [clip.pixels], [f"the clip: {text}"]
-    for name, concepts in (("base", []), ("LoRA", [(trained.concept, 1.0)])):
+    for name, loras in (("base", []), ("LoRA", [(trained.concept, 1.0)])):
         right = 0
         distances = []
-        for wish in asked:
-            made = sample(backbone, wish, seeds, concepts)
-            rows += list(made)
-            labels += [f"{name}, seed {seed}: {wish}" for seed in seeds]
-            for video in made:
-                found = judge.distances(track(to_uint8(video), 2))
-                right += min(found, key=found.__getitem__) == motion
-                distances.append(found[motion])
+        for request in prompts:
+            generated = sample(backbone, request, seeds, loras)
+            rows += list(generated)
+            labels += [f"{name}, seed {seed}: {request}" for seed in seeds]
+            for video in generated:
+                distances_to = judge.distances(track(to_uint8(video), 2))
+                right += min(distances_to, key=distances_to.__getitem__) == motion
+                distances.append(distances_to[motion])
         result[name] = {
             "performed": f"{right}/{len(distances)}",
             "distance": round(float(np.mean(distances)), 3),

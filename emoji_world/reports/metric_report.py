@@ -69,25 +69,25 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--docs", type=Path, default=ROOT / "docs")
     options = parser.parse_args(arguments)
     metrics, backbone = TrackedMetrics(load_grid(options.grid)), load_unet3d()
-    asked = scenes(options.seeds)
+    cases = scenes(options.seeds)
 
     def softened(frames: np.ndarray) -> np.ndarray:
         return to_uint8(through_autoencoder(backbone, to_pixels(frames)))
 
-    right = [metrics.score(draw(scene).frames, cell) for scene, cell in asked]
-    soft = [metrics.score(softened(draw(scene).frames), cell) for scene, cell in asked]
+    right = [metrics.score(draw(scene).frames, cell) for scene, cell in cases]
+    soft = [metrics.score(softened(draw(scene).frames), cell) for scene, cell in cases]
     figures: list[dict[str, Any]] = []
     for drawn in dict.fromkeys(fault.drawn for fault in FAULTS):
-        frames = [drawn(scene) for scene, _ in asked]
-        crisp = [metrics.score(shown, cell) for shown, (_, cell) in zip(frames, asked, strict=True)]
-        blurred = [metrics.score(softened(shown), cell) for shown, (_, cell) in zip(frames, asked, strict=True)]
+        frames = [drawn(scene) for scene, _ in cases]
+        crisp = [metrics.score(video, cell) for video, (_, cell) in zip(frames, cases, strict=True)]
+        blurred = [metrics.score(softened(video), cell) for video, (_, cell) in zip(frames, cases, strict=True)]
         for fault in FAULTS:
             if fault.drawn is drawn:
-                chosen = [i for i, (scene, _) in enumerate(asked) if fault.motion in ("", scene.motion)]
+                chosen = [i for i, (scene, _) in enumerate(cases) if fault.motion in ("", scene.motion)]
                 figures.append(compared(fault, *([of[i] for i in chosen] for of in (right, crisp, soft, blurred))))
                 print(figures[-1], flush=True)
     figures.sort(key=lambda figure: list(METRICS).index(figure["metric"]))
-    write_json(options.docs / "metrics.json", {"scenes": len(asked), "faults": figures})
+    write_json(options.docs / "metrics.json", {"scenes": len(cases), "faults": figures})
     rows = "\n".join(
         f"| {f['metric']} | {f['wrong']} | {f['right scenes']} | {f['wrong scenes']} | {f['told apart']:.2f} | "
         f"{f['ceiling']} | {f['wrong, softened']} | {f['told apart, softened']:.2f} |"
@@ -96,7 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
     lost = {m: np.mean([s[m] for s in right]) - np.mean([s[m] for s in soft]) for m in METRICS}
     costs = ", ".join(f"{metric} {value:+.3f}" for metric, value in sorted(lost.items(), key=lambda kv: -abs(kv[1])))
     (options.docs / "metrics.md").write_text(
-        METHOD.format(scenes=len(asked), rows=rows, costs=costs), encoding="utf-8"
+        METHOD.format(scenes=len(cases), rows=rows, costs=costs), encoding="utf-8"
     )  # fmt: skip
 
 
@@ -104,16 +104,18 @@ def compared(fault: Fault, *scores: list[dict[str, float]]) -> dict[str, Any]:
     """What its metric says of right and of wrong scenes, then of both softened."""
     metric = fault.metric
     right, wrong, soft, blurred = ([one[metric] for one in of] for of in scores)
-    told = [discrimination(*(pair if METRICS[metric] else pair[::-1])) for pair in ((right, wrong), (soft, blurred))]
+    separations = [
+        discrimination(*(pair if METRICS[metric] else pair[::-1])) for pair in ((right, wrong), (soft, blurred))
+    ]
     return {
         "metric": metric,
         "wrong": fault.what,
         "right scenes": summary(right),
         "wrong scenes": summary(wrong),
-        "told apart": round(told[0], 3),
+        "told apart": round(separations[0], 3),
         "ceiling": summary(soft),
         "wrong, softened": summary(blurred),
-        "told apart, softened": round(told[1], 3),
+        "told apart, softened": round(separations[1], 3),
     }
 
 
@@ -149,8 +151,8 @@ def _by_another_artist(scene: Scene) -> np.ndarray:
 
 def _of_other_classes(scene: Scene) -> np.ndarray:
     rng = np.random.default_rng(scene.seed)
-    asked = {who.concept for who in scene.characters}
-    others = [c for c in training_characters() if c.concept not in asked]
+    present = {who.concept for who in scene.characters}
+    others = [c for c in training_characters() if c.concept not in present]
     chosen = rng.choice(len(others), 2, replace=False)
     return draw(replace(scene, characters=tuple(others[int(i)] for i in chosen))).frames
 

@@ -52,8 +52,8 @@ def held_out_scenes(count: int, subjects: int, new_artist: bool) -> Iterator[tup
 
 def _new_scene(seed: int, subjects: int) -> Scene:
     rng = np.random.default_rng([seed, 23])
-    cast = characters((HELD_OUT_ARTIST,))
-    chosen = tuple(cast[int(i)] for i in rng.choice(len(cast), subjects, replace=False))
+    drawings = characters((HELD_OUT_ARTIST,))
+    chosen = tuple(drawings[int(i)] for i in rng.choice(len(drawings), subjects, replace=False))
     motions = TRAINED_SINGLE if subjects == 1 else TRAINED_PAIR
     return Scene(chosen, str(rng.choice(list(motions))), str(rng.choice(list(BACKGROUNDS))), seed)
 
@@ -76,13 +76,13 @@ def iou(mask: torch.Tensor, true: torch.Tensor) -> torch.Tensor:
 
 def from_boxes(tracker: Any, scenes: Iterator[tuple[Scene, Drawing]]) -> dict[str, float]:
     """SAM 2 alone, from the true boxes of the first frame: IoU there, in all frames, and in the last."""
-    found = []
+    ious = []
     for _, drawing in scenes:
         true = true_masks(drawing)
         boxes = torch.stack([box_of(mask.float()) for mask in true[:, 0]])
         with torch.no_grad():
-            found.append(iou(tracker.follow(pixels_of(drawing), 0, boxes, lambda: None), true))
-    scores = torch.cat(found)  # [M,F]
+            ious.append(iou(tracker.follow(pixels_of(drawing), 0, boxes, lambda: None), true))
+    scores = torch.cat(ious)  # [M,F]
     return {
         "subjects": len(scores), "first frame": _mean(scores[:, 0]), "all frames": _mean(scores),
         "last frame": _mean(scores[:, -1]), "share over 0.5": _mean((scores.mean(1) > 0.5).float()),
@@ -98,16 +98,19 @@ def segmentation_figures(count: int) -> dict[str, Any]:
     from videomage_core.segmentation.tracker import load_tracker
 
     kinds = [(s, new) for new in (False, True) for s in (1, 2)]
-    told: dict[str, Any] = {"scenes of each kind": count, "frames": FRAMES}
+    results: dict[str, Any] = {"scenes of each kind": count, "frames": FRAMES}
     with tempfile.TemporaryDirectory() as at:
-        for way, path in {"package sam2": SAM2, "transformers": sam2_folder(SAM2, Path(at) / "sam2-emoji")}.items():
+        for implementation, path in {
+            "package sam2": SAM2,
+            "transformers": sam2_folder(SAM2, Path(at) / "sam2-emoji"),
+        }.items():
             tracker = load_tracker(path, torch.device("cpu"))
-            told[way] = {}
+            results[implementation] = {}
             for subjects, new in kinds:
                 name = f"{subjects} {'of a new artist' if new else 'known'}"
-                told[way][name] = from_boxes(tracker, held_out_scenes(count, subjects, new))
-                print(way, name, json.dumps(told[way][name]), flush=True)
-    return told
+                results[implementation][name] = from_boxes(tracker, held_out_scenes(count, subjects, new))
+                print(implementation, name, json.dumps(results[implementation][name]), flush=True)
+    return results
 
 
 def main() -> None:

@@ -84,41 +84,41 @@ class TwoBranches:
         return guidance(self.backbone, x, level, self.branches, self.cross, self.temporal)[1]
 
     def stepped(
-        self, x: torch.Tensor, index: int, way: Variant, gradients: tuple[torch.Tensor, torch.Tensor] | None
+        self, x: torch.Tensor, index: int, variant: Variant, gradients: tuple[torch.Tensor, torch.Tensor] | None
     ) -> torch.Tensor:
         """x after step ``index`` of Algorithm 1."""
         config = replace(
-            self.config, alpha=way.alpha, guided_step_from=way.guided_step_from if way.alpha else "updated"
+            self.config, alpha=variant.alpha, guided_step_from=variant.guided_step_from if variant.alpha else "updated"
         )
         betas, latents = betas_at(progress_at(index, config.steps), config), (x, x)
-        if gradients is not None and way.alpha:
+        if gradients is not None and variant.alpha:
             alpha = alpha_at(index, config) * x.numel() / PAPER_VALUES
             x_sub, x_mot = (
                 guided_update(x, gradient, alpha) if moves else x
-                for gradient, moves in zip(gradients, way.losses, strict=True)
+                for gradient, moves in zip(gradients, variant.losses, strict=True)
             )
             latents = (x_sub, x_mot)
         levels = (self.levels[index], self.levels[index + 1])
         return collaborative_step(self.backbone, x, levels, self.branches, self.empty, latents, betas, config)[1]
 
-    def video(self, x: torch.Tensor, way: Variant) -> np.ndarray:
+    def video(self, x: torch.Tensor, variant: Variant) -> np.ndarray:
         """uint8 [F, H, W, 3], from initial noise."""
         for index in range(self.config.steps):
-            guided = way.alpha > 0 and index < self.config.tau
+            guided = variant.alpha > 0 and index < self.config.tau
             gradients = self.gradients(x, self.levels[index]) if guided else None
-            x = self.stepped(x, index, way, gradients)
+            x = self.stepped(x, index, variant, gradients)
         return to_uint8(self.backbone.decode_video(x)[0].cpu())
 
-    def changes(self, x: torch.Tensor, ways: Sequence[Variant]) -> dict[Variant, np.ndarray]:
-        """By way: log(loss after a guided step / after a plain one) of both losses [2], mean over the first steps."""
-        found: dict[Variant, list[list[float]]] = {way: [] for way in ways}
+    def changes(self, x: torch.Tensor, variants: Sequence[Variant]) -> dict[Variant, np.ndarray]:
+        """By variant: log(loss after a guided step / after a plain one), both losses [2], mean over the first steps."""
+        logs: dict[Variant, list[list[float]]] = {variant: [] for variant in variants}
         for index in range(self.config.tau):
             following, gradients = self.levels[index + 1], self.gradients(x, self.levels[index])
             plain = self.stepped(x, index, Variant(), gradients)
             without = self.losses([plain, plain], following)
-            for way in ways:
-                after = self.stepped(x, index, way, gradients)
+            for variant in variants:
+                after = self.stepped(x, index, variant, gradients)
                 losses = self.losses([after, after], following)
-                found[way].append([float((a / b).log()) for a, b in zip(losses, without, strict=True)])
+                logs[variant].append([float((a / b).log()) for a, b in zip(losses, without, strict=True)])
             x = plain
-        return {way: np.mean(values, axis=0) for way, values in found.items()}
+        return {variant: np.mean(values, axis=0) for variant, values in logs.items()}

@@ -70,8 +70,8 @@ def _read(path: Path) -> np.ndarray:
 
 def characters(artists: tuple[str, ...], concepts: tuple[str, ...] = CONCEPTS) -> list[Character]:
     """All drawings of ``concepts`` by ``artists`` that exist, in a fixed order."""
-    found = [Character(a, c) for c in concepts for a in artists]
-    return [character for character in found if character.path.is_file()]
+    drawings = [Character(a, c) for c in concepts for a in artists]
+    return [character for character in drawings if character.path.is_file()]
 
 
 def training_characters() -> list[Character]:
@@ -80,10 +80,10 @@ def training_characters() -> list[Character]:
 
 
 def held_out_characters(split: str) -> list[Character]:
-    """The held-out drawings of one half.
+    """The held-out drawings of one split.
 
     Args:
-        half: ``"development"`` or ``"test"``.
+        split: ``"development"`` or ``"test"``.
     """
     if split not in ("development", "test"):
         raise ValueError(f"half: got {split!r}, allowed: 'development', 'test'")

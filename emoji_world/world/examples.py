@@ -22,13 +22,13 @@ def pictures(character: Character, seed: int, token: str, count: int = 4) -> lis
         token: stands in each picture's own prompt, "A <toy> on grass".
         count: how many.
     """
-    shown = []
+    images = []
     for index in range(count):
         place = PICTURE_PLACES[index % len(PICTURE_PLACES)]
         drawing = draw(Scene((character,), "standing still", place, seed + index), frames=1)
         pixels = to_pixels(drawing.frames)[:, 0]  # [3,1,H,W] -> [3,H,W]
-        shown.append(SubjectImage(pixels, None, f"A {token} {PLACES[place]}"))
-    return shown
+        images.append(SubjectImage(pixels, None, f"A {token} {PLACES[place]}"))
+    return images
 
 
 def motion_clip(performers: tuple[Character, ...], motion: str, background: str, seed: int) -> tuple[MotionClip, str]:

@@ -64,10 +64,10 @@ def random_scene(seed: int, still: bool = False, world: World = RICH) -> Scene:
     if motion == EMPTY or (still and rng.random() < 0.02):
         return Scene((), EMPTY, background, seed)
     roles = 1 if motion in SINGLE else 2
-    cast = tuple(_drawing(world, dealt(world.concepts, seed, salt + 2 + role), rng) for role in range(roles))
+    characters = tuple(_drawing(world, dealt(world.concepts, seed, salt + 2 + role), rng) for role in range(roles))
     colours = tuple(_colour(rng) for _ in range(roles))
     jitter = JITTER if rng.random() < JITTERED else 0.0
-    return Scene(cast, motion, background, seed, jitter, colours if any(colours) else ())
+    return Scene(characters, motion, background, seed, jitter, colours if any(colours) else ())
 
 
 def _drawing(world: World, concept: str, rng: np.random.Generator) -> Character:

@@ -73,7 +73,7 @@ class Drawing:
     Attributes:
         frames: (F, H, W, 3) uint8.
         masks: one (F, H, W) float32 in 0..1 for each character, without what another covers.
-        paths: each character's true way, for all frames.
+        paths: each character's true path, for all frames.
     """
 
     frames: np.ndarray
@@ -87,7 +87,7 @@ def caption(subjects: tuple[str, ...], motion: str, background: str | None) -> s
     Args:
         subjects: nouns of none, one or two characters, without article.
         motion: a name from ``motions.SINGLE`` or ``INTERACTIONS``.
-        background: a name from ``scenery.BACKGROUNDS``, or None to leave the place out.
+        background: a name from ``backgrounds.BACKGROUNDS``, or None to leave the place out.
     """
     place = PLACES[background] if background else ""
     if not subjects:
@@ -120,8 +120,8 @@ def draw(scene: Scene, frames: int = FRAMES, size: int = SIZE) -> Drawing:
         paths = list(INTERACTIONS[scene.motion](rng, u))
     else:
         paths = []
-    cast = zip(scene.characters, paths, scene.painted, strict=True)
-    sprites = [_costume(who, path, rng, scene.colour_jitter, colour) for who, path, colour in cast]
+    drawn = zip(scene.characters, paths, scene.painted, strict=True)
+    sprites = [_costume(who, path, rng, scene.colour_jitter, colour) for who, path, colour in drawn]
 
     pictures = []
     masks = [np.zeros((frames, size, size), dtype=np.float32) for _ in paths]
@@ -197,15 +197,15 @@ def random_scene(seed: int, still: bool = False) -> Scene:
     """
     rng = np.random.default_rng([seed, 11])
     background = str(rng.choice(list(BACKGROUNDS)))
-    cast = training_characters()
-    concepts = sorted({c.concept for c in cast})
+    known = training_characters()
+    concepts = sorted({c.concept for c in known})
     jitter = 0.35 if rng.random() < 0.5 else 0.0
     kind = rng.random()
     if kind < 0.03:
         return Scene((), "", background, seed)
 
     def pick() -> Character:
-        options = characters(tuple(sorted({c.artist for c in cast})), (str(rng.choice(concepts)),))
+        options = characters(tuple(sorted({c.artist for c in known})), (str(rng.choice(concepts)),))
         return options[int(rng.integers(len(options)))]
 
     if kind < 0.42:

@@ -49,13 +49,13 @@ def drawings_sheet(world: World) -> Image.Image:
 
 def motions_sheet(world: World, scale: int = 2) -> Image.Image:
     """One clip of each trained motion, with its caption."""
-    cast = world.training_characters()
+    characters = world.training_characters()
     rng = np.random.default_rng(4)
     places = list(BACKGROUNDS)
     videos, labels = [], []
     for index, motion in enumerate((*SINGLE, *PAIR)):
-        chosen = rng.choice(len(cast), 1 if motion in SINGLE else 2, replace=False)
-        scene = Scene(tuple(cast[int(i)] for i in chosen), motion, places[index % len(places)], index)
+        chosen = rng.choice(len(characters), 1 if motion in SINGLE else 2, replace=False)
+        scene = Scene(tuple(characters[int(i)] for i in chosen), motion, places[index % len(places)], index)
         frames = draw(scene, frames=world.frames).frames
         videos.append(torch.from_numpy(frames).permute(3, 0, 1, 2).float() / 127.5 - 1)  # [F,H,W,3] -> [3,F,H,W]
         labels.append(scene.caption)

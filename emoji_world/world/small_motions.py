@@ -20,7 +20,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Path:
-    """One character's way: centre, size and turn in each frame, each of shape (F,)."""
+    """One character's path: centre, size and turn in each frame, each of shape (F,)."""
 
     x: np.ndarray
     y: np.ndarray

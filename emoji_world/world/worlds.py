@@ -40,9 +40,9 @@ class World:
     """In a clip."""
 
     def __post_init__(self) -> None:
-        halves = [*self.development_concepts, *self.test_concepts]
-        if sorted(halves) != sorted(self.kinds):
-            odd = sorted({c for c in halves if halves.count(c) > 1} | (set(halves) ^ set(self.kinds)))
+        held_out = [*self.development_concepts, *self.test_concepts]
+        if sorted(held_out) != sorted(self.kinds):
+            odd = sorted({c for c in held_out if held_out.count(c) > 1} | (set(held_out) ^ set(self.kinds)))
             raise ValueError(f"concepts: {', '.join(odd)} must be in exactly one of the halves, and in kinds")
         if self.held_out_artist in self.training_artists:
             raise ValueError(f"held_out_artist: got {self.held_out_artist!r}, which is in training_artists")

@@ -1,4 +1,4 @@
-"""Collaborative sampling on ComfyUI's own MODEL: all that touches the core's internals, a file a concern.
+"""Collaborative sampling on ComfyUI's own MODEL: all code that uses the core's internals, one file per concern.
 
-What a core has is found by asking for it, never by its version number.
+Features of a core are checked for directly, never by its version number.
 """

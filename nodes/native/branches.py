@@ -130,8 +130,8 @@ def branches_of_models(models: Mapping[str, Any]) -> Branches:
 def _require_clone(name: str, patcher: Any, first_name: str, first: Any) -> None:
     if patcher.model is not first.model:
         raise ValueError(
-            f"{name}: its base is another one than {first_name}'s; wire both from one Load Diffusion Model node, with "
-            "Load LoRA nodes behind it"
+            f"{name}: its base is not {first_name}'s; connect both to the same Load Diffusion Model node, through "
+            "LoraLoaderModelOnly nodes"
         )
     if getattr(patcher, "injections", None):
         raise ValueError(

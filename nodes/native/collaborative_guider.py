@@ -18,10 +18,10 @@ import comfy.samplers
 import torch
 from comfy.samplers import calc_cond_batch, cfg_function, sampling_function
 
-from ...videomage_core.guider_config import GuiderConfig
+from ...videomage_core.config import GuiderConfig
 from ...videomage_core.model.attention_maps import AttentionMaps, ForwardEnded, mean_map
-from ...videomage_core.model.dit_maps import Span, token_grid
-from ...videomage_core.stages.algorithm1 import betas_at, decay_at, guidance_losses, map_distance, mix
+from ...videomage_core.model.dit_maps import Span, tangent, token_grid
+from ...videomage_core.stages.algorithm1 import betas_at, decay_at, guidance_losses, mix
 from ...videomage_core.stages.effects import composed
 from .branches import Branches
 from .gradients import check_gradient, differentiable_rope, outside_inference_mode
@@ -243,10 +243,10 @@ class CollaborativeGuider(comfy.samplers.CFGGuider):
             return
 
         def l_ms(at: torch.Tensor) -> torch.Tensor:
-            return map_distance(self.subject_maps(at, sigma, options).temporal, motion.temporal)
+            return tangent(self.subject_maps(at, sigma, options).temporal, subject.temporal, motion.temporal)
 
         def l_sm(at: torch.Tensor) -> torch.Tensor:
-            return map_distance(self.motion_maps(at, sigma, options).cross, subject.cross)
+            return tangent(self.motion_maps(at, sigma, options).cross, motion.cross, subject.cross)
 
         losses: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (l_ms, l_sm)
         for loss, gradient in zip(losses, gradients, strict=True):

@@ -10,25 +10,45 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import comfy.model_management
 import comfy.samplers
 import torch
 from tqdm.auto import trange
 
+from ...videomage_core.config import GuiderConfig
 from ...videomage_core.stages.algorithm1 import alpha_for_share, guided_update, mix, rms
 
-if TYPE_CHECKING:
-    from .collaborative_guider import CollaborativeGuider
-
 Predict = Callable[[torch.Tensor, torch.Tensor, dict[str, Any], int | None], torch.Tensor]
+
+
+class TwoBranches(Protocol):
+    """What a guided step asks of the guider; x is [B, C, f, H, W]."""
+
+    config: GuiderConfig
+
+    def guidance(
+        self, x: torch.Tensor, sigma: torch.Tensor, options: dict[str, Any]
+    ) -> tuple[torch.Tensor, torch.Tensor]: ...
+
+    def predict_subject(
+        self, x: torch.Tensor, sigma: torch.Tensor, options: dict[str, Any], seed: int | None
+    ) -> torch.Tensor: ...
+
+    def predict_motion(
+        self, x: torch.Tensor, sigma: torch.Tensor, options: dict[str, Any], seed: int | None
+    ) -> torch.Tensor: ...
+
+    def betas(self, sigma: float) -> tuple[float, float]: ...
+
+    def step_size(self, sigma: float) -> float: ...
 
 
 class CollaborativeSampler(comfy.samplers.Sampler):
     """A SAMPLER around the user's."""
 
-    def __init__(self, guider: CollaborativeGuider, rest: Any) -> None:
+    def __init__(self, guider: TwoBranches, rest: Any) -> None:
         self.guider, self.rest = guider, rest
 
     def sample(

@@ -7,7 +7,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ...videomage_core.guider_config import GuiderConfig
+from ...videomage_core.config import GuiderConfig
 from ...videomage_core.model.dit_maps import Span
 from ..schema import Node, read_settings, schema, settings_inputs, validate_inputs
 from .branches import branches_of_models
@@ -23,29 +23,34 @@ class SCSGuider(Node):
         return schema(
             node_id="VideoMage_SCSGuider",
             display_name="SCS Guider",
-            description="Collaborative sampling on Wan: a model with subject LoRAs and the same model with a motion "
-            "LoRA guide each other. For SamplerCustomAdvanced, with any sampler.",
+            description=(
+                "Spatial-temporal collaborative sampling (SCS) on Wan: a model with a subject LoRA and "
+                "the same model with a motion LoRA guide each other. For SamplerCustomAdvanced, with any "
+                "sampler."
+            ),
             search_aliases=["videomage", "collaborative sampling", "two loras", "wan"],
             inputs=[
                 io.Model.Input(
-                    "model_subject", tooltip="The model with the subjects' LoRAs: one of all, or one subject's."
+                    "model_subject",
+                    tooltip="The model with the LoRA of one subject, or one merged or fused LoRA of several.",
                 ),
                 io.Model.Input(
-                    "model_motion", tooltip="The same model with the motion's LoRA, from the same Load Diffusion Model."
+                    "model_motion", tooltip="The same model, from the same Load Diffusion Model, with a motion LoRA."
                 ),
                 io.Conditioning.Input(
-                    "positive_subject", tooltip="The prompt for the subject side, by Encode Prompt (SCS): with tokens."
+                    "positive_subject",
+                    tooltip="The subject branch's prompt, with trigger words. From Encode Prompt (SCS).",
                 ),
                 io.Conditioning.Input(
-                    "positive_motion", tooltip="The prompt for the motion side, by Encode Prompt (SCS): in plain words."
+                    "positive_motion", tooltip="The motion branch's prompt, in plain words. From Encode Prompt (SCS)."
                 ),
-                io.Conditioning.Input("negative", tooltip="What guidance leads away from, on both sides."),
+                io.Conditioning.Input("negative", tooltip="The negative prompt of both branches."),
                 *(
                     io.Model.Input(
                         f"model_subject_{n}",
                         optional=True,
-                        tooltip=f"The same model with the LoRA of subject {n}. Each subject model then acts by its "
-                        "effect on the prediction, and no LoRAs are averaged; one more pass a step for each.",
+                        tooltip=f"The same model with the LoRA of subject {n}. Each subject model then adds its own "
+                        "effect to the prediction and no LoRAs are averaged; one more pass per step for each.",
                     )
                     for n in range(2, MOST + 1)
                 ),
@@ -55,7 +60,7 @@ class SCSGuider(Node):
                 io.Guider.Output(
                     "guider",
                     display_name="guider",
-                    tooltip="For SamplerCustomAdvanced; after sampling it knows where each subject was seen.",
+                    tooltip="For SamplerCustomAdvanced; after sampling also for Show Attention (SCS).",
                 )
             ],
         )

@@ -24,8 +24,10 @@ class MergeSubjectLoras(Node):
         return schema(
             node_id="VideoMage_MergeSubjectLoRAs",
             display_name="Merge Subject LoRAs",
-            description="The exact average of up to 8 LoRAs for Wan, by any trainer: on the model, and as a file that "
-            "ComfyUI's Load LoRA reads.",
+            description=(
+                "Averages up to 8 LoRAs for Wan, by any trainer, exactly: applied to the model, and "
+                "saved as a file that ComfyUI's Load LoRA reads."
+            ),
             search_aliases=["merge lora", "average lora", "convert lora", "combine lora", "wan lora"],
             is_output_node=True,
             inputs=[
@@ -37,21 +39,23 @@ class MergeSubjectLoras(Node):
                     min=-20.0,
                     max=20.0,
                     step=0.05,
-                    tooltip="What the average is multiplied with on the model; 0 is off. The file has strength 1.",
+                    tooltip="Strength of the average on the model; 0 is off. It does not change the file.",
                 ),
                 io.String.Input(
                     "file_name",
                     default="",
-                    tooltip="Saved as models/loras/videomage/<file_name>.safetensors; a number is added if it is "
-                    "taken. Empty: no file.",
+                    tooltip=(
+                        "Saved as models/loras/videomage/<file_name>.safetensors; a number is appended if the "
+                        "name is taken. Empty: no file."
+                    ),
                 ),
                 advanced(
                     io.Combo.Input(
                         "expert",
                         list(EXPERTS),
                         default=EXPERTS[0],
-                        tooltip="Which part of files that hold both experts of Wan 2.2 this model gets; auto: files "
-                        "hold one.",
+                        tooltip="Which expert of Wan 2.2 this model is, if the files hold both; auto: the files hold "
+                        "one.",
                     )
                 ),
                 advanced(
@@ -59,14 +63,16 @@ class MergeSubjectLoras(Node):
                         "dtype",
                         ["fp32", "fp16", "bf16"],
                         default="fp32",
-                        tooltip="Of the file: fp32 is exact, the others are half as large.",
+                        tooltip="Precision of the file: fp32 is exact, the others are half as large.",
                     )
                 ),
             ],
             outputs=[
                 io.Model.Output("patched", display_name="MODEL", tooltip="The model with the average of the LoRAs."),
                 io.String.Output(
-                    "path", display_name="path", tooltip="Of the saved file, one a line; empty without file name."
+                    "path",
+                    display_name="path",
+                    tooltip="Paths of the saved files, one per line; empty without a file name.",
                 ),
             ],
         )
@@ -104,7 +110,7 @@ def _row(number: int) -> list[io.Input]:
             f"lora_{number}",
             names,
             optional=number > 1,
-            tooltip=f"LoRA {number}: a file in models/loras for this Wan."
+            tooltip=f"LoRA {number}: a file in models/loras for this size of Wan."
             + (" 'none' leaves it out." if number > 1 else ""),
         ),
         io.Float.Input(
@@ -114,7 +120,7 @@ def _row(number: int) -> list[io.Input]:
             max=100.0,
             step=0.05,
             optional=True,
-            tooltip=f"How much LoRA {number} counts; weights are divided by their sum. 0 leaves it out.",
+            tooltip=f"Weight of LoRA {number} in the average; weights are divided by their sum. 0 leaves it out.",
         ),
     ]
 

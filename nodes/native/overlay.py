@@ -17,28 +17,28 @@ class ShowAttention(Node):
         return schema(
             node_id="VideoMage_ShowAttention",
             display_name="Show Attention (SCS)",
-            description="Shows where SCS Guider saw each subject in the guided steps: the video once for each, side by "
-            "side, tinted and named.",
+            description=(
+                "Shows each subject's cross-attention map in the guided steps of SCS Guider: the video "
+                "once per subject, tinted and labelled, side by side."
+            ),
             search_aliases=["videomage", "attention overlay"],
             inputs=[
-                io.Image.Input(
-                    "images", tooltip="The decoded frames of the sampling that the guider did; it must come first."
-                ),
-                io.Guider.Input("guider", tooltip="The SCS Guider that was wired to SamplerCustomAdvanced."),
+                io.Image.Input("images", tooltip="All frames of the video that this guider sampled, from VAE Decode."),
+                io.Guider.Input("guider", tooltip="The SCS Guider that is connected to SamplerCustomAdvanced."),
                 io.Float.Input(
                     "strength",
                     default=0.75,
                     min=0.0,
                     max=1.0,
                     step=0.05,
-                    tooltip="Opacity of the tint where a subject was seen best; 0 is off.",
+                    tooltip="Opacity of the tint where attention is highest; 0 is off.",
                 ),
             ],
             outputs=[
                 io.Image.Output(
                     "overlays",
                     display_name="overlays",
-                    tooltip="The video for each subject, side by side; the plain video where tau is 0.",
+                    tooltip="The tinted videos side by side, as frames; with tau 0, the plain video.",
                 )
             ],
         )

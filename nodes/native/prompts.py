@@ -21,8 +21,11 @@ class EncodePromptSCS(Node):
         return schema(
             node_id="VideoMage_EncodePromptSCS",
             display_name="Encode Prompt (SCS)",
-            description="Encodes one prompt for both branches of SCS Guider: as written for the subjects, with plain "
-            "words in their places for the motion; and notes where each subject stands.",
+            description=(
+                "Encodes one prompt for both branches of SCS Guider: as written for the subject branch, "
+                "and with plain words in place of trigger words for the motion branch. Also finds each "
+                "subject's text tokens, for guidance."
+            ),
             search_aliases=["videomage", "clip text encode", "wan prompt"],
             inputs=_inputs(),
             outputs=[
@@ -32,10 +35,14 @@ class EncodePromptSCS(Node):
                 io.Conditioning.Output(
                     "motion",
                     display_name="motion",
-                    tooltip="The prompt with superclasses in the subjects' places; for positive_motion.",
+                    tooltip="The prompt with plain words in place of trigger words; for positive_motion.",
                 ),
-                io.Conditioning.Output("negative_out", display_name="negative", tooltip="The negative prompt, plain."),
-                io.String.Output("motion_prompt", display_name="motion prompt", tooltip="What the motion branch gets."),
+                io.Conditioning.Output(
+                    "negative_out", display_name="negative", tooltip="The negative prompt; for negative."
+                ),
+                io.String.Output(
+                    "motion_prompt", display_name="motion prompt", tooltip="The motion branch's prompt as text."
+                ),
             ],
         )
 
@@ -77,24 +84,29 @@ def _inputs() -> list[io.Input]:
             "prompt",
             default="A ohwx dog is riding a sks cat on the beach",
             multiline=True,
-            tooltip="What to show, with each subject's trigger words; the more you say of the motion, the better. "
-            "Emphasis works as everywhere: (word:1.2).",
+            tooltip=(
+                "The prompt, with each subject's trigger words. Describe the motion in detail. Emphasis "
+                "works as usual: (word:1.2)."
+            ),
         ),
         io.String.Input(
             "subjects",
             default="ohwx dog = dog\nsks cat = cat",
             multiline=True,
-            tooltip="A line for each subject: its words in the prompt = what it is in plain words. Case does not "
-            "matter.",
+            tooltip=(
+                "One line per subject: its words in the prompt = what it is in plain words. Case does not matter."
+            ),
         ),
-        io.String.Input("negative", default="", multiline=True, tooltip="What not to show, for both branches."),
+        io.String.Input("negative", default="", multiline=True, tooltip="The negative prompt of both branches."),
         advanced(
             io.Combo.Input(
                 "learned_tokens",
                 options=[NONE, *host.lora_names()],
                 default=NONE,
-                tooltip="A LoRA file of this pack with learned vectors for tokens such as <toy>; none: trigger words "
-                "alone.",
+                tooltip=(
+                    "A LoRA file by VideoMage with learned embeddings of tokens such as <toy>; none: trigger "
+                    "words only."
+                ),
             )
         ),
     ]

@@ -16,8 +16,8 @@ def test_weights_and_their_views_are_not_counted_and_what_is_alive_at_once_is():
 
     def job() -> None:
         for _ in range(3):  # one result is gone before the next but one is made
-            made = layer(x)
-            del made
+            output = layer(x)
+            del output
 
     assert peak_bytes(job, [layer]) == 2 * 4 * 4
     assert operations(job) == 3 * 2 * 2 * 8 * 4
@@ -35,8 +35,8 @@ def test_attention_keeps_what_its_way_back_needs_and_never_the_map():
         del doubled  # still alive, for the backward pass
         torch.autograd.grad(out.sum(), (q, k, v))
 
-    kept = 2 * q.nbytes + k.nbytes + v.nbytes  # and the output
-    assert kept + q.nbytes + k.nbytes + v.nbytes <= peak_bytes(job, []) < 2 * kept
+    held = 2 * q.nbytes + k.nbytes + v.nbytes  # and the output
+    assert held + q.nbytes + k.nbytes + v.nbytes <= peak_bytes(job, []) < 2 * held
 
 
 def test_a_question_about_values_is_answered_with_yes():
@@ -57,5 +57,5 @@ def test_the_memory_of_a_pass_is_about_what_the_base_says(step, mode, videos, gr
     """On ZeroScope's own U-Net, in the stage that holds most of all with such gradients."""
     base, frames, side = zeroscope(), 4, 256
     counted = count(base, stage_steps(base, of_size(PAPER, frames, side, side))[step], mode, with_operations=False)
-    said = base.activation_memory(videos * frames, side, side, gradients)
+    said = base.activation_memory([frames] * videos, side, side, gradients)
     assert counted.activations == pytest.approx(said, rel=0.15)

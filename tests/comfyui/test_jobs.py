@@ -117,7 +117,7 @@ def test_what_is_only_known_while_running_is_said_clearly(server: Server) -> Non
     ("kind", "values", "said"),
     [
         ("TrainMotion", {"lr_warmup_steps": 900}, "lr_warmup_steps: got 900"),
-        ("TrainMotion", {"subjects": ""}, "its subjects are not named"),
+        ("TrainMotion", {"subjects": ""}, "got no subjects"),
         ("FuseSubjects", {"lr_warmup_steps": 900}, "lr_warmup_steps: got 900"),
         ("FuseSubjects", {"cutmix_prompt": "A dog"}, "must hold {subject}"),
         ("SCSSampler", {"beta_subject": 0.9}, "must add up to 1"),

@@ -17,7 +17,7 @@ SCS_PROMPTS = [  # prompt, subjects, what the motion branch gets, what is said b
     (r"a sks \(old\) sits", "sks (old) = toy (small)", r"a toy \(small\) sits", ""),
     ("an ohwx dog", "ohwx dog = dog\nsks = cat", "an dog", "The prompt lacks sks"),
     ("a dog", "dog = animal\nsks", "a animal", "sks: say what it is"),
-    ("a dog <lora:x:1>", "dog = animal", "a animal <lora:x:1>", "<lora:x:1> is not read"),
+    ("a dog <lora:x:1>", "dog = animal", "a animal <lora:x:1>", "<lora:x:1> has no effect"),
 ]
 
 

@@ -44,7 +44,7 @@ def test_panels_speak_the_pages_language(window: tuple[Page, Server]) -> None:
     page.settings["Comfy.Locale"] = "zh"
     page.open()
     page.load(read_workflow(PACK / "workflows" / "02 Train a subject.json"))
-    says(page, "SampleVideo", "tokens", "触发词：<dog>（dog）", "触发词换成类别词：")
+    says(page, "SampleVideo", "tokens", "触发词：<dog>（dog）", "类别词提示词：")
     says(page, "SampleVideo", "base_settings", "所有设置都适合基础模型")
     node = page.run(
         f"""() => {{ {ADD} const train = app.graph.nodes.find(n => n.type === 'VideoMage_TrainSubject');

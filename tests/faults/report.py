@@ -164,7 +164,7 @@ DETERMINISM = [
         [
             "tests/faults/test_disturbed.py::test_another_number_of_threads_gives_the_same_to_rounding",
             "tests/core/model/test_unet3d.py::test_half_precision_predicts_nearly_the_same",
-            "tests/core/training/test_loop.py::test_a_checkpoint_of_another_base_is_refused_but_not_of_another_precision",
+            "tests/core/training/test_checkpoint.py::test_a_checkpoint_of_another_base_is_refused_but_not_of_another_precision",
         ],
     ),
     ("a GPU", "not measured", "some of PyTorch's kernels there add in any order", []),

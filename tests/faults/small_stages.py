@@ -5,16 +5,18 @@ python tests/faults/small_stages.py STAGE STEPS FOLDER    runs one, prints a lin
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 
 from videomage_core.callbacks import Callbacks
 from videomage_core.config import CollaborativeConfig, FusionConfig, MotionConfig, SubjectConfig
 from videomage_core.data.examples import MotionClip, SubjectImage
-from videomage_core.data.lora_file import LoraModel, save_lora
+from videomage_core.data.lora_file import LoraModel, load_lora, save_lora
 from videomage_core.data.masks import GivenMasks
 from videomage_core.model.fingerprint import fingerprint
 from videomage_core.model.loading import load_unet3d
@@ -129,3 +131,20 @@ if __name__ == "__main__":
     print("begins", flush=True)
     told: Callable[[int, int, str], None] = lambda done, total, what: print(what, done, total, flush=True)  # noqa: E731
     run_stage(stage, base, Path(folder), int(steps), Callbacks(progress=told))
+
+
+TIMES = int(os.environ.get("FAULTS", "1"))
+STEPS = 6
+TRAININGS = STAGES[:-1]
+
+
+def whole(folder: Path) -> None:
+    """Every file that a stage left can be read to its end, and none is half written."""
+    for path in folder.rglob("*"):
+        if path.name == LORA:
+            assert load_lora(path).weights.layers, path
+        elif path.suffix == ".safetensors":
+            with safe_open(path, "pt") as file:
+                assert all(file.get_tensor(key) is not None for key in file.keys()), path  # noqa: SIM118
+        elif path.suffix == ".pt":
+            assert torch.load(path, weights_only=True)["step"] >= 0, path

@@ -134,7 +134,21 @@ class Host:
 
 def modules(host: Host) -> dict[str, ModuleType]:
     """The stub's modules by name, for ``sys.modules``."""
+    progress = SimpleNamespace(update_progress=host.update_progress)
+    return {
+        "comfy_api": _module("comfy_api"),
+        "comfy_api.latest": _latest_api(),
+        "comfy": _module("comfy"),
+        "comfy.model_management": _model_management(host),
+        "comfy.model_patcher": _module("comfy.model_patcher", ModelPatcher=ModelPatcher),
+        "comfy_execution": _module("comfy_execution"),
+        "comfy_execution.progress": _module("comfy_execution.progress", get_progress_state=lambda: progress),
+        "folder_paths": _folder_paths(host),
+        "server": _server(host),
+    }
 
+
+def _latest_api() -> ModuleType:
     def kind() -> Any:
         return SimpleNamespace(Input=type("Input", (Input,), {}), Output=type("Output", (Output,), {}))
 
@@ -146,58 +160,54 @@ def modules(host: Host) -> dict[str, ModuleType]:
     ui = SimpleNamespace(
         PreviewImage=lambda image, **_: {"images": image}, PreviewText=lambda text, **_: {"text": text}
     )
-    return {
-        "comfy_api": _module("comfy_api"),
-        "comfy_api.latest": _module(
-            "comfy_api.latest",
-            io=io,
-            ui=ui,
-            ComfyExtension=ComfyExtension,
-            InputImpl=SimpleNamespace(VideoFromComponents=Video),
-            Types=SimpleNamespace(VideoComponents=VideoComponents),
-        ),
-        "comfy": _module("comfy"),
-        "comfy.model_management": _module(
-            "comfy.model_management",
-            get_torch_device=lambda: torch.device("cpu"),
-            unet_offload_device=lambda: torch.device("cpu"),
-            should_use_bf16=lambda device: False,
-            should_use_fp16=lambda device: False,
-            get_free_memory=lambda device: host.free_memory,
-            current_loaded_models=[],
-            load_models_gpu=host.load,
-            unload_all_models=host.free,
-            free_memory=lambda need, device: host.room.append(need),
-            soft_empty_cache=lambda: None,
-            throw_exception_if_processing_interrupted=host.check,
-            OOM_EXCEPTION=OutOfMemory,
-            InterruptProcessingException=Interrupted,
-        ),
-        "comfy.model_patcher": _module("comfy.model_patcher", ModelPatcher=ModelPatcher),
-        "comfy_execution": _module("comfy_execution"),
-        "comfy_execution.progress": _module(
-            "comfy_execution.progress", get_progress_state=lambda: SimpleNamespace(update_progress=host.update_progress)
-        ),
-        "folder_paths": _module(
-            "folder_paths",
-            models_dir=str(host.home / "models"),
-            get_folder_paths=host.folders,
-            add_model_folder_path=lambda kind, path: None,
-            get_filename_list=host.files,
-            get_full_path=lambda kind, name: str(host.home / "models" / kind / name),
-            get_output_directory=lambda: str(host.home / "output"),
-        ),
-        "server": _module(
-            "server",
-            PromptServer=SimpleNamespace(
-                instance=SimpleNamespace(
-                    send_progress_text=lambda text, node: host.texts.__setitem__(node, text),
-                    send_sync=lambda event, data, to: host.events.append((event, data)),
-                    routes=SimpleNamespace(get=lambda path: lambda answer: host.routes.__setitem__(path, answer)),
-                )
-            ),
-        ),
-    }
+    return _module(
+        "comfy_api.latest",
+        io=io,
+        ui=ui,
+        ComfyExtension=ComfyExtension,
+        InputImpl=SimpleNamespace(VideoFromComponents=Video),
+        Types=SimpleNamespace(VideoComponents=VideoComponents),
+    )
+
+
+def _model_management(host: Host) -> ModuleType:
+    return _module(
+        "comfy.model_management",
+        get_torch_device=lambda: torch.device("cpu"),
+        unet_offload_device=lambda: torch.device("cpu"),
+        should_use_bf16=lambda device: False,
+        should_use_fp16=lambda device: False,
+        get_free_memory=lambda device: host.free_memory,
+        current_loaded_models=[],
+        load_models_gpu=host.load,
+        unload_all_models=host.free,
+        free_memory=lambda need, device: host.room.append(need),
+        soft_empty_cache=lambda: None,
+        throw_exception_if_processing_interrupted=host.check,
+        OOM_EXCEPTION=OutOfMemory,
+        InterruptProcessingException=Interrupted,
+    )
+
+
+def _folder_paths(host: Host) -> ModuleType:
+    return _module(
+        "folder_paths",
+        models_dir=str(host.home / "models"),
+        get_folder_paths=host.folders,
+        add_model_folder_path=lambda kind, path: None,
+        get_filename_list=host.files,
+        get_full_path=lambda kind, name: str(host.home / "models" / kind / name),
+        get_output_directory=lambda: str(host.home / "output"),
+    )
+
+
+def _server(host: Host) -> ModuleType:
+    instance = SimpleNamespace(
+        send_progress_text=lambda text, node: host.texts.__setitem__(node, text),
+        send_sync=lambda event, data, to: host.events.append((event, data)),
+        routes=SimpleNamespace(get=lambda path: lambda answer: host.routes.__setitem__(path, answer)),
+    )
+    return _module("server", PromptServer=SimpleNamespace(instance=instance))
 
 
 def _module(name: str, **members: Any) -> ModuleType:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from videomage_core.data.lora_file import LoraModel, save_lora
 
 sys.path.insert(0, str(Path(__file__).parent))
 from comfy_stub import Host, install, modules
@@ -53,3 +55,12 @@ def nodes(pack: Any) -> dict[str, Any]:
     extension = asyncio.run(pack.comfy_entrypoint())
     listed = asyncio.run(extension.get_node_list())
     return {node.define_schema().node_id: node for node in listed}
+
+
+@pytest.fixture
+def toy(host: Host, shared_emoji_base: Any, make_concept: Callable[..., LoraModel]) -> LoraModel:
+    """A subject LoRA in models/loras/videomage/toy.safetensors."""
+    made = make_concept(shared_emoji_base, 1)
+    (host.home / "models" / "loras" / "videomage").mkdir()
+    save_lora(host.home / "models" / "loras" / "videomage" / "toy.safetensors", made)
+    return made

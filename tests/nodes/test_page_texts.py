@@ -35,7 +35,7 @@ def test_each_text_is_there_in_each_language_with_the_same_names_to_fill_in() ->
 
 def test_each_text_is_used_and_none_is_missing() -> None:
     rest = "".join(without_comments(script) for name, script in SCRIPTS.items() if name != "texts.js")
-    said = {part for call in re.findall(r"\bsay\(([^`{]*?)[,)]", rest) for part in re.findall(r'"(\w+)"', call)}
+    said = {part for call in re.findall(r"\btranslate\(([^`{]*?)[,)]", rest) for part in re.findall(r'"(\w+)"', call)}
     keys = {key for key in tables()["en"] if not key.startswith(("what_", "kind_"))}
     written = set(re.findall(r'"(\w+)"', rest))
     assert said <= keys

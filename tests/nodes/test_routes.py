@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import comfy_stub
@@ -53,20 +53,10 @@ def test_a_lora_card(
     assert "not in models/loras" in ask(host, "lora", name="../toy.safetensors")["error"]
 
 
-def test_a_card_needs_the_header_alone_and_is_read_once(
-    nodes: dict[str, Any],
-    host: comfy_stub.Host,
-    shared_emoji_base: Any,
-    make_concept: Callable[..., LoraModel],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    safetensors_file = next(
-        module
-        for name, module in sys.modules.items()
-        if name.endswith("-videomage.videomage_core.data.safetensors_file")
-    )
-    opened: list[Any] = []
-    stock = safetensors_file.safe_open
+def readers_of_headers_alone(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Files whose tensors cannot be read any more, only their headers; the paths that are opened."""
+    opened: list[Path] = []
+    stock = module.safe_open
 
     class HeaderAlone:
         def __init__(self, path: Path, framework: str) -> None:
@@ -86,9 +76,25 @@ def test_a_card_needs_the_header_alone_and_is_read_once(
         def keys(self) -> Any:
             return self.file.keys()
 
+    monkeypatch.setattr(module, "safe_open", HeaderAlone)
+    return opened
+
+
+def test_a_card_needs_the_header_alone_and_is_read_once(
+    nodes: dict[str, Any],
+    host: comfy_stub.Host,
+    shared_emoji_base: Any,
+    make_concept: Callable[..., LoraModel],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    safetensors_file = next(
+        module
+        for name, module in sys.modules.items()
+        if name.endswith("-videomage.videomage_core.data.safetensors_file")
+    )
     path = host.home / "models" / "loras" / "toy.safetensors"
     save_lora(path, make_concept(shared_emoji_base, 1))
-    monkeypatch.setattr(safetensors_file, "safe_open", HeaderAlone)
+    opened = readers_of_headers_alone(safetensors_file, monkeypatch)
     cards = [ask(host, "lora", name=path.name, base="") for _ in range(3)]
     assert len(opened) == 1 and cards[0] == cards[2] and cards[0]["rank"] == 2
     save_lora(path, make_concept(shared_emoji_base, 1, "<bear>", rank=3))
@@ -133,6 +139,8 @@ def test_a_base_that_was_replaced_is_read_again_and_never_on_the_servers_loop(
 
     assert fits() and fits()
     (file,) = (base / "unet").glob("*.safetensors")
+    (base / "unet" / f"._{file.name}").write_bytes(b"left behind by macOS")
+    assert fits() and len(threads) == 1, "a hidden file is no weights"
     save_file({name: weight + 0.1 for name, weight in load_file(file).items()}, file)
     assert not fits()
     assert len(threads) == 2 and threading.main_thread() not in threads

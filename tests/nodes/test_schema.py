@@ -73,7 +73,7 @@ CONTRADICTIONS = [
     ("TrainSubject", {"steps": 0, "width": 3, "token": "dog"}, "steps: got 0"),
     ("TrainMotion", {"lr_warmup_steps": 900}, "lr_warmup_steps: got 900"),
     ("TrainMotion", {"appearance_prompt": "A video"}, "must hold {subjects}"),
-    ("TrainMotion", {"subjects": " "}, "its subjects are not named"),
+    ("TrainMotion", {"subjects": " "}, "got no subjects"),
     ("TrainMotion", {"omega": -1.0}, "omega: got -1.0, allowed is at least 0"),
     ("TrainMotion", {"objective": "fast"}, "objective: got 'fast', allowed: 'appearance-agnostic', 'motion_director'"),
     ("FuseSubjects", {"lr_warmup_steps": 350}, "lr_warmup_steps: got 350"),

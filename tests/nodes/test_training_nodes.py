@@ -1,11 +1,9 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import json
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,40 +11,9 @@ import comfy_stub
 import pytest
 import torch
 
-from videomage_core.data.lora_file import LoraModel, load_lora
+from tests.nodes.small_trainings import FUSION, MOTION, load_base, train_subject, weights_of, with_quick_samples
+from videomage_core.data.lora_file import load_lora
 from videomage_core.presets import EMOJI
-
-SUBJECT = dataclasses.asdict(
-    dataclasses.replace(
-        EMOJI.subject, steps=2, batch_size=1, auxiliary_clips=1, auxiliary_steps=2, save_every_n_steps=1
-    )
-)
-MOTION = dataclasses.asdict(dataclasses.replace(EMOJI.motion, steps=2, batch_size=1, textual_inversion_steps=2))
-FUSION = dataclasses.asdict(
-    dataclasses.replace(EMOJI.fusion, steps=2, teacher_videos=1, teacher_steps=10, cutmix_videos=1)
-)
-
-
-def load_base(nodes: dict[str, Any]) -> Any:
-    return nodes["VideoMage_LoadBase"].execute("emoji base (built in)", "fp32", "auto").result[0]
-
-
-def with_quick_samples(base: Any) -> Any:
-    sampling = dataclasses.replace(base.preset.sampling, steps=1)
-    return dataclasses.replace(base, preset=dataclasses.replace(base.preset, sampling=sampling))
-
-
-def train_subject(nodes: dict[str, Any], base: Any, name: str = "dog", **more: Any) -> Any:
-    images, prompts = nodes["VideoMage_ExampleSubject"].execute(name).result
-    given = {
-        "token": f"<{name}>", "superclass": name, "file_name": name, "prompt": prompts, "images_folder": "",
-        "auxiliary_folder": "", "images": images, **SUBJECT, **more,
-    }  # fmt: skip
-    return nodes["VideoMage_TrainSubject"].execute(base, **given)
-
-
-def weights_of(base: Any) -> list[torch.Tensor]:
-    return [tensor.clone() for tensor in base.backbone.unet.state_dict().values()]
 
 
 def test_a_subject_is_trained_shared_and_not_trained_again(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
@@ -132,55 +99,6 @@ def test_a_new_sample_has_another_time(nodes: dict[str, Any], host: comfy_stub.H
         assert progress.training_state(training)["sample"] == times[-1]
         time.sleep(0.02)
     assert 0 < times[0] < times[1]
-
-
-def test_the_first_line_of_an_error_is_kept_until_the_next_run(
-    nodes: dict[str, Any], host: comfy_stub.Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    base = load_base(nodes)
-
-    def broken(*_: Any, **__: Any) -> None:
-        raise ValueError("the cable is out\nand more")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(type(base.backbone), "predict", broken)
-        with pytest.raises(ValueError, match="the cable is out"):
-            train_subject(nodes, base)
-    states = [state for event, state in host.events if event == "videomage.training"]
-    assert states[-1]["error"] == "the cable is out" and not states[-1]["live"]
-    kept = host.home / "output" / "videomage" / "dog.subject.7.json"
-    assert json.loads(kept.read_text())["error"] == "the cable is out"
-    train_subject(nodes, base)
-    assert json.loads(kept.read_text())["error"] == ""
-
-
-def test_cancel_leaves_the_base_as_it_was_and_the_next_run_goes_on(
-    nodes: dict[str, Any], host: comfy_stub.Host, caplog: pytest.LogCaptureFixture
-) -> None:
-    base = load_base(nodes)
-    before = weights_of(base)
-    host.interrupt_at = 2
-    with pytest.raises(comfy_stub.Interrupted):
-        train_subject(nodes, base, steps=4)
-    assert all(torch.equal(a, b) for a, b in zip(before, weights_of(base), strict=True))
-    assert not any(p.requires_grad for p in base.backbone.unet.parameters())
-    state = [state for event, state in host.events if event == "videomage.training"][-1]
-    assert not state["live"] and state["done"] < 4 and not state["error"]
-    assert train_subject(nodes, base, steps=4).result[2].shape == (8, 48, 48, 3)
-
-
-def test_out_of_memory_frees_everything_and_says_what_to_lower(
-    nodes: dict[str, Any], host: comfy_stub.Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    base = load_base(nodes)
-
-    def full(*_: Any, **__: Any) -> None:
-        raise comfy_stub.OutOfMemory
-
-    monkeypatch.setattr(type(base.backbone), "encode_prompt", full)
-    with pytest.raises(RuntimeError, match=r"memory mode to 'medium' or 'low'.*lower frames, width and height"):
-        train_subject(nodes, base)
-    assert host.freed
 
 
 @pytest.mark.parametrize(
@@ -280,47 +198,3 @@ def test_motion_fusion_and_collaborative_sampling(nodes: dict[str, Any], host: c
 
 def video_of(frames: torch.Tensor) -> comfy_stub.Video:
     return comfy_stub.Video(comfy_stub.VideoComponents(frames, 8))
-
-
-def bytes_alive() -> int:
-    """Of all tensors that anything still holds."""
-    gc.collect()
-    return sum(o.numel() * o.element_size() for o in gc.get_objects() if issubclass(type(o), torch.Tensor))
-
-
-@pytest.mark.parametrize("stage", ["SCSSampler", "FuseSubjects", "TrainMotion"])
-def test_every_stage_stops_within_a_step_and_leaves_base_and_memory_as_they_were(
-    nodes: dict[str, Any], host: comfy_stub.Host, make_concept: Callable[..., LoraModel], stage: str
-) -> None:
-    base = load_base(nodes)
-    dog, cat = (make_concept(base.backbone, i, f"<{name}>", name) for i, name in enumerate(("dog", "cat")))
-    motion = make_concept(base.backbone, 3, None)
-    clip, pig, cat_mask, prompt, subjects = nodes["VideoMage_ExampleMotion"].execute().result
-    collaborative = dataclasses.asdict(dataclasses.replace(EMOJI.collaborative, steps=4, tau=2, ddim_inversion_steps=2))
-
-    def run() -> None:
-        node = nodes[f"VideoMage_{stage}"]
-        if stage == "SCSSampler":
-            node.execute(base, dog, motion, "a <dog> is jumping", 0, **collaborative)
-        elif stage == "FuseSubjects":
-            node.execute(base, "both", "", "", lora_1=dog, lora_2=cat, **FUSION)
-        else:
-            node.execute(base, clip, prompt, subjects, "riding", mask_1=pig, mask_2=cat_mask, **MOTION)
-
-    before, modules, left = weights_of(base), list(base.backbone.unet.modules()), []
-    for asked in (1, 3):  # the first leaves behind what is kept on purpose
-        host.progress.clear()
-        host.interrupt_at = asked
-        try:
-            run()
-        except comfy_stub.Interrupted:
-            pass
-        else:
-            pytest.fail("it was not cancelled")
-        assert len(host.progress) == asked  # no step more
-        left.append(bytes_alive())
-        assert list(base.backbone.unet.modules()) == modules  # no adapter
-        assert all(torch.equal(a, b) for a, b in zip(before, weights_of(base), strict=True))
-        assert not any(m._forward_hooks or m._forward_pre_hooks or m.training for m in modules)
-        assert not any(p.requires_grad for p in base.backbone.unet.parameters())
-    assert left[1] <= left[0]

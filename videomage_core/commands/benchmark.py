@@ -5,16 +5,22 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..output_paths import require_output_folder
 from .common import add_base, preset_of, terminal_callbacks
 from .segmenter_options import add_segmenter, segmenter_of
 
+if TYPE_CHECKING:
+    from ..evaluation.benchmark import Metrics, Results
+    from ..evaluation.grid import Grid
+
 
 def add_benchmark(commands: Any) -> None:
+    """Register ``benchmark`` and its flags."""
     parser = commands.add_parser(
         "benchmark",
         help="generate and score a grid of videos by every method, and write the report",
@@ -51,12 +57,12 @@ def add_benchmark(commands: Any) -> None:
 def _load(options: argparse.Namespace, preset: Any) -> Any:
     """The base, in a memory mode in which all stages fit."""
     from ..model.base_folder import EMOJI_BASE
-    from ..model.loading import load_unet3d
+    from ..model.loading import load_base
     from ..model.memory import workloads_for
 
     stages = (preset.subject, preset.motion, preset.fusion, preset.collaborative)
     workloads = [work for stage in stages for work in workloads_for(stage, subjects=3)]
-    return load_unet3d(options.base or EMOJI_BASE, options.dtype, options.device, options.memory, workloads)
+    return load_base(options.base or EMOJI_BASE, options.dtype, options.device, options.memory, workloads)
 
 
 def _runner(options: argparse.Namespace, grid: Any) -> Any:
@@ -70,7 +76,38 @@ def _runner(options: argparse.Namespace, grid: Any) -> Any:
 
 
 def _benchmark(options: argparse.Namespace) -> None:
-    from ..evaluation.grid import Grid, load_grid
+    grid, swept = _checked(options)
+    from ..evaluation.report import log_run, write_report
+    from ..evaluation.study_folder import require_new, write_study
+
+    learned = _learned_metrics(options)
+    grids = [grid, *([swept] if swept else [])]
+    metrics, meanings = _metrics(grids, learned)
+    scorers = {of.folder: _scorers(of, learned) for of in grids}
+    if options.study is not None:
+        require_new(options.study)
+    preset, segmenter = preset_of(options), segmenter_of(options)
+    backbone = _load(options, preset)
+    about = _about(options, grid, swept, preset, backbone)
+    log_run(about, options.report)
+    run = partial(_run, options, backbone, preset, segmenter)
+    results = run(scorers[grid.folder], grid)
+    written = write_report(results, grid, metrics, meanings, about, options.report, finished=swept is None)
+    if swept is not None:
+        others = run(scorers[swept.folder], swept)
+        results.sweeps.update(others.sweeps)
+        results.failures.extend(others.failures)
+        words = f"the grid `{swept.folder.name}`"
+        written = write_report(results, grid, metrics, meanings, about, options.report, swept=words)
+    print(f"wrote {written}")
+    if options.study is not None:
+        count = write_study(results.sample_videos, grid, preset.sampling.fps, options.study)
+        print(f"wrote {options.study} with {count} videos; next: python -m videomage_core study {options.study}")
+
+
+def _checked(options: argparse.Namespace) -> tuple[Grid, Grid | None]:
+    """The grid, and that of the sweeps; what is wrong with the flags is found before anything heavy is imported."""
+    from ..evaluation.grid import load_grid
 
     if not options.reason.strip():
         raise ValueError('--reason: got nothing; say why it is run: REASON="..." with make')
@@ -89,37 +126,69 @@ def _benchmark(options: argparse.Namespace) -> None:
     for folder, what in ((options.clip, "CLIP"), (options.dino, "DINO")):
         if folder is not None:
             check_folder(folder, what)
+    return grid, swept
+
+
+def _learned_metrics(options: argparse.Namespace) -> Any:
+    """CLIP and DINO, where their folders are given; else None."""
+    from ..evaluation.learned_metrics import LearnedMetrics
+    from ..model.loading import choose_device
+
+    if not options.clip and not options.dino:
+        return None
+    return LearnedMetrics(options.clip, options.dino, str(choose_device(options.device)))
+
+
+def _is_tracked(grid: Grid) -> bool:
+    """Whether its characters stand on plain backgrounds."""
+    return (grid.folder / "kinds").is_dir()
+
+
+def _metrics(grids: Sequence[Grid], learned: Any) -> tuple[dict[str, bool], dict[str, str]]:
+    """Of each metric whether more is better, and its meaning."""
+    from ..evaluation import learned_metrics, tracked_metrics
+
+    used = [learned_metrics] if learned is not None else []
+    used += [tracked_metrics] if any(_is_tracked(grid) for grid in grids) else []
+    if not used:
+        raise ValueError("nothing to score with: give --clip, --dino or both; this grid has no pictures of kinds")
+    metrics = {name: more for module in used for name, more in module.METRICS.items()}
+    return metrics, {name: text for module in used for name, text in module.MEANINGS.items()}
+
+
+def _scorers(grid: Grid, learned: Any) -> list[Metrics]:
+    from ..evaluation.benchmark import GridMetrics
+    from ..evaluation.tracked_metrics import TrackedMetrics
+
+    tracked: list[Metrics] = [TrackedMetrics(grid)] if _is_tracked(grid) else []
+    return tracked + ([GridMetrics(grid, learned)] if learned is not None else [])
+
+
+def _run(
+    options: argparse.Namespace, backbone: Any, preset: Any, segmenter: Any, metrics: Sequence[Metrics], grid: Grid
+) -> Results:
+    """Make and score a grid's videos; with several workers they are made ahead."""
+    from ..evaluation.benchmark import run_grid
+
+    callbacks = terminal_callbacks()
+    if options.workers > 1:
+        from ..evaluation.workers import precompute
+
+        runner = partial(_runner, options, grid)
+        precompute(options.workers, runner, grid, options.subset, preset, options.cache_dir, callbacks)
+    return run_grid(backbone, preset, grid, options.subset, metrics, options.cache_dir, callbacks, segmenter)
+
+
+def _about(options: argparse.Namespace, grid: Grid, swept: Grid | None, preset: Any, backbone: Any) -> dict[str, str]:
+    """What the report says of the run."""
     import torch
 
     from ..cache_key import cache_key
-    from ..evaluation import learned_metrics, tracked_metrics
-    from ..evaluation.benchmark import GridMetrics, Metrics, Results, run_grid
     from ..evaluation.code_version import engine_version, metrics_version
-    from ..evaluation.report import log_run, write_report
-    from ..evaluation.study_folder import require_new, write_study
     from ..model.fingerprint import fingerprint
-    from ..model.loading import choose_device
 
-    metrics, meanings, learned = {}, {}, None
-    if options.clip or options.dino:
-        learned = learned_metrics.LearnedMetrics(options.clip, options.dino, str(choose_device(options.device)))
-        metrics, meanings = dict(learned_metrics.METRICS), dict(learned_metrics.MEANINGS)
-    of_worlds = [g for g in (grid, swept) if g is not None and (g.folder / "kinds").is_dir()]
-    if of_worlds:  # characters on plain backgrounds
-        metrics, meanings = metrics | tracked_metrics.METRICS, meanings | tracked_metrics.MEANINGS
-    if not metrics:
-        raise ValueError("nothing to score with: give --clip, --dino or both; this grid has no pictures of kinds")
-
-    def scorers(of: Grid) -> list[Metrics]:
-        tracked: list[Metrics] = [tracked_metrics.TrackedMetrics(of)] if of in of_worlds else []
-        return tracked + ([GridMetrics(of, learned)] if learned is not None else [])
-
-    if options.study is not None:
-        require_new(options.study)
-    preset, callbacks, segmenter = preset_of(options), terminal_callbacks(), segmenter_of(options)
-    backbone = _load(options, preset)
-    weights = cache_key(*fingerprint(backbone.network).weights)
-    about = {
+    weights, threads = cache_key(*fingerprint(backbone.network).weights), torch.get_num_threads()
+    return {
         "date": time.strftime("%Y-%m-%d"),
         "reason": options.reason.strip(),
         "grid": f"{grid.folder.name}, subset {options.subset}",
@@ -129,32 +198,6 @@ def _benchmark(options: argparse.Namespace) -> None:
         "engine": engine_version(),
         "metrics": metrics_version(),
         "machine": f"{backbone.device.type}, "
-        + (f"{torch.get_num_threads()} threads" if options.workers == 1 else f"{options.workers} workers at a time"),
+        + (f"{threads} threads" if options.workers == 1 else f"{options.workers} workers at a time"),
         "versions": ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("torch", "diffusers", "peft")),
     }
-    log_run(about, options.report)
-
-    def run_whole(of: Grid) -> Results:
-        if options.workers > 1:
-            from ..evaluation.workers import precompute
-
-            precompute(
-                options.workers, partial(_runner, options, of), of, options.subset, preset, options.cache_dir, callbacks
-            )
-        return run_grid(
-            backbone, preset, of, options.subset, scores[of.folder], options.cache_dir, callbacks, segmenter
-        )
-
-    scores = {of.folder: scorers(of) for of in (grid, swept) if of is not None}
-    results = run_whole(grid)
-    written = write_report(results, grid, metrics, meanings, about, options.report, finished=swept is None)
-    if swept is not None:
-        others = run_whole(swept)
-        results.sweeps.update(others.sweeps)
-        results.failures.extend(others.failures)
-        words = f"the grid `{swept.folder.name}`"
-        written = write_report(results, grid, metrics, meanings, about, options.report, swept=words)
-    print(f"wrote {written}")
-    if options.study is not None:
-        count = write_study(results.shown, grid, preset.sampling.fps, options.study)
-        print(f"wrote {options.study} with {count} videos; next: python -m videomage_core study {options.study}")

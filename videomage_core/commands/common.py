@@ -11,17 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from ..callbacks import Callbacks
-from ..model.base_names import named_base
+from ..config import SubjectConfig
+from ..model.base_names import is_wan_folder, named_base
 
 
 def add_base(parser: argparse.ArgumentParser) -> None:
+    """Flags of every command that loads a base."""
     parser.add_argument(
         "--base", type=named_base, help="folder of a base in diffusers layout (default: the embedded base, emoji_base)"
     )
     parser.add_argument(
         "--preset",
-        choices=("paper", "emoji"),
-        help="where settings start from: paper (default with --base), or emoji (default without)",
+        choices=("paper", "emoji", "wan", "emoji_wan"),
+        help="where settings start from (default: what suits the base; emoji for the embedded one, wan or emoji_wan "
+        "for a Wan, else paper)",
     )
     parser.add_argument("--dtype", default="auto", help="auto, fp32, fp16 or bf16 (%(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (%(default)s)")
@@ -34,12 +37,15 @@ def add_base(parser: argparse.ArgumentParser) -> None:
 
 
 def preset_of(options: argparse.Namespace) -> Any:
-    from ..presets import PRESETS
+    """The preset of ``--preset``; without it, the one that fits the base."""
+    from ..presets import PRESETS, preset_name
 
+    if options.preset is None and options.base is not None and is_wan_folder(options.base):
+        return PRESETS[preset_name(options.base)]
     return PRESETS[options.preset or ("emoji" if options.base is None else "paper")]
 
 
-def load_base(
+def open_base(
     options: argparse.Namespace,
     config: Any,
     prompts: Sequence[str] = (),
@@ -50,18 +56,26 @@ def load_base(
 
     What can be refused without it is refused before: a size it cannot make, a prompt it cannot read.
     """
-    from ..model.base_folder import EMOJI_BASE, check_size
-    from ..model.loading import check_prompt, load_unet3d
+    from ..model.base_folder import EMOJI_BASE
+    from ..model.base_kinds import check_video_size
+    from ..model.loading import check_prompt, load_base
     from ..model.memory import workloads_for
 
     folder = options.base or EMOJI_BASE
-    check_size(folder, config.height, config.width)
+    check_video_size(folder, _lengths(config), config.height, config.width)
     for prompt in prompts:
         check_prompt(folder, prompt, tokens)
-    backbone = load_unet3d(folder, options.dtype, options.device, options.memory, workloads_for(config, subjects))
+    backbone = load_base(folder, options.dtype, options.device, options.memory, workloads_for(config, subjects))
     if backbone.memory.name != "high":
         print(f"memory mode: {backbone.memory.name}")
     return backbone
+
+
+def _lengths(config: Any) -> list[int]:
+    """The lengths in frames of all videos that a stage makes or learns from."""
+    if isinstance(config, SubjectConfig):
+        return [1, config.auxiliary_frames] if config.lambda1 else [1]
+    return [config.frames]
 
 
 def file_and_strength(text: str) -> tuple[Path, float]:

@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..config import FusionConfig
-from .common import load_base, preset_of
+from .common import open_base, preset_of
 from .fields import cutout_of, trigger_of
 from .segmenter_options import add_segmenter, segmenter_of
 from .settings import read_settings
 from .training_options import (
-    _say,
     add_training,
     check_training,
     sampling_config,
     save_result,
+    say,
     training_callbacks,
     work_folder,
 )
 
+if TYPE_CHECKING:
+    from ..data.lora_file import LoraModel
+
 
 def add_fuse(commands: Any) -> None:
+    """Register ``fuse`` and its flags."""
     parser = commands.add_parser(
         "fuse",
         help="fuse the LoRAs of several subjects into one",
@@ -57,16 +62,10 @@ def _fuse(options: argparse.Namespace) -> None:
     preset = preset_of(options)
     config = read_settings(options, preset.fusion)
     check_training(options)
-    from ..data.external_lora import load_external_lora
     from ..data.lora_file import load_lora
     from ..stages.fusion import check_subjects, fuse_subjects
-    from ..stages.fusion_data import add_cutout
 
-    prompts = preset.prompts
-    if options.teacher_prompt:
-        prompts = dataclasses.replace(prompts, teacher=tuple(options.teacher_prompt))
-    if options.cutmix_prompt:
-        prompts = dataclasses.replace(prompts, cutmix=options.cutmix_prompt)
+    prompts = _prompts(options, preset)
     segmenter = segmenter_of(options)
     triggers = dict(trigger_of(text) for text in options.trigger)
     strangers = [str(path) for path in triggers if path not in options.loras]
@@ -76,19 +75,11 @@ def _fuse(options: argparse.Namespace) -> None:
     if own:
         check_subjects(list(own.values()))
     clips = [cutout_of(text, config) for text in options.cutout]
-    backbone = load_base(options, config, subjects=len(options.loras))
-    subjects = [own[p] if p in own else load_external_lora(backbone, p, *triggers[p]) for p in options.loras]
-    for path, concept in zip(options.loras, subjects, strict=True):
-        if path in triggers:
-            print(f"{path.name}: {concept.details['scale']}")
-    for token, pixels, mask in clips:
-        named = [n for n, concept in enumerate(subjects) if concept.tokens[0].name == token]
-        if not named:
-            known = ", ".join(concept.tokens[0].name for concept in subjects)
-            raise ValueError(f"--cutout: got a clip of {token}, the LoRAs have {known}; name one of these")
-        subjects[named[0]] = add_cutout(subjects[named[0]], pixels, mask)
+    backbone = open_base(options, config, subjects=len(options.loras))
+    external = _load_external(backbone, triggers)
+    subjects = _with_cutouts([own[path] if path in own else external[path] for path in options.loras], clips)
     own_clips = f", {len(clips)} clips cut out by masks" if clips else ""
-    _say(f"{len(subjects)} subjects ({', '.join(concept.tokens[0].name for concept in subjects)}){own_clips}")
+    say(f"{len(subjects)} subjects ({', '.join(subject.tokens[0].name for subject in subjects)}){own_clips}")
     fused = fuse_subjects(
         backbone,
         subjects,
@@ -100,3 +91,38 @@ def _fuse(options: argparse.Namespace) -> None:
         callbacks=training_callbacks(options),
     )
     save_result(options, fused)
+
+
+def _prompts(options: argparse.Namespace, preset: Any) -> Any:
+    """The preset's prompts, with those that were given."""
+    prompts = preset.prompts
+    if options.teacher_prompt:
+        prompts = dataclasses.replace(prompts, teacher=tuple(options.teacher_prompt))
+    return dataclasses.replace(prompts, cutmix=options.cutmix_prompt) if options.cutmix_prompt else prompts
+
+
+def _load_external(backbone: Any, triggers: Mapping[Path, tuple[str, str]]) -> dict[Path, LoraModel]:
+    """Ordinary LoRAs as subjects; says how each is scaled."""
+    from ..data.external_lora import load_external_lora
+
+    loras = {path: load_external_lora(backbone, path, *words) for path, words in triggers.items()}
+    for path, lora in loras.items():
+        print(f"{path.name}: {lora.details['scale']}")
+    return loras
+
+
+def _with_cutouts(subjects: list[LoraModel], clips: Sequence[tuple[str, Any, Any]]) -> list[LoraModel]:
+    """The subjects with the clips and masks that were given of them.
+
+    Raises:
+        ValueError: a clip of a token that no LoRA has.
+    """
+    from ..stages.fusion_data import add_cutout
+
+    for token, pixels, mask in clips:
+        numbers = [n for n, subject in enumerate(subjects) if subject.tokens[0].name == token]
+        if not numbers:
+            known = ", ".join(subject.tokens[0].name for subject in subjects)
+            raise ValueError(f"--cutout: got a clip of {token}, the LoRAs have {known}; name one of these")
+        subjects[numbers[0]] = add_cutout(subjects[numbers[0]], pixels, mask)
+    return subjects

@@ -5,17 +5,28 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..config import CollaborativeConfig, SamplingConfig
-from ..model.base_names import is_wan_folder
 from ..output_paths import require_output_file
-from .common import add_base, file_and_strength, load_base, preset_of, terminal_callbacks
+from .common import add_base, file_and_strength, open_base, preset_of, terminal_callbacks
 from .settings import add_settings, read_settings
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..callbacks import Callbacks
+    from ..data.lora_file import LoraModel
+    from ..model.text import SpecialToken
+    from ..stages.collaborative_sampling import CollaborativeResult
+
+    WithStrength: TypeAlias = tuple[LoraModel, float]
 
 
 def add_sample(commands: Any) -> None:
+    """Register ``sample`` and its flags."""
     parser = commands.add_parser(
         "sample",
         help="generate a video from a prompt, with or without LoRAs",
@@ -41,9 +52,7 @@ def add_sample(commands: Any) -> None:
         help="auto: collaborative sampling (SCS) with --motion, else all LoRAs in one model; averaged: each subject's "
         "--lora with the --motion in turn, outputs averaged, as the paper runs its baselines (Sec. 4.1) (%(default)s)",
     )
-    parser.add_argument(
-        "--clip", type=Path, help="a clip of the motion, whose inverted noise is mixed into the initial noise"
-    )
+    parser.add_argument("--clip", type=Path, help="clip whose inverted noise is mixed into the initial noise")
     parser.add_argument(
         "--attention-overlays",
         type=Path,
@@ -58,92 +67,99 @@ def add_sample(commands: Any) -> None:
 
 
 def _sample(options: argparse.Namespace) -> None:
-    if options.base is not None and is_wan_folder(options.base):
-        return _sample_wan(options)
     config = read_settings(options, preset_of(options).collaborative)
     _check_sample(options, config)
-    loras = [file_and_strength(text) for text in options.lora]
-    motion = file_and_strength(options.motion) if options.motion else None
+    files = [file_and_strength(text) for text in options.lora]
+    motion_file = file_and_strength(options.motion) if options.motion else None
     from ..data.augmentation import needed_size
     from ..data.lora_file import collect_tokens, load_lora
-    from ..data.media import load_clip, save_video
+    from ..data.media import load_clip
     from ..model.text import prompt_warnings
-    from ..stages.baselines import check_averaged, sample_averaged, sample_merged
-    from ..stages.collaborative_sampling import check_pair, require_named, sample_collaboratively
     from ..stages.ddim_inversion import invert_clip
 
-    concepts = [(load_lora(path), strength) for path, strength in loras]
-    performed = load_lora(motion[0]) if motion else None
-    clip = (
-        load_clip(options.clip, config.frames, min_size=needed_size(config))
-        if options.clip and config.noise_prior
-        else None
-    )
-    tokens = collect_tokens([concept for concept, _ in concepts])
-    if options.method == "averaged":
-        check_averaged([concept for concept, _ in concepts], performed)
-        require_named(options.prompt, tokens)
-    elif performed is not None and motion is not None:
-        check_pair(concepts[0][0], performed)
-        require_named(options.prompt, tokens)
-        config = dataclasses.replace(
-            config,
-            subject_strength=config.subject_strength * concepts[0][1],
-            motion_strength=config.motion_strength * motion[1],
-        )
+    loras = [(load_lora(path), strength) for path, strength in files]
+    motion = (load_lora(motion_file[0]), motion_file[1]) if motion_file else None
+    uses_clip = options.clip and config.noise_prior
+    clip = load_clip(options.clip, config.frames, min_size=needed_size(config)) if uses_clip else None
+    tokens = collect_tokens([lora for lora, _ in loras])
+    config = _config_for(options, config, loras, motion, tokens)
     for warning in prompt_warnings(options.prompt, tokens):
         print(f"warning: {warning}", file=sys.stderr)
-    backbone = load_base(options, config, [options.prompt], tokens)
-    callbacks = terminal_callbacks()
-    inverted = (
-        invert_clip(backbone, clip.pixels, config, options.output.parent / "inverted", callbacks) if clip else None
-    )
-    result = None
+    backbone = open_base(options, config, [options.prompt], tokens)
+    callbacks, inverted = terminal_callbacks(), None
+    if clip is not None:
+        inverted = invert_clip(backbone, clip.pixels, config, options.output.parent / "inverted", callbacks)
+    _save(options, config, *_generate(options, config, backbone, loras, motion, inverted, callbacks))
+
+
+def _config_for(
+    options: argparse.Namespace,
+    config: CollaborativeConfig,
+    loras: Sequence[WithStrength],
+    motion: WithStrength | None,
+    tokens: Sequence[SpecialToken],
+) -> CollaborativeConfig:
+    """The settings with the strengths of the files.
+
+    Raises:
+        ValueError: LoRAs that the method cannot use together, or a prompt that does not name their subjects.
+    """
+    from ..stages.baselines import check_averaged
+    from ..stages.collaborative_sampling import check_pair, require_named
+
     if options.method == "averaged":
-        subjects = [concept for concept, _ in concepts]
-        video = sample_averaged(
-            backbone, subjects, performed, options.prompt, options.seed, config, inverted, callbacks
-        )
-    elif performed is None:
-        video = sample_merged(backbone, concepts, options.prompt, options.seed, config, inverted, callbacks)
-    else:
-        with_maps = options.attention_overlays is not None
-        result = sample_collaboratively(
-            backbone, concepts[0][0], performed, options.prompt, options.seed, config, inverted, with_maps, callbacks
-        )
-        video = result.video
+        check_averaged([lora for lora, _ in loras], motion[0] if motion else None)
+        require_named(options.prompt, tokens)
+        return config
+    if motion is None:
+        return config
+    (subject, subject_strength), (moving, motion_strength) = loras[0], motion
+    check_pair(subject, moving)
+    require_named(options.prompt, tokens)
+    return dataclasses.replace(
+        config,
+        subject_strength=config.subject_strength * subject_strength,
+        motion_strength=config.motion_strength * motion_strength,
+    )
+
+
+def _generate(
+    options: argparse.Namespace,
+    config: CollaborativeConfig,
+    backbone: Any,
+    loras: Sequence[WithStrength],
+    motion: WithStrength | None,
+    inverted: torch.Tensor | None,
+    callbacks: Callbacks,
+) -> tuple[torch.Tensor, CollaborativeResult | None]:
+    """The video [3, F, H, W], and with collaborative sampling its whole result."""
+    from ..stages.baselines import sample_averaged, sample_merged
+    from ..stages.collaborative_sampling import sample_collaboratively
+
+    prompt, seed = options.prompt, options.seed
+    if options.method == "averaged":
+        subjects = [lora for lora, _ in loras]
+        moving = motion[0] if motion else None
+        return sample_averaged(backbone, subjects, moving, prompt, seed, config, inverted, callbacks), None
+    if motion is None:
+        return sample_merged(backbone, loras, prompt, seed, config, inverted, callbacks), None
+    with_maps = options.attention_overlays is not None
+    result = sample_collaboratively(
+        backbone, loras[0][0], motion[0], prompt, seed, config, inverted, with_maps, callbacks
+    )
+    return result.video, result
+
+
+def _save(
+    options: argparse.Namespace, config: SamplingConfig, video: torch.Tensor, result: CollaborativeResult | None
+) -> None:
+    from ..data.media import save_video
+
     save_video(video, options.output, config.fps)
     print(f"wrote {options.output}")
     if result is not None and result.maps is not None:
         _save_overlays(options.attention_overlays, result)
         print(f"wrote {options.attention_overlays}")
-
-
-def _sample_wan(options: argparse.Namespace) -> None:
-    """Plain text to video by a Wan base."""
-    flags = ("lora", "motion", "method", "clip", "attention_overlays")
-    given = [f"--{name.replace('_', '-')}" for name in flags if getattr(options, name) not in (None, [], "auto")]
-    if given:
-        raise ValueError(
-            f"{', '.join(given)}: a Wan base makes plain videos only so far; drop it, or take another base"
-        )
-    from ..data.media import save_video
-    from ..model.wan_folder import plain_config, sample_wan, wan_sampling
-
-    default = wan_sampling(options.base)
-    config = read_settings(options, CollaborativeConfig(**dataclasses.asdict(default), tau=0))
-    _check_sample(options, config)
-    video = sample_wan(
-        options.base,
-        options.prompt,
-        options.seed,
-        plain_config(config),
-        options.dtype,
-        options.device,
-        terminal_callbacks(),
-    )
-    save_video(video, options.output, config.fps)
-    print(f"wrote {options.output}")
 
 
 def _check_sample(options: argparse.Namespace, config: CollaborativeConfig) -> None:
@@ -174,8 +190,8 @@ def _check_sample(options: argparse.Namespace, config: CollaborativeConfig) -> N
         given = [f"--{name.replace('_', '-')}" for name in needing if getattr(options, name) is not None]
         given += ["--attention-overlays"] * (options.attention_overlays is not None)
         if given:
-            way = "drop it, or --method averaged" if options.method == "averaged" else "give a motion LoRA, --motion"
-            raise ValueError(f"{', '.join(given)}: only collaborative sampling has this; {way}")
+            advice = "drop it, or --method averaged" if options.method == "averaged" else "give a motion LoRA, --motion"
+            raise ValueError(f"{', '.join(given)}: only collaborative sampling has this; {advice}")
 
 
 def _plain_fields() -> set[str]:

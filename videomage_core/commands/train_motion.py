@@ -8,23 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from ..config import MotionConfig
-from .common import load_base, preset_of
+from .common import open_base, preset_of
 from .fields import subjects_of_clips
 from .segmenter_options import add_segmenter, segmenter_of
 from .settings import read_settings
 from .training_options import (
-    _say,
-    _warn,
     add_training,
     check_training,
     sampling_config,
     save_result,
+    say,
     training_callbacks,
+    warn,
     work_folder,
 )
 
 
 def add_train_motion(commands: Any) -> None:
+    """Register ``train-motion`` and its flags."""
     parser = commands.add_parser(
         "train-motion",
         help="train a motion LoRA from a clip, without the appearance of its subjects",
@@ -58,16 +59,16 @@ def _train_motion(options: argparse.Namespace) -> None:
     from ..stages.motion_lora import require_subjects, train_motion
 
     require_plain_words(options.prompt)
-    _warn([options.prompt])
+    warn([options.prompt])
     segmenter = segmenter_of(options)
     size = needed_size(config, segmenter is not None)
     clips = [
         dataclasses.replace(load_motion_clip(path, pairs, config.frames, options.fps, size), segmenter=segmenter)
         for path, pairs in zip(options.clips, subjects, strict=True)
     ]
-    _say(motion_inputs(clips, options.clips))
+    say(motion_inputs(clips, options.clips))
     require_subjects(clips, config)
-    backbone = load_base(options, config, [options.prompt])
+    backbone = open_base(options, config, [options.prompt])
     trained = train_motion(
         backbone,
         clips,

@@ -7,22 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from ..config import SubjectConfig
-from .common import load_base, preset_of
+from .common import open_base, preset_of
 from .segmenter_options import add_segmenter, segmenter_of
 from .settings import read_settings
 from .training_options import (
-    _say,
-    _warn,
     add_training,
     check_training,
     sampling_config,
     save_result,
+    say,
     training_callbacks,
+    warn,
     work_folder,
 )
 
 
 def add_train_subject(commands: Any) -> None:
+    """Register ``train-subject`` and its flags."""
     parser = commands.add_parser(
         "train-subject",
         help="train a subject LoRA from a few images",
@@ -46,25 +47,22 @@ def _train_subject(options: argparse.Namespace) -> None:
     import torch
 
     from ..data.augmentation import needed_size
-    from ..data.examples import load_captioned_clips, load_subject_images
-    from ..data.training_inputs import clip_inputs, subject_inputs
+    from ..data.examples import load_subject_images
+    from ..data.training_inputs import subject_inputs
     from ..model.text import SpecialToken, check_token
     from ..stages.subject_lora import require_token, train_subject
 
     check_token(options.token, options.superclass)
     segmenter = segmenter_of(options)
     images = load_subject_images(options.images, options.masks, needed_size(config, segmenter is not None))
-    _say(subject_inputs(images, options.images, options.masks, segmenter is not None))
-    auxiliary = []
-    if options.auxiliary is not None:
-        auxiliary = load_captioned_clips(options.auxiliary, config.auxiliary_frames, config.height, config.width)
-        _say(clip_inputs(auxiliary, options.auxiliary))
+    say(subject_inputs(images, options.images, options.masks, segmenter is not None))
+    auxiliary = _auxiliary_clips(options, config)
     prompts = [options.prompt or f"A {options.token}", *(image.prompt for image in images if image.prompt)]
     placeholder = SpecialToken(options.token, torch.zeros(config.num_vectors_per_token, 1), options.superclass)
     for prompt in prompts:
         require_token(prompt, options.token)
-    _warn(prompts)
-    backbone = load_base(options, config, prompts, [placeholder])
+    warn(prompts)
+    backbone = open_base(options, config, prompts, [placeholder])
     trained = train_subject(
         backbone,
         images,
@@ -80,3 +78,15 @@ def _train_subject(options: argparse.Namespace) -> None:
         segmenter=segmenter,
     )
     save_result(options, trained)
+
+
+def _auxiliary_clips(options: argparse.Namespace, config: SubjectConfig) -> list[Any]:
+    """The clips for L_reg that were given; none: the base makes its own."""
+    if options.auxiliary is None:
+        return []
+    from ..data.examples import load_captioned_clips
+    from ..data.training_inputs import clip_inputs
+
+    clips = load_captioned_clips(options.auxiliary, config.auxiliary_frames, config.height, config.width)
+    say(clip_inputs(clips, options.auxiliary))
+    return clips

@@ -12,21 +12,22 @@ from pathlib import Path
 import torch
 
 from ..callbacks import Callbacks
+from ..folders import files_in
 from ..text_files import read_text
 from .frames import frames_to_pixels, quantize, shrunk_pixels
 from .images import Size, list_images, load_picture
 from .masks import FULL, Segmenter, segmenter_key_parts
 from .media import count_frames, load_clip, load_masks
-from .media_files import CLIP_SUFFIXES, Captions, files_in, passed_over
+from .media_files import CLIP_SUFFIXES, Captions, passed_over
 
 
 @dataclass(frozen=True)
 class SubjectImage:
-    """A picture of the subject.
+    """An image of the subject.
 
     Attributes:
         pixels: [3, H, W] in -1..1, of any size.
-        mask: [H, W] in 0..1, 1 on the subject; the loss stays on it.  None: the whole picture counts.
+        mask: [H, W] in 0..1, 1 on the subject; restricts the loss to it.  None: the loss covers the whole image.
         prompt: its own prompt, with the token; None: the training's.
     """
 
@@ -44,8 +45,8 @@ class CaptionedClip:
     """A clip for L_reg.
 
     Attributes:
-        pixels: [3, F, H, W] in -1..1, of the training's size.
-        caption: what it shows, in plain words.
+        pixels: [3, F, H, W] in -1..1, of the training size.
+        caption: its prompt, in plain words.
     """
 
     pixels: torch.Tensor
@@ -62,9 +63,9 @@ class MotionClip:
 
     Attributes:
         pixels: [3, F, H, W] in -1..1, with the config's number of frames, of any size.
-        subjects: plain words for each who performs it, e.g. ("person", "horse").
-        masks: theirs, [N, F, H, W] in 0..1, of any size; None: the segmenter finds them.
-        segmenter: finds them; None: as one subject on a plain background.
+        subjects: the N subjects in plain words, e.g. ("person", "horse").
+        masks: of the subjects, [N, F, H, W] in 0..1, of any size; None: from the segmenter.
+        segmenter: segments the subjects; None: one subject on a plain background.
         prompt: c_m for this clip; None: the training's.
     """
 

@@ -9,6 +9,7 @@ Which keys and scales are read: ``lora_layers`` and ``lora_scale``.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from ..model.text import SpecialToken
 from .lora_file import LoraModel
 from .lora_kinds import base_of
 from .lora_layers import ExternalLora, read_external_lora
+from .lora_layout import WAN, is_wan_module, layout_of_modules
 from .model_spec import trigger_words
 from .safetensors_file import short
+from .wan_lora import wan_layer
 
 
 def load_external_lora(backbone: Backbone, path: Path, trigger: str, superclass: str) -> LoraModel:
@@ -81,10 +84,10 @@ def _on_base(backbone: Backbone, external: ExternalLora) -> dict[str, tuple[torc
         raise ValueError(
             f"LoRA: {external.name} holds two experts (high and low noise, as Wan 2.2 has); {backbone.name!r} has one"
         )
-    known = {target.module.replace(".", "_"): target.module for target in backbone.targets("spatial")}
+    known = {module.replace(".", "_"): module for module in _subject_modules(backbone)}
     layers, strangers = {}, []
     for name, pair in next(iter(external.layers.values())).items():
-        module = known.get(name.replace(".", "_"))
+        module = known.get(_own_name(name, known).replace(".", "_"))
         if module is None:
             strangers.append(name)
             continue
@@ -99,6 +102,20 @@ def _on_base(backbone: Backbone, external: ExternalLora) -> dict[str, tuple[torc
             f"subject{seems}"
         )
     return layers
+
+
+def _subject_modules(backbone: Backbone) -> list[str]:
+    """The layers on which another's LoRA can be: in a Wan, which is not split by layers, all of its blocks'."""
+    spatial = [target.module for target in backbone.targets("spatial")]
+    if layout_of_modules(spatial) is not WAN:
+        return spatial
+    return [name.removesuffix(".base_layer") for name, _ in backbone.network.named_modules() if is_wan_module(name)]
+
+
+def _own_name(name: str, known: Mapping[str, str]) -> str:
+    """A layer's name in the engine, of any that files use."""
+    original = wan_layer(name) if layout_of_modules(known.values()) is WAN else None
+    return name if original is None else WAN.from_file(original)
 
 
 def _require_size(backbone: Backbone, file: str, module: str, pair: tuple[torch.Tensor, torch.Tensor]) -> None:

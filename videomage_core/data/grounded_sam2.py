@@ -20,12 +20,12 @@ import torch
 
 from ..callbacks import Callbacks
 from ..config import SegmentationConfig
+from ..folders import entries
 from ..segmentation.boxes import resize_image
 from ..segmentation.detector import check_detector, load_detector
 from ..segmentation.tracker import check_tracker, load_tracker
 from ..segmentation.words import Detection, boxes_of_words, caption_of, spans
 from .masks import EMPTY, require_useful
-from .media_files import entries
 
 _LONGER = 5 / 3  # the detector's picture may be longer than its shorter side by this, as in its makers' code
 _SAMPLE, _SAMPLES = 1 << 16, 64  # bytes, and how many samples of a large file: 4 MiB of it
@@ -34,12 +34,12 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True)
 class GroundedSam2:
-    """Cuts out what words name; a ``Segmenter``.  Models are loaded when used, one at a time, and freed after.
+    """Segments what words name; a ``Segmenter``.  Models are loaded one at a time when used, and freed afterwards.
 
     Attributes:
         detector: GroundingDINO, a file of weights or a Hugging Face folder.
         tracker: SAM 2, likewise.
-        bert: folder of bert-base-uncased; for a detector that is a file.
+        bert: folder of bert-base-uncased, if the detector is a file.
         config: thresholds and sizes.
         device: where both run, e.g. "cuda".
         callbacks: progress and cancel.

@@ -18,20 +18,21 @@ from .lora_file import load_lora
 def load_into_diffusers(
     unet: Any, path: str | Path, strength: float = 1.0, adapter_name: str = "videomage"
 ) -> dict[str, torch.Tensor]:
-    """Put a LoRA file's layers on a diffusers U-Net, where they act in every forward.
+    """Load a LoRA file into a diffusers U-Net.
 
     Args:
         unet: ``pipe.unet`` of a TextToVideoSDPipeline, of the base that the file was trained on.
         path: a file made by VideoMage.
-        strength: what the LoRA is multiplied with.
-        adapter_name: another one for each file on the same U-Net.
+        strength: of the LoRA.
+        adapter_name: a different one for each file on the same U-Net.
 
     Returns:
-        The vectors of its special tokens by name, [k, D] each, for ``pipe.load_textual_inversion``; none for a motion.
+        The embeddings of its special tokens by name, [k, D] each, for ``pipe.load_textual_inversion``; empty for a
+        motion.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not one of ours, or the U-Net lacks one of the layers or has another size; it is left as it was.
+        ValueError: not a file by VideoMage, or it does not fit the U-Net, which is left as it was.
     """
     from peft import LoraConfig, inject_adapter_in_model
 

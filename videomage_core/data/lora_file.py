@@ -1,7 +1,8 @@
 """The LoRA file: one safetensors file is one concept to share, a subject, a motion or a fusion.
 
 Tensors: ``unet.<module>.lora_A.weight`` [R, in] and ``.lora_B.weight`` [out, R], the names of diffusers (which
-cannot load them on a stock UNet3DConditionModel: ``into_diffusers``); learned token vectors as ``lora_emb.<name>``
+cannot load them on a stock UNet3DConditionModel: ``into_diffusers``); of a Wan ``diffusion_model.<layer>...``, which
+ComfyUI's Load LoRA reads (``lora_layout``); learned token vectors as ``lora_emb.<name>``
 [k, D] (stock loaders refuse a file with any key that lacks "lora", and pass over those that do not begin with
 "unet.").  The scale alpha / R is multiplied into B, so that every loader, whatever it takes
 alpha to be, gets it right.
@@ -28,18 +29,17 @@ from ..model.fingerprint import Fingerprint, fingerprint
 from ..model.lora_weights import LoraWeights
 from ..model.text import SpecialToken
 from .cutmix import Cutout
+from .lora_layout import layout_of_keys, layout_of_modules
 from .lora_metadata import FORMAT, MOST_RANK, Kind, damaged, picture_to_text, read_metadata, shortened
 from .model_spec import manager_header
 from .safetensors_file import opened, read_safetensors, write_safetensors
 
-# As ModelSpec would name it; all bases whose layers stand under "unet." are of this kind.
-ARCHITECTURE = "modelscope-t2v"
-_PREFIX, _ENDS, _EMBEDDING = "unet.", ".lora_A.weight", "lora_emb."
+_EMBEDDING = "lora_emb."
 
 
 @dataclass(frozen=True)
 class LoraModel:
-    """What a LoRA file holds.
+    """The contents of a LoRA file.
 
     Attributes:
         kind: "subject", "motion" or "fusion".
@@ -47,9 +47,9 @@ class LoraModel:
         tokens: its special tokens with their learned vectors; none for a motion.
         base: the name of the base it was trained on.
         fingerprint: the base's fingerprint.
-        details: settings, steps, versions and, if wanted, prompts: JSON values.
+        details: settings, steps, versions and, optionally, prompts: JSON values.
         thumbnail: a generated sample, at most 128 pixels a side.
-        cutouts: the subject cut out of clips that the user has, for a fusion (``add_cutout``); no file holds them.
+        cutouts: cut-outs of the subject from the user's clips, for fusion (``add_cutout``); not saved to files.
     """
 
     kind: Kind
@@ -92,15 +92,15 @@ class LoraHeader:
 
 
 def save_lora(path: Path, concept: LoraModel) -> None:
-    """Write a file; beside the target first, then renamed over it.
+    """Write a LoRA file atomically.
 
     Raises:
-        OSError: the disk is full or the folder cannot be written; an older file of that name is kept.
+        OSError: the disk is full or the folder is not writable; an existing file is kept.
     """
-    tensors = {}
+    tensors, layout = {}, layout_of_modules(concept.weights.layers)
     for module, (a, b) in concept.weights.layers.items():
-        tensors[f"{_PREFIX}{module}.lora_A.weight"] = a.contiguous()
-        tensors[f"{_PREFIX}{module}.lora_B.weight"] = (b * concept.weights.scale).contiguous()
+        key_a, key_b = layout.keys(module)
+        tensors[key_a], tensors[key_b] = a.contiguous(), (b * concept.weights.scale).contiguous()
     for token in concept.tokens:
         tensors[_EMBEDDING + token.name.strip("<>")] = token.vectors.detach().float().cpu().contiguous()
     about = {
@@ -125,7 +125,7 @@ def _for_managers(title: str, concept: LoraModel) -> dict[str, str]:
     named = ", ".join(f"{token.name} (a {token.superclass})" for token in concept.tokens)
     return manager_header(
         title,
-        ARCHITECTURE,
+        layout_of_modules(concept.weights.layers).architecture,
         concept.base,
         {token.name: 1 for token in concept.tokens},
         [a.shape[0] for a, _ in concept.weights.layers.values()],
@@ -136,11 +136,11 @@ def _for_managers(title: str, concept: LoraModel) -> dict[str, str]:
 
 
 def load_lora(path: Path) -> LoraModel:
-    """Read a file, tokens and all.
+    """Read a LoRA file with its tokens.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a whole safetensors file, or not one of ours.
+        ValueError: not a complete safetensors file, or not one by VideoMage.
     """
     file = read_safetensors(path)
     tensors, about = file.tensors, read_metadata(file.metadata, path.name)
@@ -164,16 +164,15 @@ def read_header(path: Path) -> LoraHeader:
     with opened(path) as file:
         metadata, keys = file.metadata() or {}, list(file.keys())
     about = read_metadata(metadata, path.name)
-    if not any(key.startswith(_PREFIX) and key.endswith(_ENDS) for key in keys):
+    if not layout_of_keys(keys).modules(keys):
         raise ValueError(damaged(path.name, "holds no layers"))
     return LoraHeader(about.kind, about.base, about.fingerprint, about.tokens, about.rank, about.thumbnail)
 
 
 def _weights(tensors: dict[str, torch.Tensor], name: str) -> LoraWeights:
-    modules = [key[len(_PREFIX) : -len(_ENDS)] for key in tensors if key.startswith(_PREFIX) and key.endswith(_ENDS)]
-    layers = {}
-    for module in modules:
-        a, b = (tensors.get(f"{_PREFIX}{module}.lora_{factor}.weight") for factor in "AB")
+    layout, layers = layout_of_keys(tensors), {}
+    for module in layout.modules(tensors):
+        a, b = (tensors.get(key) for key in layout.keys(module))
         if a is None or b is None:
             raise ValueError(damaged(name, f"lacks a half of the layer {shortened(module)}"))
         if a.ndim != 2 or b.ndim != 2 or a.shape[0] != b.shape[1] or not 1 <= a.shape[0] <= MOST_RANK:
@@ -252,7 +251,7 @@ def describe(concept: LoraModel) -> str:
 
 
 def rename_token(concept: LoraModel, old: str, new: str) -> LoraModel:
-    """The same concept with one token's name changed."""
+    """The same LoRA with one token renamed."""
     known = [token.name for token in concept.tokens]
     if old.lower() not in [name.lower() for name in known]:
         raise ValueError(f"token: got {old!r}, this LoRA has {', '.join(known) or 'none'}")

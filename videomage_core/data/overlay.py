@@ -89,8 +89,8 @@ def on_frames(maps: torch.Tensor, frames: int, height: int, width: int) -> torch
     f = maps.shape[1]
     if frames != 4 * (f - 1) + 1:
         raise ValueError(
-            f"images: got {frames} frames, the guider saw {f} latent frames, which are {4 * (f - 1) + 1}; wire the "
-            "frames that were decoded from its own sampling, all of them"
+            f"images: got {frames} frames, the guider sampled {f} latent frames, which are {4 * (f - 1) + 1}; connect "
+            "all frames of its own video, from VAE Decode"
         )
     of = [(frame + 3) // 4 for frame in range(frames)]  # the latent frame of each frame
     return torch.nn.functional.interpolate(maps, (height, width), mode="bilinear")[:, of]

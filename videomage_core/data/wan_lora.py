@@ -65,11 +65,11 @@ class WanLora:
     """A LoRA for Wan.
 
     Attributes:
-        name: of the file, or of all that were merged.
-        experts: "" for Wan 2.1 or a file of one expert, else "high_noise" and "low_noise" -> the LoRA.
-        vectors: learned token vectors by name, [k, D].
-        metadata: texts for the header.
-        scale: a line that says what scale was read, and where; of a merge, a line for each file.
+        name: of the file, or of the merged files.
+        experts: the LoRA by expert: "high_noise" and "low_noise", or "" for Wan 2.1 or a file of one expert.
+        vectors: learned embeddings by token, [k, D].
+        metadata: for the header.
+        scale: one line per file: which scale was read, and where.
     """
 
     name: str
@@ -128,11 +128,11 @@ def merge_wan_loras(loras: Sequence[WanLora], weights: Sequence[float] | None = 
 
     Args:
         loras: of one size of Wan.
-        weights: how much each counts, at least 0; they are divided by their sum.  None: all alike.
+        weights: of each LoRA, at least 0; they are divided by their sum.  None: equal weights.
 
     Raises:
-        ValueError: none is given, weights that cannot be, files of different sizes or experts, or two learned
-            tokens of one name.
+        ValueError: no LoRA, invalid weights, LoRAs of different sizes or experts, or two learned tokens of one
+            name.
     """
     coefficients = _shares(loras, weights)
     experts = _common_experts(loras)
@@ -196,10 +196,10 @@ def _require_same_size(one: WanLora, other: WanLora) -> None:
 
 
 def save_wan_lora(path: Path, lora: WanLora, dtype: str = "fp32") -> list[Path]:
-    """Write a LoRA where ComfyUI's *Load LoRA* reads it; one file for each expert, named after it.
+    """Write a LoRA that ComfyUI's *Load LoRA* reads; one file per expert.
 
     Args:
-        path: ends in .safetensors; ``_high_noise`` or ``_low_noise`` is added to its name where there are experts.
+        path: ends in .safetensors; ``_high_noise`` or ``_low_noise`` is appended to its name if there are experts.
         lora: what to write.
         dtype: "fp32" (exact), "fp16" or "bf16".
 
@@ -208,7 +208,7 @@ def save_wan_lora(path: Path, lora: WanLora, dtype: str = "fp32") -> list[Path]:
 
     Raises:
         ValueError: another dtype, or numbers too large for it.
-        OSError: the disk is full or the folder cannot be written; an older file of that name is kept.
+        OSError: the disk is full or the folder is not writable; an existing file is kept.
     """
     written = []
     for file, tensors in _files(path, lora, dtype).items():

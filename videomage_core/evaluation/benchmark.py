@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from ..callbacks import Callbacks
-from ..data.images import list_images, load_picture
+from ..data.images import MODELS_SEE, list_images, load_picture
 from ..data.masks import Segmenter
 from ..data.media import to_uint8
 from ..model.backbone import Backbone
@@ -18,8 +18,11 @@ from ..presets import Preset
 from ..training.loop import TrainingDiverged
 from .grid import Cell, Grid
 from .methods import METHODS, Method, sweeps
-from .runner import GeneratedVideo, Runner
+from .runner import Runner
 from .scores import VideoMetrics
+from .video_cache import GeneratedVideo
+
+TABLES = ("with_motion", "no_motion", "three_subjects")  # fields of ``Results``
 
 
 class Metrics(Protocol):
@@ -35,7 +38,10 @@ class GridMetrics:
     def __init__(self, grid: Grid, metrics: VideoMetrics) -> None:
         self._grid, self._metrics = grid, metrics
         self._pictures = {
-            name: [to_uint8(load_picture(path).pixels[:, None])[0] for path in list_images(subject.folder)]
+            name: [
+                to_uint8(load_picture(path, min_size=MODELS_SEE).pixels[:, None])[0]
+                for path in list_images(subject.folder)
+            ]
             for name, subject in grid.subjects.items()
         }
 
@@ -66,7 +72,7 @@ class Results:
         three_subjects: three subjects (Sec. 8.3).
         sweeps: by name, then by the setting's value (Table 3).
         training: seconds of each training, by its kind and what it changes, with all that it makes first.
-        shown: videos for the sheets: the first seed in the first place.
+        sample_videos: for the contact sheets: the first seed in the first place.
         failures: a sentence for each video that could not be made.
     """
 
@@ -75,8 +81,12 @@ class Results:
     three_subjects: list[Record] = field(default_factory=list)
     sweeps: dict[str, dict[str, list[Record]]] = field(default_factory=dict)
     training: dict[str, list[float]] = field(default_factory=dict)
-    shown: list[GeneratedVideo] = field(default_factory=list)
+    sample_videos: list[GeneratedVideo] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+
+    def records_of(self, group: str, method: str) -> list[Record]:
+        """The records to which a video's is added: of a table, or of a sweep's value."""
+        return getattr(self, group) if group in TABLES else self.sweeps.setdefault(group, {}).setdefault(method, [])
 
 
 def run_grid(
@@ -89,13 +99,13 @@ def run_grid(
     callbacks: Callbacks,
     segmenter: Segmenter | None = None,
 ) -> Results:
-    """Make and score all videos of one size of a grid.
+    """Make and score all videos of one subset of a grid.
 
     Args:
         backbone: the base; left as it was found.
         preset: the settings that methods change.
         grid: what is asked.
-        size: one of the grid's sizes.
+        subset: one of the grid's subsets.
         metrics: what scores the videos.
         folder: keeps trainings and videos: the same call goes on where it was stopped.
         callbacks: progress and cancel.
@@ -103,48 +113,51 @@ def run_grid(
 
     A LoRA that cannot be trained costs its videos, which are named in ``failures``; all others are made.
     """
-    requested, runner, results = (
-        grid.subset(subset),
-        Runner(backbone, preset, grid, folder, callbacks, segmenter),
-        Results(),
-    )
-    tables = {
-        "with_motion": results.with_motion,
-        "no_motion": results.no_motion,
-        "three_subjects": results.three_subjects,
-    }
+    requested, results = grid.subset(subset), Results()
+    runner = Runner(backbone, preset, grid, folder, callbacks, segmenter)
     jobs = grid_jobs(grid, subset, preset)
     for done, (group, method, cell) in enumerate(jobs):
-        swept = group not in tables
-        records = results.sweeps.setdefault(group, {}).setdefault(method.name, []) if swept else tables[group]
         callbacks.check()
-        try:
-            generated = runner.make(method, cell)
-        except (ValueError, TrainingDiverged) as error:
-            results.failures.append(f"{method.name}, {cell.name}: {error}")
-            callbacks.log(results.failures[-1])
+        records = results.records_of(group, method.name)  # there also where no video can be made
+        generated = _made(runner, method, cell, results.failures)
+        if generated is None:
             continue
-        scores = {name: value for metric in metrics for name, value in metric.score(generated.video, cell).items()}
-        records.append(Record(method.name, cell, scores, generated.seconds, generated.memory_mb))
-        if (cell.place, cell.seed) == (requested.places[0], requested.seeds[0]) and not swept:
-            results.shown.append(generated)
+        records.append(_scored(generated, metrics))
+        if (cell.place, cell.seed) == (requested.places[0], requested.seeds[0]) and group in TABLES:
+            results.sample_videos.append(generated)
         callbacks.progress(done + 1, len(jobs), "benchmark")
     for (kind, _), seconds in runner.training_seconds.items():
         results.training.setdefault(kind, []).append(seconds)
     return results
 
 
+def _made(runner: Runner, method: Method, cell: Cell, failures: list[str]) -> GeneratedVideo | None:
+    """A cell's video; None, and a sentence more in ``failures``, where a LoRA that it needs cannot be trained."""
+    try:
+        return runner.make(method, cell)
+    except (ValueError, TrainingDiverged) as error:
+        failures.append(f"{method.name}, {cell.name}: {error}")
+        runner.callbacks.log(failures[-1])
+        return None
+
+
+def _scored(generated: GeneratedVideo, metrics: Sequence[Metrics]) -> Record:
+    scores = {k: v for metric in metrics for k, v in metric.score(generated.video, generated.cell).items()}
+    return Record(generated.method, generated.cell, scores, generated.seconds, generated.memory_mb)
+
+
 def grid_jobs(grid: Grid, subset: str, preset: Preset) -> list[tuple[str, Method, Cell]]:
-    """Every video of one size of a grid: its table ("with_motion", "no_motion", "three_subjects") or sweep, method and
-    cell."""
+    """Every video of a subset: its table, one of ``TABLES``, or its sweep; its method and cell."""
     requested = grid.subset(subset)
-    crowd_methods = [name for name in requested.methods if name in THREE_SUBJECT_METHODS]
+    three_subject_methods = [name for name in requested.methods if name in THREE_SUBJECT_METHODS]
     jobs = [("with_motion", METHODS[name], cell) for name in requested.methods for cell in grid.with_motion(requested)]
     jobs += [
         ("no_motion", METHODS[name], cell) for name in requested.no_motion_methods for cell in grid.no_motion(requested)
     ]
     jobs += [
-        ("three_subjects", METHODS[name], cell) for name in crowd_methods for cell in grid.three_subjects(requested)
+        ("three_subjects", METHODS[name], cell)
+        for name in three_subject_methods
+        for cell in grid.three_subjects(requested)
     ]
     for name in requested.sweeps:
         jobs += [(name, method, cell) for method in sweeps(preset)[name] for cell in grid.with_motion(requested)]

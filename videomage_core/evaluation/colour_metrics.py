@@ -35,9 +35,9 @@ class ColourMetrics:
         subjects = [list(pictures) for pictures in references.values() if len(pictures)]
         if subjects:
             # All subjects together: which of two characters is which needs no telling apart.
-            wanted = np.mean([np.mean([self._histogram(p[None], 1) for p in s], axis=0) for s in subjects], axis=0)
-            shown = self._histogram(video, min(3, len(subjects)))
-            result["colours"] = float(np.minimum(wanted, shown).sum())
+            reference = np.mean([np.mean([self._histogram(p[None], 1) for p in s], axis=0) for s in subjects], axis=0)
+            observed = self._histogram(video, min(3, len(subjects)))
+            result["colours"] = float(np.minimum(reference, observed).sum())
         values = video.astype(np.float32) / 255
         result["steadiness"] = float(1 - np.abs(values[1:] - values[:-1]).mean()) if len(values) > 1 else 1.0
         return result

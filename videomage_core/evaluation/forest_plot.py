@@ -73,22 +73,27 @@ def forest_plot(comparisons: Sequence[Comparison], left: str, right: str) -> Ima
 
 
 def _line(pen: ImageDraw.ImageDraw, font: Any, comparison: Comparison, y: float, at: Callable[[float], float]) -> None:
-    found = comparison.difference
+    estimate = comparison.difference
     colour = COLOURS.get(comparison.population) or COLOURS.get(comparison.sample, GREY)
     pen.text((PAD, y - FONT_SIZE / 2 - 2), _fitting(comparison.label, font), fill=INK, font=font)
     if comparison.margin:
         pen.line([(at(-comparison.margin), y - 8), (at(-comparison.margin), y + 8)], fill=INK)
-    if found.is_interval:
-        pen.line([(at(found.low), y), (at(found.high), y)], fill=colour, width=1)
+    if estimate.is_interval:
+        pen.line([(at(estimate.low), y), (at(estimate.high), y)], fill=colour, width=1)
     else:
-        for x in range(int(at(found.low)), int(at(found.high)), 4):
+        for x in range(int(at(estimate.low)), int(at(estimate.high)), 4):
             pen.point((x, y), fill=colour)
-    if found.within is not None:
-        pen.line([(at(found.mean - found.within), y), (at(found.mean + found.within), y)], fill=colour, width=5)
-    pen.ellipse([at(found.mean) - 4, y - 4, at(found.mean) + 4, y + 4], fill=PAPER, outline=colour, width=2)
+    if estimate.within is not None:
+        pen.line(
+            [(at(estimate.mean - estimate.within), y), (at(estimate.mean + estimate.within), y)], fill=colour, width=5
+        )
+    pen.ellipse([at(estimate.mean) - 4, y - 4, at(estimate.mean) + 4, y + 4], fill=PAPER, outline=colour, width=2)
     top = y - FONT_SIZE / 2 - 2
     pen.text(
-        (LABEL + PLOT + PAD, top), f"{found.mean:+.3f} ({found.low:+.3f} to {found.high:+.3f})", fill=INK, font=font
+        (LABEL + PLOT + PAD, top),
+        f"{estimate.mean:+.3f} ({estimate.low:+.3f} to {estimate.high:+.3f})",
+        fill=INK,
+        font=font,
     )
     verdict = f"{comparison.population} / {comparison.sample}"
     pen.text((LABEL + PLOT + NUMBERS + PAD, top), verdict, fill=colour, font=font)
@@ -104,9 +109,9 @@ def _fitting(label: str, font: Any) -> str:
     return label.rstrip() + "..."
 
 
-def _reach(found: Estimate) -> float:
-    within = found.within or 0.0
-    return max(abs(found.low), abs(found.high), abs(found.mean - within), abs(found.mean + within))
+def _reach(estimate: Estimate) -> float:
+    within = estimate.within or 0.0
+    return max(abs(estimate.low), abs(estimate.high), abs(estimate.mean - within), abs(estimate.mean + within))
 
 
 def _ticks(reach: float) -> list[float]:

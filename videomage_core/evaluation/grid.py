@@ -4,7 +4,7 @@
     motions/NAME/clip     (or clip.mp4) the reference, motions/NAME/PERFORMER its masks
     kinds/CLASS/NAME/     others of each class: to name what is seen, and to tell subjects from (optional)
     places/NAME/          pictures of each place without anybody (optional)
-    trajectories.json             tracked ways of each motion's true renders (optional)
+    trajectories.json             tracked trajectories of each motion's true renders (optional)
 
 ``grid.toml`` names them, the prompts' templates, and the sizes a benchmark comes in:
 
@@ -57,6 +57,7 @@ class Subject:
 
     @property
     def token(self) -> str:
+        """The special token: its name in angle brackets."""
         return f"<{self.name}>"
 
 
@@ -106,6 +107,7 @@ class Cell:
 
     @property
     def name(self) -> str:
+        """For files and folders, without blanks."""
         doing = self.motion or "no_motion"
         return f"{'+'.join(self.subjects)} {doing} {self.place} {self.seed}".replace(" ", "_")
 
@@ -122,6 +124,11 @@ class Grid:
     subsets: Mapping[str, Subset]
 
     def subset(self, name: str) -> Subset:
+        """A subset by its name.
+
+        Raises:
+            ValueError: the grid has none of that name.
+        """
         if name not in self.subsets:
             raise ValueError(f"subset: got {name!r}, {self.folder / GRID} has {', '.join(self.subsets) or 'none'}")
         return self.subsets[name]
@@ -175,7 +182,7 @@ def load_grid(folder: Path) -> Grid:
 
     Raises:
         FileNotFoundError: the folder, its grid.toml, or pictures and clips it names are not there.
-        ValueError: it is no TOML, lacks an entry, or a size names something unknown.
+        ValueError: it is no TOML, lacks an entry, or a subset names something unknown.
     """
     path = folder / GRID
     if not path.is_file():
@@ -235,10 +242,10 @@ def _subset(name: str, entry: Mapping[str, Any], path: Path) -> Subset:
 
 
 def _unknown(grid: Grid, name: str, subset: Subset) -> list[str]:
-    """What a size names that the grid lacks, a sentence each."""
+    """What a subset names that the grid lacks, a sentence each."""
     from .methods import METHODS, SWEEPS
 
-    asked: list[tuple[str, Sequence[str], Collection[str]]] = [
+    named: list[tuple[str, Sequence[str], Collection[str]]] = [
         ("subject", [s for group in (*subset.pairs, *subset.triples) for s in group], grid.subjects),
         ("motion", subset.motions, grid.motions),
         ("place", subset.places, grid.places),
@@ -247,10 +254,10 @@ def _unknown(grid: Grid, name: str, subset: Subset) -> list[str]:
     ]
     problems = [
         f"subsets.{name} names the {what} {value!r}, known are {', '.join(known)}"
-        for what, values, known in asked
+        for what, values, known in named
         for value in dict.fromkeys(values)
         if value not in known
     ]
-    wanted = ["with_motion"] * bool(subset.methods or subset.sweeps) + ["no_motion"] * bool(subset.no_motion_methods)
-    wanted += ["three_subjects"] * bool(subset.triples)
-    return problems + [f"subsets.{name} needs the template {t!r}" for t in wanted if t not in grid.templates]
+    needed = ["with_motion"] * bool(subset.methods or subset.sweeps) + ["no_motion"] * bool(subset.no_motion_methods)
+    needed += ["three_subjects"] * bool(subset.triples)
+    return problems + [f"subsets.{name} needs the template {t!r}" for t in needed if t not in grid.templates]

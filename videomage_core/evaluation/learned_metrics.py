@@ -201,8 +201,8 @@ def _loaded(kind: str, folder: Path, device: str | None) -> Any:
     source = getattr(transformers, kind)
     if device is None:
         return source.from_pretrained(folder, local_files_only=True)
-    model, told = source.from_pretrained(folder, local_files_only=True, output_loading_info=True)
-    missing = sorted(key for key in told["missing_keys"] if not key.startswith("pooler"))  # DINO's has none
+    model, info = source.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+    missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler"))  # DINO's has none
     if missing:
         raise ValueError(f"{kind}: {folder} lacks the weights {missing[0]} and {len(missing) - 1} more; copy it again")
     return model.to(device).eval().requires_grad_(False)

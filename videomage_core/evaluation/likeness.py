@@ -1,23 +1,72 @@
-"""Does a video show *this* subject?  Its likeness to its own pictures, against others of its kind.
+"""Likeness of characters to pictures: the one way in which metrics, judge and demonstration compare them.
 
-By features of a network that took no part in any training (``mobilenet``), of crops on grey
-(``tracking``), centred on the mean of all pictures at hand.
+Features are those of a network that took no part in any training (``mobilenet``), of crops on grey (``tracking``),
+centred on the mean of all pictures at hand.  Somebody's embedding is the direction of their pictures' mean feature;
+the likeness of two is the cosine of their embeddings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
-from .mobilenet import features
+from .mobilenet import WIDTH, features
 from .tracking import Track, crops, track
 
 CROP = 48  # pixels, before the network's own resizing
+NEIGHBOURS = 3  # pictures of a class whose mean similarity counts
+
+
+def centred(raw: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
+    """Features [n, D] less the mean of all [D], of unit length again."""
+    return functional.normalize(raw - mean, dim=-1)
+
+
+def direction(of: torch.Tensor) -> torch.Tensor:
+    """One embedding [D] of unit length for all features [n, D] of somebody."""
+    return functional.normalize(of.mean(0), dim=0)
+
+
+def embedding(pictures: torch.Tensor, mean: torch.Tensor | None = None) -> torch.Tensor:
+    """The embedding of somebody's pictures.
+
+    Args:
+        pictures: crops [n, 3, H, W] in 0..1; n may be 0.
+        mean: [D], what features are centred on; None leaves them as they are.
+
+    Returns:
+        [D] of unit length; zero where there is no picture.
+    """
+    if not len(pictures):
+        return torch.zeros(WIDTH)
+    raw = features(pictures)
+    return direction(raw if mean is None else centred(raw, mean))
+
+
+def similarity(pictures: torch.Tensor, seen: torch.Tensor) -> float:
+    """Cosine, -1..1, of an embedding [D] with that of somebody whose features are ``pictures`` [n, D]."""
+    return float(direction(pictures) @ seen)
+
+
+def mean_of_nearest(similarities: torch.Tensor) -> float:
+    """The mean of the NEIGHBOURS largest of [n], n at least 1."""
+    return float(similarities.topk(min(NEIGHBOURS, len(similarities))).values.mean())
+
+
+def who_is_who(count: int, alike: Callable[[int, int], float]) -> tuple[int, ...]:
+    """Which of ``count`` characters seen is each of as many subjects: the pairing that is most alike in all.
+
+    Args:
+        count: of subjects, and of characters; all pairings are tried, so at most a few.
+        alike: the similarity of a subject and a character, by their numbers.
+    """
+    table = [[alike(subject, character) for character in range(count)] for subject in range(count)]
+    return max(permutations(range(count)), key=lambda who: sum(table[s][c] for s, c in enumerate(who)))
 
 
 @dataclass(frozen=True)
@@ -63,8 +112,8 @@ def reference_features(
     others = {name: torch.stack([_raw(picture) for picture in pictures]) for name, pictures in rivals.items()}
     mean = torch.cat([*raw.values(), *others.values()]).mean(0)
     return ReferenceFeatures(
-        {name: F.normalize(F.normalize(f - mean, dim=-1).mean(0), dim=0) for name, f in raw.items()},
-        {name: F.normalize(f - mean, dim=-1) for name, f in others.items()},
+        {name: direction(centred(f, mean)) for name, f in raw.items()},
+        {name: centred(f, mean) for name, f in others.items()},
         mean,
     )
 
@@ -77,35 +126,24 @@ def _raw(picture: np.ndarray) -> torch.Tensor:
     return features(own_crops)[0]
 
 
-def likeness(video: np.ndarray, looks: ReferenceFeatures) -> tuple[dict[str, Likeness], list[Track]]:
+def likeness(video: np.ndarray, references: ReferenceFeatures) -> tuple[dict[str, Likeness], list[Track]]:
     """Find the subjects in a video, and measure each.
 
     Args:
         video: uint8 [F, H, W, 3] of as many characters as there are subjects, one or two.
-        looks: of the subjects.
+        references: of the subjects.
 
     Returns:
-        Each subject's likeness, and the tracks in the order of ``looks.own``: who is who is decided
-        by which pairing looks more alike in all.
+        Each subject's likeness, and the tracks in the order of ``references.own``: who is who is decided
+        by which pairing is more alike in all.
     """
-    names = list(looks.own)
+    names = list(references.own)
     tracks = track(video, len(names))
-    seen = [_seen(video, t, looks.mean) for t in tracks]
-    order = max(
-        permutations(range(len(names))),
-        key=lambda who: sum(float(seen[i] @ looks.own[name]) for i, name in zip(who, names, strict=True)),
-    )
+    seen = [embedding(crops(video, one, CROP), references.mean) for one in tracks]
+    order = who_is_who(len(names), lambda subject, character: float(seen[character] @ references.own[names[subject]]))
     result = {}
     for index, name in zip(order, names, strict=True):
-        similarity = float(seen[index] @ looks.own[name])
-        rivals = looks.rivals[name] @ seen[index]
-        result[name] = Likeness(round(similarity, 4), 1 + int((rivals > similarity).sum()), 1 + len(rivals))
+        own = float(seen[index] @ references.own[name])
+        rivals = references.rivals[name] @ seen[index]
+        result[name] = Likeness(round(own, 4), 1 + int((rivals > own).sum()), 1 + len(rivals))
     return result, [tracks[i] for i in order]
-
-
-def _seen(video: np.ndarray, tracked: Track, mean: torch.Tensor) -> torch.Tensor:
-    """The mean look of one tracked character, [D]; zero where it was never found."""
-    pictures = crops(video, tracked, CROP)
-    if not len(pictures):
-        return torch.zeros_like(mean)
-    return F.normalize(F.normalize(features(pictures) - mean, dim=-1).mean(0), dim=0)

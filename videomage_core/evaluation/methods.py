@@ -1,6 +1,6 @@
 """What the benchmark compares: the method, its ablations (Table 2), the baselines (Table 1), sweeps (Table 3).
 
-A method is a way to combine LoRAs, and settings that differ from the preset's.  LoRAs are trained once
+A method combines LoRAs in one of four modes, with settings that differ from the preset's.  LoRAs are trained once
 for each set of settings, so methods that differ in sampling alone share them.
 """
 
@@ -18,7 +18,7 @@ FULL = "VideoMage"
 
 @dataclass(frozen=True)
 class Method:
-    """One way to make a cell's video.
+    """One method of making a cell's video.
 
     Attributes:
         name: in tables and folders.

@@ -7,14 +7,12 @@ one; else whole frames are.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import permutations
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from .likeness import CROP
-from .mobilenet import features
+from .likeness import CROP, embedding, who_is_who
 from .tracked_metrics import temporal_consistency
 from .tracking import crops, track
 
@@ -42,18 +40,18 @@ class MobileNetMetrics:
         """``MobileNet-I`` where there are pictures, and ``MobileNet T.``; arguments as ``LearnedMetrics.score``."""
         result: dict[str, float] = {}
         subjects = [pictures for pictures in references.values() if len(pictures)]
-        own = [_look(self._shown(pictures)) for pictures in subjects]
+        own = [embedding(self._crops(pictures)) for pictures in subjects]
         if own and self.plain_background and len(own) <= 3:
-            seen = [_look(crops(video, tracked, CROP)) for tracked in track(video, len(own))]
-            pairings = permutations(range(len(own)))  # who is who: the pairing that looks most alike in all
-            result["MobileNet-I"] = max(float(np.mean([own[n] @ seen[i] for n, i in enumerate(w)])) for w in pairings)
+            seen = [embedding(crops(video, tracked, CROP)) for tracked in track(video, len(own))]
+            order = who_is_who(len(own), lambda subject, character: float(own[subject] @ seen[character]))
+            result["MobileNet-I"] = float(np.mean([own[n] @ seen[i] for n, i in enumerate(order)]))
         elif own:
-            frames = _look(_pictures(video))
-            result["MobileNet-I"] = float(np.mean([float(look @ frames) for look in own]))
+            frames = embedding(_pictures(video))
+            result["MobileNet-I"] = float(np.mean([float(subject @ frames) for subject in own]))
         result["MobileNet T."] = temporal_consistency(video)
         return result
 
-    def _shown(self, pictures: Sequence[np.ndarray]) -> torch.Tensor:
+    def _crops(self, pictures: Sequence[np.ndarray]) -> torch.Tensor:
         if not self.plain_background:
             return torch.cat([_pictures(picture[None]) for picture in pictures])
         return torch.cat([crops(picture[None], track(picture[None], 1)[0], CROP) for picture in pictures])
@@ -63,10 +61,3 @@ def _pictures(video: np.ndarray) -> torch.Tensor:
     """uint8 [F, H, W, 3] -> [F, 3, 128, 128] in 0..1, whatever their shape."""
     pixels = torch.from_numpy(np.ascontiguousarray(video)).permute(0, 3, 1, 2).float() / 255
     return functional.interpolate(pixels, (128, 128), mode="bicubic", antialias=True).clamp(0, 1)
-
-
-def _look(pictures: torch.Tensor) -> torch.Tensor:
-    """The mean look, [D] of unit length; zero for none."""
-    if not len(pictures):
-        return torch.zeros(features(torch.zeros(1, 3, 8, 8)).shape[-1])
-    return functional.normalize(features(pictures).mean(0), dim=0)

@@ -101,7 +101,7 @@ def write_report(
         grid: what was asked.
         metrics: whether more is better, in the tables' order.
         meanings: a line on each metric.
-        about: what ``log_run`` was told: grid, size, base, preset, engine, versions, reason; JSON values.
+        about: what ``log_run`` was told: grid, subset, base, preset, engine, versions, reason; JSON values.
         folder: of the docs.
         swept: which grid the sweeps are of, in words.
         finished: nothing of the run that was logged is still to come.
@@ -109,21 +109,27 @@ def write_report(
     Returns:
         The Markdown file.
     """
-    log_run(about, folder, name)
-    runs = _runs(folder, name)
-    runs[-1]["finished"] = time.strftime("%Y-%m-%d") if finished else ""
+    runs = _logged_runs(about, folder, name, finished)
     (folder / "images").mkdir(parents=True, exist_ok=True)
     figures = {
         "runs": runs,
         "about": dict(about),
         "swept": swept,
         "metrics": {m: {"more is better": more, "meaning": meanings[m]} for m, more in metrics.items()},
-        "sheets": sheets(results.shown, grid, folder, name),
+        "sheets": sheets(results.sample_videos, grid, folder, name),
         **to_json(results),
     }
     written = _write(figures, folder, name)
     _write_runs(runs, folder, name)
     return written
+
+
+def _logged_runs(about: Mapping[str, Any], folder: Path, name: str, finished: bool) -> list[dict[str, Any]]:
+    """All runs, this one last, with the day on which it finished."""
+    log_run(about, folder, name)
+    runs = _runs(folder, name)
+    runs[-1]["finished"] = time.strftime("%Y-%m-%d") if finished else ""
+    return runs
 
 
 def rewrite_report(folder: Path, name: str = "benchmark") -> Path:
@@ -160,26 +166,26 @@ def _write(figures: dict[str, Any], folder: Path, name: str) -> Path:
 
 def _claims(verdicts: Sequence[Verdict], folder: Path, name: str) -> list[str]:
     """The claims as a plot, with a table of what it shows."""
-    run = [(v, v.difference) for v in verdicts if v.difference is not None]
-    if not run:
+    judged = [(v, v.difference) for v in verdicts if v.difference is not None]
+    if not judged:
         return ["## The paper's claims\n\nNone of the compared methods was run."]
     lines = [
         Comparison(f"{v.hypothesis.text}: {v.metric}", d, v.verdict_population, v.verdict_sample, v.hypothesis.margin)
-        for v, d in run
+        for v, d in judged
     ]
     forest_plot(lines, "against the claim", "for the claim").save(folder / "images" / f"{name}_claims.png")
     header = ["claim", "metric", "difference", "other subjects", "these subjects", "in each motion"]
     rows = []
-    for verdict, found in run:
+    for verdict, difference in judged:
         hypothesis = verdict.hypothesis
         motions = "; ".join(f"{motion} {mean:+.3f}" for motion, mean in verdict.by_motion.items())
         margin = f" ({hypothesis.margin} worse is allowed)" if hypothesis.margin else ""
-        compared = f"{hypothesis.text}{margin}: {hypothesis.better} minus {hypothesis.worse}, {found.count} cells"
+        compared = f"{hypothesis.text}{margin}: {hypothesis.better} minus {hypothesis.worse}, {difference.count} cells"
         rows.append(
-            [compared, verdict.metric, found.signed(), verdict.verdict_population, verdict.verdict_sample, motions]
+            [compared, verdict.metric, difference.signed(), verdict.verdict_population, verdict.verdict_sample, motions]
         )
     not_run = [f"Not run: {v.hypothesis.text} ({v.metric})." for v in verdicts if v.difference is None]
-    head = CLAIMS_HEAD.format(count=len(run), chance=len(run) / 20, name=name)
+    head = CLAIMS_HEAD.format(count=len(judged), chance=len(judged) / 20, name=name)
     return ["\n\n".join([head.strip(), table(header, rows), *not_run])]
 
 
@@ -192,15 +198,13 @@ def _differences(results: Results, metrics: Mapping[str, bool], folder: Path, na
                 own, full = scores_of(records, method, metric), scores_of(records, FULL, metric)
                 if not own.keys() & full.keys():
                     continue
-                count, found = count + 1, paired(own, full, subjects_of) if more else paired(full, own, subjects_of)
-                population, sample = verdict_of(found)
+                count += 1
+                difference = paired(own, full, subjects_of) if more else paired(full, own, subjects_of)
+                population, sample = verdict_of(difference)
                 if (population, sample) != ("inconclusive", "inconclusive"):
                     words_of = {"significant": "better", "contradicted": "worse"}
-                    population, sample = (
-                        words_of.get(verdict_population, verdict_population)
-                        for verdict_population in (population, sample)
-                    )
-                    lines.append(Comparison(f"{words}, {method}: {metric}", found, population, sample))
+                    population, sample = (words_of.get(verdict, verdict) for verdict in (population, sample))
+                    lines.append(Comparison(f"{words}, {method}: {metric}", difference, population, sample))
     head = DIFFERENCES_HEAD.format(count=count, chance=count / 20).strip()
     if not lines:
         return [f"{head}\n\nNone."]

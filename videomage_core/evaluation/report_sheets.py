@@ -11,26 +11,26 @@ from PIL import Image
 from ..data.augmentation import resize_clip
 from ..data.contact_sheet import contact_sheet
 from ..data.examples import load_motion_clip, load_subject_images
-from ..data.images import WHITE
+from ..data.images import MODELS_SEE, WHITE
 from .benchmark import Results
 from .grid import Grid
 from .hypotheses import scores_of
 from .methods import METHODS
 from .report_tables import mean_of
-from .runner import GeneratedVideo
 from .sweep_plot import sweep_plot
+from .video_cache import GeneratedVideo
 
 BESIDE = 3  # sheets of groups in a row
 
 
-def sheets(shown: Sequence[GeneratedVideo], grid: Grid, folder: Path, name: str) -> list[str]:
+def sheets(videos: Sequence[GeneratedVideo], grid: Grid, folder: Path, name: str) -> list[str]:
     """One sheet for each motion, and one for none: each group's pictures, the clip, and each method's video."""
     links = []
-    for motion in dict.fromkeys(made.cell.motion for made in shown):
+    for motion in dict.fromkeys(generated.cell.motion for generated in videos):
         groups: dict[tuple[str, ...], list[GeneratedVideo]] = {}
-        for made in shown:
-            if made.cell.motion == motion:
-                groups.setdefault(made.cell.subjects, []).append(made)
+        for generated in videos:
+            if generated.cell.motion == motion:
+                groups.setdefault(generated.cell.subjects, []).append(generated)
         file = f"{name}_{(motion or 'still').replace(' ', '_')}.png"
         _beside([_sheet(groups[subjects], grid) for subjects in sorted(groups)]).save(folder / "images" / file)
         links.append(f"![{motion or 'without a motion'}](images/{file})")
@@ -41,17 +41,22 @@ def _sheet(group: Sequence[GeneratedVideo], grid: Grid) -> Image.Image:
     cell, (frames, height, width) = group[0].cell, group[0].video.shape[:3]
     rows, labels = [], []
     for subject in (grid.subjects[name] for name in cell.subjects):
-        pictures = load_subject_images(subject.folder)[:frames]
+        pictures = load_subject_images(subject.folder, min_size=MODELS_SEE)[:frames]
         rows.append(torch.cat([resize_clip(picture.pixels[:, None], 1, height, width) for picture in pictures], dim=1))
         labels.append(f"Pictures of {subject.token}")
     if cell.motion is not None:
         motion = grid.motions[cell.motion]
-        rows.append(resize_clip(load_motion_clip(motion.clip, [], frames).pixels, frames, height, width))
+        rows.append(
+            resize_clip(load_motion_clip(motion.clip, [], frames, min_size=MODELS_SEE).pixels, frames, height, width)
+        )
         labels.append(f"The clip: {motion.prompt}")
-    for made in group:
-        rows.append(torch.from_numpy(made.video).permute(3, 0, 1, 2).float() / 127.5 - 1)  # [F,H,W,3] -> [3,F,H,W]
-        base = METHODS[made.method].combine == "base"
-        labels.append(f"{made.method}: {grid.plain_prompt(made.cell) if base else grid.prompt(made.cell)}")
+    for generated in group:
+        pixels = torch.from_numpy(generated.video).permute(3, 0, 1, 2)  # [F,H,W,3] -> [3,F,H,W]
+        rows.append(pixels.float() / 127.5 - 1)
+        base = METHODS[generated.method].combine == "base"
+        labels.append(
+            f"{generated.method}: {grid.plain_prompt(generated.cell) if base else grid.prompt(generated.cell)}"
+        )
     return contact_sheet(rows, labels)
 
 
@@ -75,11 +80,11 @@ def plots(results: Results, metrics: Mapping[str, bool], folder: Path, name: str
     links = []
     for sweep, every in results.sweeps.items():
         values = {value: records for value, records in every.items() if records}
-        shown = [m for m in metrics if values and all(any(m in r.scores for r in rs) for rs in values.values())]
-        if not shown:
+        scored = [m for m in metrics if values and all(any(m in r.scores for r in rs) for rs in values.values())]
+        if not scored:
             continue
         lines = {
-            metric: [mean_of(scores_of(rs, value, metric), metric) for value, rs in values.items()] for metric in shown
+            metric: [mean_of(scores_of(rs, value, metric), metric) for value, rs in values.items()] for metric in scored
         }
         file = f"{name}_{sweep}.png"
         sweep_plot(list(values), lines).save(folder / "images" / file)

@@ -47,11 +47,11 @@ def tables(
 ) -> str:
     """Each method's means, its differences to the full method's, and the paper's figures (by ``Method.in_paper``)."""
     names = list(dict.fromkeys(r.method for r in records))
-    shown = [m for m in used if any(m in r.scores for r in records)]
+    scored = [m for m in used if any(m in r.scores for r in records)]
     rows, against = [], []
     for name in names:
         cells, differences = [], []
-        for metric in shown:
+        for metric in scored:
             values = scores_of(records, name, metric)
             cells.append(str(mean_of(values, metric)) if values else "")
             full = scores_of(records, FULL, metric)
@@ -61,7 +61,7 @@ def tables(
         if differences:
             against.append([name, *differences])
     count = len({r.cell for r in records})
-    header = ["", *(f"{m} {'↑' if metrics[m] else '↓'}" for m in shown)]
+    header = ["", *(f"{m} {'↑' if metrics[m] else '↓'}" for m in scored)]
     text = f"{count} cells a method.\n\n{table(header, rows)}"
     if against:
         text += f"\n\nThe method minus VideoMage, on the same cells:\n\n{table(header, against)}"
@@ -88,23 +88,23 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def sweep_tables(results: Results, used: Sequence[str]) -> str:
     """Each value's means and ranges; a sentence on where each setting's identity and motion are best."""
-    rows, sentences, told = [], [], True
+    rows, sentences, certain = [], [], True
     for sweep, values in results.sweeps.items():
         means = {
             name: {m: mean_of(scores_of(records, name, m), m) for m in used if scores_of(records, name, m)}
             for name, records in values.items()
             if records  # one that could not be trained is named under "Not made"
         }
-        rows += [[name, *(str(found[m]) if m in found else "" for m in used)] for name, found in means.items()]
+        rows += [[name, *(str(of_value[m]) if m in of_value else "" for m in used)] for name, of_value in means.items()]
         best = [
             f"{m} is highest at {max(means, key=lambda name: means[name][m].mean)}"
             for m in used
-            if m in SWEPT_METRICS and means and all(m in found for found in means.values())
+            if m in SWEPT_METRICS and means and all(m in of_value for of_value in means.values())
         ]
         sentences.append(f"* {sweep}: {', '.join(best) or 'nothing was made'}.")
-        told = told and all(e.is_interval for found in means.values() for e in found.values())
+        certain = certain and all(e.is_interval for of_value in means.values() for e in of_value.values())
     count = max((len(rs) for values in results.sweeps.values() for rs in values.values()), default=0)
-    few = "" if told else "  Too few groups for an interval: which value is best for other subjects is inconclusive."
+    few = "" if certain else "  Too few groups for an interval: which value is best for other subjects is inconclusive."
     default = {f"the defaults: {PAPER_DEFAULTS}": PAPER["VideoMage"]}
     paper = [[n, *("" if v is None else str(v) for v in vs)] for n, vs in {**default, **PAPER_SWEEPS}.items()]
     published = table(["", *PAPER_METRICS], paper)

@@ -1,4 +1,4 @@
-"""Makes a benchmark's videos: LoRAs are trained once and shared, videos kept by content and method.
+"""Makes a benchmark's videos: LoRAs are trained once and shared, videos cached by content and method.
 
 Everything lies in one folder and is named after all that it depends on.  A stopped benchmark goes on where
 it was, and a change of settings, base or pictures makes anew only what depends on it; so does a stage whose
@@ -8,22 +8,17 @@ it was, and a change of settings, base or pictures makes anew only what depends 
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from ..atomic_write import partial_file
 from ..cache_key import cache_key
 from ..callbacks import Callbacks
 from ..config import TrainingConfig
+from ..data.augmentation import needed_size
 from ..data.examples import load_motion_clip, load_subject_images
 from ..data.lora_file import LoraModel
 from ..data.masks import Segmenter
@@ -45,27 +40,18 @@ from ..training.store import StoredResult, load_result, run_dir, save_result
 from .grid import Cell, Grid
 from .memory import peak_memory
 from .methods import Method
+from .video_cache import GeneratedVideo, read_video, write_video
 
 _SAMPLERS = ("collaborative_sampling", "baselines", "ddim_inversion")  # whose versions a video depends on
 
 
 @dataclass(frozen=True)
-class GeneratedVideo:
-    """One video of the benchmark.
+class CellLoras:
+    """The LoRAs that a video needs: each subject's own; these fused, where the method fuses; the motion's."""
 
-    Attributes:
-        method: its name.
-        cell: what was asked.
-        video: uint8 [F, H, W, 3].
-        seconds: of sampling alone.
-        memory_mb: the most that sampling held beyond what was held before it; None if nobody says.
-    """
-
-    method: str
-    cell: Cell
-    video: np.ndarray
-    seconds: float
-    memory_mb: float | None
+    subjects: list[LoraModel]
+    fused: LoraModel | None
+    motion: LoraModel | None
 
 
 class Runner:
@@ -91,75 +77,74 @@ class Runner:
     ) -> None:
         self.backbone, self.preset, self.grid, self.folder, self.callbacks = backbone, preset, grid, folder, callbacks
         self.segmenter = segmenter
-        self.mark = (fingerprint(backbone.network), _encoders_version(backbone))
-        self._concepts: dict[tuple[Path, int], LoraModel] = {}  # by folder and steps
+        self.base_key = (fingerprint(backbone.network), _encoders_version(backbone))
+        self._trained_loras: dict[tuple[Path, int], LoraModel] = {}  # by folder and steps
         self._failed: dict[tuple[Path, int], Exception] = {}
         self.training_seconds: dict[tuple[str, str], float] = {}  # (what, its folder) -> with all that it makes first
 
     def make(self, method: Method, cell: Cell) -> GeneratedVideo:
-        """The video of a cell by a method, made now or kept from before.
+        """The video of a cell by a method, made now or read from the cache.
 
         Raises:
             ValueError, TrainingDiverged: a LoRA that it needs cannot be trained; said at once when asked again.
         """
         preset = method.settings(self.preset)
-        subjects = [self.subject(name, preset) for name in cell.subjects]
-        motion = None if cell.motion is None or method.combine == "base" else self.motion(cell.motion, preset)
-        combined: list[LoraModel] = []
-        if method.combine in ("scs", "merged"):
-            combined = [self.fusion(cell.subjects, preset)]
-        elif method.combine == "averaged":
-            combined = subjects
-        prompt = self.grid.prompt(cell)
-        config = preset.collaborative if method.combine == "scs" and motion is not None else preset.sampling
-        parts = [part for concept in (*combined, *([motion] if motion else [])) for part in concept.key_parts()]
-        plain = self.grid.plain_prompt(cell)
-        versions = {name: STAGE_VERSIONS[name] for name in _SAMPLERS}
-        key = cache_key(
-            method.combine, self.mark, versions, config, prompt, plain, cell.seed, self._clip_mark(cell, preset), *parts
-        )  # fmt: skip
-        path = self.folder / "videos" / f"{cell.name}-{key}.safetensors"  # methods that make the same share it
-        kept = _read(path, method, cell)
-        if kept is not None:
-            return kept
+        loras = self._loras(method, cell, preset)
+        path = self.folder / "videos" / f"{cell.name}-{self._video_key(method, cell, preset, loras)}.safetensors"
+        cached = read_video(path, method.name, cell)  # methods that make the same share it
+        if cached is not None:
+            return cached
         inverted = None if cell.motion is None else self.inverted(cell.motion, preset)
-
-        def sample() -> torch.Tensor:
-            if method.combine == "base":
-                return sample_base(
-                    self.backbone, subjects, prompt, cell.seed, preset.sampling, inverted, self.callbacks
-                )
-            if method.combine == "averaged":
-                return sample_averaged(
-                    self.backbone, subjects, motion, prompt, cell.seed, preset.sampling, inverted, self.callbacks
-                )
-            if method.combine == "scs" and motion is not None:
-                return sample_collaboratively(
-                    self.backbone,
-                    combined[0],
-                    motion,
-                    prompt,
-                    cell.seed,
-                    preset.collaborative,
-                    inverted,
-                    callbacks=self.callbacks,
-                ).video
-            both = [(combined[0], 1.0), *([(motion, 1.0)] if motion is not None else [])]
-            return sample_merged(self.backbone, both, prompt, cell.seed, preset.sampling, inverted, self.callbacks)
-
         with peak_memory(self.backbone.device) as peak:
             began = time.monotonic()
-            video = to_uint8(sample())
+            video = to_uint8(self._sample(method, cell, preset, loras, inverted))
             seconds = time.monotonic() - began
-        made = GeneratedVideo(method.name, cell, video, round(seconds, 2), peak())
-        _write(path, made)
-        return made
+        generated = GeneratedVideo(method.name, cell, video, round(seconds, 2), peak())
+        write_video(path, generated)
+        return generated
+
+    def _loras(self, method: Method, cell: Cell, preset: Preset) -> CellLoras:
+        """A cell's LoRAs, trained now or before."""
+        subjects = [self.subject(name, preset) for name in cell.subjects]
+        motion = None if cell.motion is None or method.combine == "base" else self.motion(cell.motion, preset)
+        fused = self.fusion(cell.subjects, preset) if method.combine in ("scs", "merged") else None
+        return CellLoras(subjects, fused, motion)
+
+    def _video_key(self, method: Method, cell: Cell, preset: Preset, loras: CellLoras) -> str:
+        """Names a video after all that it depends on."""
+        collaborative = method.combine == "scs" and loras.motion is not None
+        config = preset.collaborative if collaborative else preset.sampling
+        used = [loras.fused] if loras.fused else loras.subjects if method.combine == "averaged" else []
+        parts = [part for lora in (*used, *([loras.motion] if loras.motion else [])) for part in lora.key_parts()]
+        prompts = self.grid.prompt(cell), self.grid.plain_prompt(cell)
+        versions = {name: STAGE_VERSIONS[name] for name in _SAMPLERS}
+        return cache_key(
+            method.combine, self.base_key, versions, config, *prompts, cell.seed, self._clip_key(cell, preset), *parts
+        )  # fmt: skip
+
+    def _sample(
+        self, method: Method, cell: Cell, preset: Preset, loras: CellLoras, inverted: torch.Tensor | None
+    ) -> torch.Tensor:
+        """The video [3, F, H, W]."""
+        base, prompt, seed, config, callbacks = (
+            self.backbone, self.grid.prompt(cell), cell.seed, preset.sampling, self.callbacks
+        )  # fmt: skip
+        if loras.fused is None:
+            if method.combine == "base":
+                return sample_base(base, loras.subjects, prompt, seed, config, inverted, callbacks)
+            return sample_averaged(base, loras.subjects, loras.motion, prompt, seed, config, inverted, callbacks)
+        if method.combine == "scs" and loras.motion is not None:
+            return sample_collaboratively(
+                base, loras.fused, loras.motion, prompt, seed, preset.collaborative, inverted, callbacks=callbacks
+            ).video
+        both = [(loras.fused, 1.0), *([(loras.motion, 1.0)] if loras.motion is not None else [])]
+        return sample_merged(base, both, prompt, seed, config, inverted, callbacks)
 
     def subject(self, name: str, preset: Preset) -> LoraModel:
         """The subject's LoRA."""
         entry = self.grid.subjects[name]
-        images = load_subject_images(entry.folder)
         captions, config = preset.captions, preset.subject
+        images = load_subject_images(entry.folder, min_size=needed_size(config))
 
         def train(folder: Path) -> tuple[LoraModel, History]:
             trained = train_subject(
@@ -175,7 +160,13 @@ class Runner:
         """The motion's LoRA."""
         entry, config = self.grid.motions[name], preset.motion
         clip = dataclasses.replace(
-            load_motion_clip(entry.clip, list(entry.performers), config.frames), segmenter=self.segmenter
+            load_motion_clip(
+                entry.clip,
+                list(entry.performers),
+                config.frames,
+                min_size=needed_size(config, self.segmenter is not None),
+            ),
+            segmenter=self.segmenter,
         )
 
         def train(folder: Path) -> tuple[LoraModel, History]:
@@ -202,13 +193,19 @@ class Runner:
 
     def inverted(self, name: str, preset: Preset) -> torch.Tensor:
         """The motion clip's inverted noise, the same for every method."""
-        clip = load_motion_clip(self.grid.motions[name].clip, [], preset.sampling.frames)
-        return invert_clip(self.backbone, clip.pixels, preset.sampling, self.folder / "generated", self.callbacks)
+        return invert_clip(
+            self.backbone, self._clip(name, preset), preset.sampling, self.folder / "generated", self.callbacks
+        )
 
-    def _clip_mark(self, cell: Cell, preset: Preset) -> str:
+    def _clip_key(self, cell: Cell, preset: Preset) -> str:
         if cell.motion is None:
             return ""
-        return cache_key(load_motion_clip(self.grid.motions[cell.motion].clip, [], preset.sampling.frames).pixels)
+        return cache_key(self._clip(cell.motion, preset))
+
+    def _clip(self, motion: str, preset: Preset) -> torch.Tensor:
+        """A motion's clip as it joins the initial noise, [3, F, H, W] in -1..1."""
+        config, path = preset.sampling, self.grid.motions[motion].clip
+        return load_motion_clip(path, [], config.frames, min_size=needed_size(config)).pixels
 
     def _trained(
         self,
@@ -218,29 +215,29 @@ class Runner:
         train: Callable[[Path], tuple[LoraModel, History]],
         key: str,
     ) -> LoraModel:
-        """A LoRA, trained now or kept from before; ``usual`` are the preset's own settings of its kind."""
-        folder = run_dir(self.folder / "trainings", name.replace(" ", "_"), key, *self.mark)
-        asked = (folder, config.steps)  # under a constant schedule trainings of other lengths share a folder
-        if asked in self._failed:
-            raise self._failed[asked]
-        if asked in self._concepts:
-            return self._concepts[asked]
-        found = load_result(folder, config.steps)
-        if found is None:
+        """A LoRA, trained now or read from the cache; ``usual`` are the preset's own settings of its kind."""
+        folder = run_dir(self.folder / "trainings", name.replace(" ", "_"), key, *self.base_key)
+        training = (folder, config.steps)  # under a constant schedule trainings of other lengths share a folder
+        if training in self._failed:
+            raise self._failed[training]
+        if training in self._trained_loras:
+            return self._trained_loras[training]
+        stored = load_result(folder, config.steps)
+        if stored is None:
             self.callbacks.log(f"training: {name} ({folder.name})")
             began = time.monotonic()
             try:
-                concept, history = train(folder)
+                lora, history = train(folder)
             except (ValueError, TrainingDiverged) as error:
-                self._failed[asked] = error
+                self._failed[training] = error
                 raise
             finally:
                 _add_seconds(folder, time.monotonic() - began)
-            found = StoredResult(concept, history, {})
-            save_result(folder, found)
-        self._concepts[asked] = found.concept
+            stored = StoredResult(lora, history, {})
+            save_result(folder, stored)
+        self._trained_loras[training] = stored.concept
         self.training_seconds[_kind(name, config, usual), folder.name] = _seconds_of(folder)
-        return found.concept
+        return stored.concept
 
 
 def _kind(name: str, config: TrainingConfig, usual: TrainingConfig) -> str:
@@ -264,31 +261,9 @@ def _seconds_of(folder: Path) -> float:
 
 
 def _encoders_version(backbone: Backbone) -> str:
-    """What text encoder and autoencoder make of one input, to four digits: the network has a mark of its own."""
+    """What text encoder and autoencoder make of one input, to four digits: the network has a fingerprint of its own."""
     shape = backbone.latent_shape(1, 64, 64)
     noise = torch.randn((1, *shape), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         text, pixels = backbone.encode_prompt(["a dog"]), backbone.decode_video(noise.to(backbone.device))
     return f"{float(text.abs().mean()):.4g} {float(pixels.abs().mean()):.4g}"
-
-
-def _write(path: Path, made: GeneratedVideo) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_file(path)
-    about = {"seconds": made.seconds, "memory_mb": made.memory_mb}
-    try:
-        save_file({"video": torch.from_numpy(made.video).contiguous()}, partial, metadata={"about": json.dumps(about)})
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _read(path: Path, method: Method, cell: Cell) -> GeneratedVideo | None:
-    """What was kept; None if nothing was, or if it is damaged: it is made again."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["about"])
-            video = file.get_tensor("video").clone().numpy()
-        return GeneratedVideo(method.name, cell, video, about["seconds"], about["memory_mb"])
-    except (OSError, SafetensorError, KeyError, ValueError):
-        return None

@@ -41,12 +41,12 @@ def scorers(clip: Path | None, dino: Path | None, plain_background: bool, device
     Raises:
         FileNotFoundError, ValueError: see ``check_folder``.
     """
-    found: list[VideoMetrics] = []
+    metrics: list[VideoMetrics] = []
     if clip is not None or dino is not None:
-        found.append(LearnedMetrics(clip, dino, device))
+        metrics.append(LearnedMetrics(clip, dino, device))
     try:
         weights_path()
-        found.append(MobileNetMetrics(plain_background))
+        metrics.append(MobileNetMetrics(plain_background))
     except ImportError:  # colours need nothing
-        found.append(ColourMetrics(plain_background))
-    return found
+        metrics.append(ColourMetrics(plain_background))
+    return metrics

@@ -9,27 +9,27 @@ from pathlib import Path
 import torch
 
 from ..data.examples import load_motion_clip
-from ..data.images import list_images
+from ..data.images import MODELS_SEE, list_images
 from ..data.media import save_video
 from .grid import Grid
-from .runner import GeneratedVideo
+from .video_cache import GeneratedVideo
 
 SIDE = 384  # pixels; smaller videos are enlarged about to it, or nobody could judge them
 
 
-def write_study(made: Sequence[GeneratedVideo], grid: Grid, fps: float, folder: Path) -> int:
+def write_study(videos: Sequence[GeneratedVideo], grid: Grid, fps: float, folder: Path) -> int:
     """Write videos of pairs that do a motion with their pictures, clip and prompt.
 
     Args:
-        made: videos of one grid; those without a motion, or of a crowd, are left out.
-        grid: what was asked.
+        videos: of one grid; those without a motion, or of three subjects, are left out.
+        grid: the one they are of.
         fps: frames per second of the videos.
         folder: of the study, which ``require_new`` has passed.
 
     Returns:
         The number of videos.
     """
-    chosen = [m for m in made if m.cell.motion is not None and len(m.cell.subjects) == 2]
+    chosen = [v for v in videos if v.cell.motion is not None and len(v.cell.subjects) == 2]
     for video in chosen:
         cell = video.cell
         pixels = torch.from_numpy(video.video).permute(3, 0, 1, 2).float() / 127.5 - 1  # [F,H,W,3] -> [3,F,H,W]
@@ -42,7 +42,7 @@ def write_study(made: Sequence[GeneratedVideo], grid: Grid, fps: float, folder: 
             picture = list_images(grid.subjects[name].folder)[0]
             shutil.copyfile(picture, references / f"{name}{picture.suffix.lower()}")
         assert cell.motion is not None
-        clip = load_motion_clip(grid.motions[cell.motion].clip, [], pixels.shape[1])
+        clip = load_motion_clip(grid.motions[cell.motion].clip, [], pixels.shape[1], min_size=MODELS_SEE)
         _save(clip.pixels, references / "motion.mp4", fps)
         (references / "prompt.txt").write_text(f"{grid.plain_prompt(cell)}\n", encoding="utf-8")
     return len(chosen)

@@ -43,9 +43,9 @@ def sweep_plot(
         numbers = range(len(values)) if at is None else at
         whole = (numbers[-1] - numbers[0]) or 1
         places = [left + 14 + (right - left - 28) * (number - numbers[0]) / whole for number in numbers]
-        for x, found in zip(places, estimates, strict=True):
-            pen.line([(x, height(found.low)), (x, height(found.high))], fill=LINE, width=2)
-            pen.ellipse([x - 3, height(found.mean) - 3, x + 3, height(found.mean) + 3], fill=LINE)
+        for x, estimate in zip(places, estimates, strict=True):
+            pen.line([(x, height(estimate.low)), (x, height(estimate.high))], fill=LINE, width=2)
+            pen.ellipse([x - 3, height(estimate.mean) - 3, x + 3, height(estimate.mean) + 3], fill=LINE)
         pen.line([(x, height(e.mean)) for x, e in zip(places, estimates, strict=True)], fill=LINE, width=2)
         pen.text((left, HEIGHT - MARGIN + 8), str(_short(values[0])), fill=INK, font=font)
         last = _short(values[-1])

@@ -45,6 +45,14 @@ class Track:
     found: np.ndarray
 
 
+BANDS = 8  # rows of a background are averaged to so many
+
+
+def row_bands(video: np.ndarray) -> np.ndarray:
+    """Mean colours 0..255 of BANDS bands of the background's rows, [3 * BANDS], of uint8 [F, H, W, 3]."""
+    return np.concatenate([band.mean(0) for band in np.array_split(row_colours(video), BANDS)])
+
+
 def row_colours(video: np.ndarray) -> np.ndarray:
     """The background's colour in each row: the most common one near the border.
 
@@ -81,13 +89,13 @@ def foreground(video: np.ndarray) -> np.ndarray:
 
 def _without_specks(masks: np.ndarray) -> np.ndarray:
     """Without components (8-connected) smaller than SPECK or a twelfth of the frame's largest.  [F, H, W] bool."""
-    kept = np.zeros_like(masks)
+    cleaned = np.zeros_like(masks)
     for frame, mask in enumerate(masks):
         labels, _ = ndimage.label(mask, structure=np.ones((3, 3)))
         areas = np.bincount(labels.ravel())
         areas[0] = 0  # the background
-        kept[frame] = (areas >= max(SPECK, int(areas.max()) / 12))[labels]
-    return kept
+        cleaned[frame] = (areas >= max(SPECK, int(areas.max()) / 12))[labels]
+    return cleaned
 
 
 def track(video: np.ndarray, count: int) -> list[Track]:
@@ -155,8 +163,11 @@ def _distance(means: np.ndarray, others: np.ndarray, order: Sequence[int]) -> fl
 def _clusters(places: np.ndarray, count: int, previous: np.ndarray | None) -> np.ndarray:
     """A number below ``count`` for each of the places [P, 2]: the tightest of several runs of k-means, none empty."""
     middle, spread = places.mean(0), places.std(0) + 1e-3
-    ways = np.array([(1, 0), (0, 1), (1, 1), (1, -1)])
-    starts = [np.stack([middle + spread * way * share for share in np.linspace(-1, 1, count)]) for way in ways]
+    directions = np.array([(1, 0), (0, 1), (1, 1), (1, -1)])
+    starts = [
+        np.stack([middle + spread * direction * share for share in np.linspace(-1, 1, count)])
+        for direction in directions
+    ]
     if count == 3:  # in a row, or in a triangle
         corners = [((-1, 1), (1, 1), (0, -1)), ((-1, -1), (1, -1), (0, 1))]
         starts += [middle + spread * np.array(triangle) for triangle in corners]
@@ -194,10 +205,10 @@ def crops(
     """
     pictures = []
     for f in np.flatnonzero(tracked.found) if frames is None else frames:
-        shown = np.where(tracked.masks[f][..., None], video[f], GREY).astype(np.float32) / 255
+        on_grey = np.where(tracked.masks[f][..., None], video[f], GREY).astype(np.float32) / 255
         side = max(4, round(float(tracked.sizes[f]) * margin))
         left, top = np.round((tracked.boxes[f, :2] + tracked.boxes[f, 2:] - side) / 2).astype(int)
-        square = _cut(torch.from_numpy(shown).permute(2, 0, 1), int(left), int(top), side)
+        square = _cut(torch.from_numpy(on_grey).permute(2, 0, 1), int(left), int(top), side)
         pictures.append(functional.interpolate(square[None], (size, size), mode="bicubic", antialias=True)[0])
     return torch.stack(pictures).clamp(0, 1) if pictures else torch.zeros(0, 3, size, size)
 
@@ -220,7 +231,7 @@ def overlap(box: np.ndarray, other: np.ndarray) -> float:
 
 
 def match(tracks: list[Track], centres: list[np.ndarray]) -> list[Track]:
-    """The tracks in the order in which they fit the given ways [F, 2] best."""
+    """The tracks in the order in which they fit the given paths [F, 2] best."""
     if len(tracks) < 2:
         return tracks
     orders = (tracks, tracks[::-1])

@@ -1,4 +1,4 @@
-"""The ways that tracked characters go, and how far two of them agree.
+"""The trajectories of tracked characters, and how far two of them agree.
 
 Place in the frame does not count, size counts only as it changes.
 """
@@ -12,12 +12,12 @@ import numpy as np
 
 from .tracking import Track
 
-FRAMES = 8  # ways of clips of other lengths are brought to so many
+FRAMES = 8  # trajectories of clips of other lengths are resampled to so many
 SIZE_WEIGHT = 0.3  # shares of the frame's side that a change of size by e is worth
 
 
 def trajectory(tracks: Sequence[Track]) -> np.ndarray:
-    """What is compared: the ways of one character, or of two in the caption's order.
+    """What is compared: the path of one character, or of two in the caption's order.
 
     Returns:
         [V] float64, in shares of the frame's side; its Euclidean length is a root mean square over frames.
@@ -46,7 +46,7 @@ class Agreement:
     """How alike two characters are placed, and move, in two clips, -1..1; 1 is the same, in direction and in length.
 
     Attributes:
-        placement: of the mean way from one to the other: who is where, above, below or beside.
+        placement: of the mean offset from one to the other: who is where, above, below or beside.
         movement: of how they change places besides; 0 if nobody moves.
     """
 
@@ -65,14 +65,14 @@ def agreement(tracks: Sequence[Track], reference: Sequence[Track]) -> Agreement:
 
 
 def trajectory_agreement(observed: np.ndarray, target: np.ndarray) -> Agreement:
-    """Of two ways [V] of two characters each, or of one and the other's mirror image, whichever is nearer in all."""
+    """Of two trajectories [V] of two characters each; the other's mirror image counts where it is nearer in all."""
     mirrored = (target.reshape(-1, 2) * (-1.0, 1.0)).ravel()  # x, y of each part and frame
-    both = (_likeness(observed, target), _likeness(observed, mirrored))
+    both = (_agreement(observed, target), _agreement(observed, mirrored))
     return max(both, key=lambda result: result.placement + result.movement)
 
 
-def _likeness(observed: np.ndarray, target: np.ndarray) -> Agreement:
-    placed, moved = slice(None, 2 * FRAMES), slice(2 * FRAMES, None)  # see ``way``
+def _agreement(observed: np.ndarray, target: np.ndarray) -> Agreement:
+    placed, moved = slice(None, 2 * FRAMES), slice(2 * FRAMES, None)  # see ``trajectory``
     return Agreement(_alike(observed[placed], target[placed]), _alike(observed[moved], target[moved]))
 
 

@@ -24,7 +24,7 @@ Task = tuple[str, Method, Cell | None, Any]  # what is made, by which method's s
 
 
 def task_rounds(grid: Grid, subset: str, preset: Preset) -> list[list[Task]]:
-    """All that a size of a grid needs, each thing once, in rounds that depend on those before alone."""
+    """All that a subset of a grid needs, each thing once, in rounds that depend on those before alone."""
     inverted: dict[Hashable, Task] = {}
     trained: dict[Hashable, Task] = {}
     fused: dict[Hashable, Task] = {}
@@ -43,7 +43,7 @@ def task_rounds(grid: Grid, subset: str, preset: Preset) -> list[list[Task]]:
             key = (cell.subjects, repr(settings.subject), repr(settings.fusion))
             fused.setdefault(key, ("fusion", method, None, cell.subjects))
         videos.setdefault((method.combine, repr(settings), cell), ("video", method, cell, None))
-    return [list(found.values()) for found in (inverted, trained, fused, videos)]
+    return [list(tasks.values()) for tasks in (inverted, trained, fused, videos)]
 
 
 class Worker:
@@ -87,7 +87,7 @@ def precompute(
         workers: how many processes, at least 2.
         runner: builds a worker's runner, in its process; it must be picklable.
         grid: what is asked.
-        size: one of the grid's sizes.
+        subset: one of the grid's subsets.
         preset: the settings that methods change.
         work: where the runners keep things; made here.
         callbacks: progress and cancel.
@@ -104,15 +104,20 @@ def precompute(
     work.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     gpus = torch.cuda.device_count()
-    threads = max(1, (os.cpu_count() or 1) // workers)
     ray.init(num_cpus=workers, num_gpus=gpus, include_dashboard=False, log_to_driver=False)
     try:
-        actor = ray.remote(num_cpus=1, num_gpus=gpus // workers if gpus >= workers else gpus / workers)(Worker)
-        actors: list[Any] = [actor.remote(runner, threads) for _ in range(workers)]
+        actors = _actors(ray, workers, gpus, runner)
         for tasks in task_rounds(grid, subset, preset):
             _one_round(ActorPool(actors), tasks, callbacks)
     finally:
         ray.shutdown()
+
+
+def _actors(ray: Any, workers: int, gpus: int, runner: Callable[[], Runner]) -> list[Any]:
+    """Workers that share processors and GPUs."""
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    actor = ray.remote(num_cpus=1, num_gpus=gpus // workers if gpus >= workers else gpus / workers)(Worker)
+    return [actor.remote(runner, threads) for _ in range(workers)]
 
 
 def _one_round(pool: Any, tasks: Sequence[Task], callbacks: Callbacks) -> None:

@@ -13,9 +13,10 @@ in the network, never from the name "attn2".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -82,7 +83,7 @@ class ForwardEnded(Exception):
 
 
 @dataclass
-class _VideoShape:
+class VideoShape:
     """The latents' shape in the forward that is being recorded."""
 
     batch: int = 0
@@ -106,7 +107,7 @@ class _VideoShape:
 class _RecordingProcessor:
     """Wraps a layer's attention processor: the output is the same, and the map is recorded."""
 
-    def __init__(self, inner: Any, layer: AttentionLayer, recording: _Recording) -> None:
+    def __init__(self, inner: Any, layer: AttentionLayer, recording: Recording) -> None:
         self.inner, self.layer, self.recording = inner, layer, recording
 
     def __call__(
@@ -118,49 +119,62 @@ class _RecordingProcessor:
         **kwargs: Any,
     ) -> torch.Tensor:
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        self.recording.take(self.layer, attention, hidden_states, context)
+        map_of = _cross_map if self.layer.kind == "cross" else _temporal_map
+        self.recording.take(self.layer, partial(map_of, self.recording, attention), hidden_states, context)
         return self.inner(attention, hidden_states, encoder_hidden_states, *args, **kwargs)
 
 
 @dataclass
-class _Recording:
+class Recording:
+    """What one ``record`` takes from the layers, of whatever base.
+
+    Attributes:
+        layers: in execution order.
+        spans: K token spans of cross-attention maps.
+        rows: the part of the batch that is recorded.
+        stop: end the forward after the last layer.
+        constant: layers whose maps are recorded without gradients.
+        maps: what was recorded.
+        shape: of the latents in this forward.
+    """
+
     layers: Sequence[AttentionLayer]
     spans: Sequence[TokenSpan]
     rows: slice
     stop: bool
     constant: frozenset[AttentionLayer]
     maps: AttentionMaps = field(default_factory=AttentionMaps)
-    shape: _VideoShape = field(default_factory=_VideoShape)
+    shape: VideoShape = field(default_factory=VideoShape)
 
-    def take(self, layer: AttentionLayer, attention: Any, hidden: torch.Tensor, context: torch.Tensor) -> None:
-        """Compute and store one layer's map; hidden and context are the attention layer's inputs.
+    def take(self, layer: AttentionLayer, map_of: Callable[..., torch.Tensor], *inputs: torch.Tensor) -> None:
+        """Store one layer's map, which ``map_of`` computes of what goes into the layer's attention.
 
         A layer that is recomputed in the backward pass is recorded again, and its first map is kept: the second would
         keep all recomputed activations alive.
         """
         constant = layer in self.constant
         if constant:
-            hidden, context = hidden.detach(), context.detach()
+            inputs = tuple(one.detach() for one in inputs)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not constant):
-            if layer.kind == "cross":
-                self.maps.cross.setdefault(layer.name, self._cross(attention, hidden, context))
-            else:
-                self.maps.temporal.setdefault(layer.name, self._temporal(attention, hidden))
+            kind = self.maps.cross if layer.kind == "cross" else self.maps.temporal
+            kind.setdefault(layer.name, map_of(*inputs))
         if self.stop and layer == self.layers[-1]:
             raise ForwardEnded
 
-    def _cross(self, attention: Any, hidden: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        frames = self.shape.frames
-        hidden = hidden.unflatten(0, (-1, frames))[self.rows]  # [B*F,hw,D] -> [B,F,hw,D]
-        context = context.unflatten(0, (-1, frames))[self.rows]  # [B*F,T,D] -> [B,F,T,D]
-        weights = attention_weights(attention, hidden, context)  # [B,F,hw,T]
-        columns = [weights[..., list(span.positions)].sum(-1) for span in self.spans]  # K of [B,F,hw]
-        height, width = self.shape.at(hidden.shape[2])
-        return torch.stack(columns, dim=1).unflatten(-1, (height, width))  # [B,K,F,hw] -> [B,K,F,h,w]
 
-    def _temporal(self, attention: Any, hidden: torch.Tensor) -> torch.Tensor:
-        hidden = hidden.unflatten(0, (self.shape.batch, -1))[self.rows]  # [B*hw,F,D] -> [B,hw,F,D]
-        return attention_weights(attention, hidden, hidden)  # [B,hw,F,F]
+def _cross_map(recording: Recording, attention: Any, hidden: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+    frames = recording.shape.frames
+    hidden = hidden.unflatten(0, (-1, frames))[recording.rows]  # [B*F,hw,D] -> [B,F,hw,D]
+    context = context.unflatten(0, (-1, frames))[recording.rows]  # [B*F,T,D] -> [B,F,T,D]
+    weights = attention_weights(attention, hidden, context)  # [B,F,hw,T]
+    columns = [weights[..., list(span.positions)].sum(-1) for span in recording.spans]  # K of [B,F,hw]
+    height, width = recording.shape.at(hidden.shape[2])
+    return torch.stack(columns, dim=1).unflatten(-1, (height, width))  # [B,K,F,hw] -> [B,K,F,h,w]
+
+
+def _temporal_map(recording: Recording, attention: Any, hidden: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+    hidden = hidden.unflatten(0, (recording.shape.batch, -1))[recording.rows]  # [B*hw,F,D] -> [B,hw,F,D]
+    return attention_weights(attention, hidden, hidden)  # [B,hw,F,F]
 
 
 def attention_weights(attention: Any, hidden: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
@@ -202,11 +216,12 @@ def record(
     stop: bool = False,
     end: nn.Module | None = None,
     constant: Sequence[AttentionLayer] = (),
+    processor_of: Callable[[Any, AttentionLayer, Recording], Any] = _RecordingProcessor,
 ) -> Iterator[AttentionMaps]:
     """Record the maps of ``layers`` in every forward of ``network`` inside the context.
 
     Args:
-        network: a U-Net that takes latents [B, C, F, H, W] as its first argument.
+        network: takes latents [B, C, f, H, W] as its first argument; its attention layers have a ``processor``.
         layers: the layers in execution order; an empty list records nothing.
         spans: for cross-attention maps: K token spans, the same for the whole recorded batch.
         rows: the part of the batch to record.
@@ -214,10 +229,11 @@ def record(
         end: end it after this module instead, which contains the last layer: a module that is recomputed in the
             backward pass must run to its end.
         constant: layers whose maps are recorded without gradients.
+        processor_of: (processor, layer, recording) -> one that does the same and calls ``recording.take``.
     """
     if any(layer.kind == "cross" for layer in layers) and not spans:
         raise ValueError("spans: got none, but a cross-attention map needs the tokens it is for")
-    recording = _Recording(layers, spans, rows, stop and end is None, frozenset(constant))
+    recording = Recording(layers, spans, rows, stop and end is None, frozenset(constant))
     modules: dict[AttentionLayer, Any] = {layer: network.get_submodule(layer.name) for layer in layers}
     inner = {layer: module.processor for layer, module in modules.items()}
 
@@ -237,7 +253,7 @@ def record(
         hooks.append(end.register_forward_hook(leave))
     try:
         for layer, module in modules.items():
-            module.processor = _RecordingProcessor(inner[layer], layer, recording)
+            module.processor = processor_of(inner[layer], layer, recording)
         yield recording.maps
     finally:
         for hook in hooks:

@@ -2,7 +2,11 @@
 
 A new base is one new file beside this one.  No other module asks which base it has or assumes noise prediction.
 
-Shapes: B batch, F frames, C latent channels, H W latent height and width, T text tokens, D width.
+Shapes: B batch, F frames of a video, C latent channels, f H W latent frames, height and width, D width.
+
+A base may hold several frames of a video in one latent frame (``temporal_factor``): the first frame alone, then as many
+at a time, so that a video has 1 + n * factor frames and 1 + n latent frames.  Encoded prompts are a matter of the base
+(``encoded_text``).
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import torch
 from torch import nn
 
 from .attention_maps import AttentionLayer, AttentionMaps
+from .encoded_text import EncodedText
 from .text import SpecialToken, TokenSpan
 
 Prediction = Literal["epsilon", "v", "flow"]
@@ -39,7 +44,7 @@ class NoiseLevel:
     s: torch.Tensor
 
     def coefficients(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(a, s) shaped to multiply with x [B, C, F, H, W]."""
+        """(a, s) shaped to multiply with x [B, C, f, H, W]."""
         shape = (-1, *(1,) * (x.ndim - 1))
         return self.a.to(x.device).view(shape), self.s.to(x.device).view(shape)
 
@@ -50,7 +55,8 @@ class Target:
 
     Attributes:
         module: its dotted name in the network.
-        rows: the output rows that the LoRA may change; None: all.
+        rows: the output rows that the LoRA may change, such as those of some heads; None: all.  The others of its B
+            are zero and stay so.
     """
 
     module: str
@@ -81,7 +87,7 @@ class MemoryMode:
 class Backbone(Protocol):
     """A text-to-video base model, loaded.
 
-    Latents are float32 [B, C, F, H, W] of about unit variance; pixels float32 [B, 3, F, h, w] in
+    Latents are float32 [B, C, f, H, W] of about unit variance; pixels float32 [B, 3, F, h, w] in
     -1..1.  Weights are frozen; gradients flow to latents and prompt embeddings where asked.
     """
 
@@ -104,14 +110,18 @@ class Backbone(Protocol):
     def network(self) -> nn.Module:
         """The denoising network, in which ``targets`` and ``attention_layers`` name their layers."""
 
-    def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
-        """Latent shape (C, F, H, W) of a video; ValueError for a size that the base cannot generate."""
+    @property
+    def temporal_factor(self) -> int:
+        """Frames that a latent frame holds, but for the first, which holds one (``latent_time``)."""
 
-    def activation_memory(self, frames: int, height: int, width: int, gradients: Gradients = "none") -> int:
+    def latent_shape(self, frames: int, height: int, width: int) -> tuple[int, int, int, int]:
+        """Latent shape (C, f, H, W) of a video; ValueError for a length or size that the base cannot generate."""
+
+    def activation_memory(self, lengths: Sequence[int], height: int, width: int, gradients: Gradients = "none") -> int:
         """Estimated bytes of activations in one pass through the network.
 
         Args:
-            frames: total number of frames of all videos in memory at once.
+            lengths: frames of each video that is in memory at once.
             height: in pixels.
             width: in pixels.
             gradients: "none"; or activations are "stored" for the backward pass; or "checkpointed".
@@ -127,15 +137,18 @@ class Backbone(Protocol):
         """Bytes of weights on the device at the same time."""
 
     def encode_video(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Pixels [B, 3, F, h, w] -> clean latents [B, C, F, H, W], without sampling noise."""
+        """Pixels [B, 3, F, h, w] -> clean latents [B, C, f, H, W], without sampling noise."""
 
     def decode_video(self, latents: torch.Tensor) -> torch.Tensor:
-        """Clean latents [B, C, F, H, W] -> pixels [B, 3, F, h, w] in -1..1."""
+        """Clean latents [B, C, f, H, W] -> pixels [B, 3, F, h, w] in -1..1."""
 
     def encode_prompt(
         self, texts: Sequence[str], tokens: Sequence[SpecialToken] = (), as_superclass: bool = False
-    ) -> torch.Tensor:
-        """Prompt embeddings [B, T, D]; special tokens become learned vectors, or their superclass words."""
+    ) -> EncodedText:
+        """B encoded prompts, opaque to whoever is not the base.
+
+        Special tokens become learned vectors, or their superclass words.
+        """
 
     def token_spans(self, text: str, tokens: Sequence[SpecialToken], as_superclass: bool = False) -> list[TokenSpan]:
         """Positions of each special token of a prompt, or of its superclass words, in the text's order."""
@@ -146,18 +159,23 @@ class Backbone(Protocol):
     def levels(self, steps: int) -> list[NoiseLevel]:
         """``steps`` + 1 noise levels from noisy to clean; the last is the result of the last step."""
 
-    def random_level(self, batch: int, generator: torch.Generator) -> NoiseLevel:
-        """Random noise levels [B] for a training batch; covers every expert of a base with several."""
+    def level_at(self, share: float) -> NoiseLevel:
+        """The noise level at a share of the way from clean (0) to noise (1), on the base's own scale of timesteps."""
 
-    def predict(self, x: torch.Tensor, level: NoiseLevel, text: torch.Tensor) -> torch.Tensor:
-        """The network's native output for noisy latents, [B, C, F, H, W] float32.
+    def random_level(self, batch: int, generator: torch.Generator) -> NoiseLevel:
+        """Random noise levels [B] for a training batch, spread as the base was trained; covers every expert of a base
+        with several."""
+
+    def predict(self, x: torch.Tensor, level: NoiseLevel, text: EncodedText) -> torch.Tensor:
+        """The network's native output for noisy latents, [B, C, f, H, W] float32.
 
         Args:
-            x: noisy latents [B, C, F, H, W].
+            x: noisy latents [B, C, f, H, W].
             level: one for all of x, or one per sample.
-            text: prompt embeddings [B, T, D].
+            text: B encoded prompts.
 
-        A single-frame video skips all temporal layers.
+        A video of one frame passes as pictures did when the base was trained on them: a U-Net's skips its temporal
+        layers, a transformer's is attended to like any other.
         """
 
     def initial_vectors(self, words: str, count: int) -> torch.Tensor:
@@ -173,7 +191,8 @@ class Backbone(Protocol):
         """The linear layers of one role.  Roles may overlap in a base that does not split them.
 
         Args:
-            role: "spatial" layers learn appearance, "temporal" ones motion.
+            role: "spatial" layers learn appearance, "temporal" ones motion.  Where both are in one layer, as the
+                heads of a transformer, targets have ``rows``.
             attention_only: only query, key, value and output projections.
             train_transformer_in: with those of a temporal transformer at the network's input.
             leave_out: kinds of layers that are not wanted; all attention of temporal layers is self-attention.
@@ -200,5 +219,5 @@ class Backbone(Protocol):
             constant: layers whose maps are recorded without gradients, which saves memory.
         """
 
-    def record_forward(self, x: torch.Tensor, level: NoiseLevel, text: torch.Tensor) -> None:
+    def record_forward(self, x: torch.Tensor, level: NoiseLevel, text: EncodedText) -> None:
         """Run the network only as far as the last recorded layer, inside ``record(stop=True)``."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
-from ..data.media_files import entries, files_in, folders_in
 from ..file_problem import file_problem
+from ..folders import entries, files_in, folders_in
 from ..text_files import read_json_object
 from .base_names import refuse_wan
 
@@ -61,15 +62,6 @@ def require_multiples(factor: int, height: int, width: int) -> None:
         )
 
 
-def is_base_folder(folder: Path) -> bool:
-    """Whether ``folder`` holds a base that ``load_unet3d`` takes."""
-    try:
-        check_base_folder(folder)
-    except (OSError, ValueError):
-        return False
-    return True
-
-
 def base_name(folder: Path) -> str:
     """What a base is called: its folder, by the name it was given by; in a hub's cache, the model's own name."""
     folder = Path(os.path.abspath(folder))  # not resolved: a link keeps its name
@@ -84,10 +76,10 @@ def weight_files(folder: Path) -> list[Path]:
     return [file for suffix in _WEIGHTS for file in files_in(folder, (suffix,))]
 
 
-def check_weights(folder: Path) -> None:
+def check_weights(folder: Path, parts: Sequence[str] = ("unet", "vae", "text_encoder")) -> None:
     """ValueError for a file of weights that is something else, as a Git LFS pointer, or ends too early; reads no more
     than headers."""
-    for part in ("unet", "vae", "text_encoder"):
+    for part in parts:
         for file in weight_files(folder / part):
             if (problem := file_problem(file)) is not None:
                 raise ValueError(f"base: {file} {problem}")
@@ -173,14 +165,14 @@ def _instead(folder: Path) -> str:
 
 
 def _check_scheduler(path: Path) -> None:
-    """ValueError for what a scheduler asks for and the engine does not do: it would make other videos, silently."""
+    """ValueError for unsupported scheduler settings, which would silently change the videos."""
     config = read_json_object(path, "base")
     settings = {**_DDIM_DEFAULTS, **config} if config.get("_class_name") == "DDIMScheduler" else config
     asked = [f"{name} ({effect})" for name, effect in _NOT_HONOURED.items() if settings.get(name)]
     if asked:
         raise ValueError(
-            f"base: {path} asks for {', '.join(asked)}, which VideoMage does not do; set it to false there if the "
-            "model was not trained so"
+            f"base: {path} uses {', '.join(asked)}, which VideoMage does not support; set it to false there if "
+            "the model was not trained with it"
         )
     if "FlowMatch" in str(config.get("_class_name")):
         raise ValueError(f"base: {path} is a {config['_class_name']}; UNet3DConditionModel bases predict epsilon or v")

@@ -22,7 +22,7 @@ Shapes: B batch, H heads, N = f * h * w places of all frames, frame by frame, P 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -30,11 +30,14 @@ import torch.nn.functional as F
 Span = tuple[int, int]  # first token, and one past the last
 SAMPLED_ROWS = 64  # query rows of the heads' test (as Sparse VideoGen)
 SPATIAL_PATCH = 2  # latent places to a side of a token's patch, in Wan and its kin
-FRAMES_TO_A_LATENT = 4  # video frames that a latent frame holds, but for the first
 
 
 def cross_maps(
-    query: torch.Tensor, key: torch.Tensor, spans: Sequence[Sequence[Span]], real: int | None = None
+    query: torch.Tensor,
+    key: torch.Tensor,
+    spans: Sequence[Sequence[Span]],
+    real: int | None = None,
+    bias: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """M_SCA of each subject, float32, with a graph.
 
@@ -43,6 +46,7 @@ def cross_maps(
         key: [B, H, T, d], the same.
         spans: for each of K subjects the token spans of its words.
         real: number of tokens that are not padding, to renormalise over them; None: over all T, as in the layer.
+        bias: added to the scores, [B, 1, 1, T]; minus infinity leaves a token out.
 
     Returns:
         [B, K, N], each value in 0..1.
@@ -58,7 +62,9 @@ def cross_maps(
     value[:real, len(spans)] = 1
     value = value.expand(*key.shape[:2], -1, -1)  # [T,K'] -> [B,H,T,K']
     with torch.autocast(query.device.type, enabled=False):  # half precision would round the losses away
-        sums = F.scaled_dot_product_attention(_exact(query), _exact(key), value.to(_exact(query).dtype))  # [B,H,N,K']
+        query, key = _exact(query), _exact(key)
+        mask = None if bias is None else bias.to(query)
+        sums = F.scaled_dot_product_attention(query, key, value.to(query.dtype), mask)  # [B,H,N,K']
     columns, whole = sums[..., : len(spans)], sums[..., len(spans), None]
     maps = columns if real is None else columns / whole.clamp(min=1e-12)
     return maps.mean(1).transpose(1, 2)  # [B,H,N,K] -> [B,K,N]
@@ -149,26 +155,24 @@ def temporal_heads(errors: torch.Tensor) -> torch.Tensor:
     return chosen if bool(chosen.any()) else torch.ones_like(chosen)
 
 
-def masks_on_latents(masks: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Masks of a video's frames on the grid of a transformer's tokens, for Eq. 7.
+def tangent(
+    maps: Mapping[str, torch.Tensor], moved: Mapping[str, torch.Tensor], constant: Mapping[str, torch.Tensor]
+) -> torch.Tensor:
+    """Eq. 10's || moved - constant ||^2, made linear in the maps: the same gradient where they are ``moved``.
 
-    The first frame stands alone, the others are averaged four by four, as the autoencoder holds them; sides are
-    averaged by area.
+    A finite difference of this is the gradient's to far larger moves: where two branches nearly agree, the square's
+    own curvature outweighs its slope.
 
     Args:
-        masks: [K, F, H, W] in 0..1, F = 4n + 1.
-        height: of the token grid, H / 16 in Wan.
-        width: the same of W.
+        maps: by layer, at some latents.
+        moved: at the latents of the gradient.
+        constant: the other branch's.
 
     Returns:
-        [K, n + 1, height, width].
+        [], the mean over each layer's map, then over the layers, as the loss has it.
     """
-    frames = masks.shape[1]
-    if frames % FRAMES_TO_A_LATENT != 1:
-        raise ValueError(f"masks: got {frames} frames, must be a multiple of {FRAMES_TO_A_LATENT} and one more")
-    first, rest = masks[:, :1], masks[:, 1:]
-    means = rest.unflatten(1, (-1, FRAMES_TO_A_LATENT)).mean(2)  # [K,4n,H,W] -> [K,n,H,W]
-    return F.interpolate(torch.cat([first, means], 1), (height, width), mode="area")
+    slopes = {name: 2 * (moved[name] - constant[name]).detach() for name in moved}
+    return torch.stack([(slopes[name] * maps[name]).mean() for name in moved]).mean()
 
 
 def token_grid(latents: Sequence[int], patch: int = SPATIAL_PATCH) -> tuple[int, int, int]:

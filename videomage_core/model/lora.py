@@ -16,19 +16,20 @@ The adapters themselves are peft's.  Four of its behaviours are changed here:
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
 
 import torch
 from torch import nn
 
 from ..config import LoraTrainingConfig, NewLoraConfig
+from .active_adapters import adapter_state, layers_of, restore_state
+from .active_adapters import names as names
+from .active_adapters import use_adapters as use_adapters
 from .backbone import Backbone, Target
-from .lora_forward import adapted_layers, adapters_changed, with_adapters
+from .lora_forward import adapters_changed, with_adapters
 from .lora_forward import merged as merged
 from .lora_weights import LoraWeights
 
@@ -79,7 +80,7 @@ def _inject(
     from peft import LoraConfig, inject_adapter_in_model
 
     _require_free_and_present(backbone, name, targets)
-    strengths, trainable = _state(backbone)
+    strengths, trainable = adapter_state(backbone)
     usual = max(ranks.values())
     # Only the exceptions: peft searches the whole pattern at each layer, which is slow.
     others = {module: rank for module, rank in ranks.items() if rank != usual}
@@ -100,7 +101,7 @@ def _inject(
             inject_adapter_in_model(config, backbone.network, adapter_name=name)
         finally:
             adapters_changed(backbone)  # also if memory ran out halfway
-    layers, parameters = _layers_of(backbone, name), []
+    layers, parameters = layers_of(backbone, name), []
     for target in targets:
         layer = layers[target.module]
         layer.eval()
@@ -110,7 +111,7 @@ def _inject(
             parameters.append(factor.weight)
         if target.rows is not None:
             _train_only_rows(layer.lora_B[name].weight, target.rows)
-    _restore(backbone, strengths, trainable | {id(p) for p in parameters})
+    restore_state(backbone, strengths, trainable | {id(p) for p in parameters})
     return parameters
 
 
@@ -135,7 +136,13 @@ def _train_only_rows(weight: nn.Parameter, rows: tuple[int, ...]) -> None:
     weight.register_hook(lambda gradient: gradient * mask.to(gradient))
 
 
-def load(backbone: Backbone, name: str, weights: LoraWeights, trainable: bool = False) -> dict[str, nn.Parameter]:
+def load(
+    backbone: Backbone,
+    name: str,
+    weights: LoraWeights,
+    trainable: bool = False,
+    rows: Mapping[str, tuple[int, ...]] | None = None,
+) -> dict[str, nn.Parameter]:
     """Add existing weights as an inactive adapter.
 
     Args:
@@ -143,6 +150,7 @@ def load(backbone: Backbone, name: str, weights: LoraWeights, trainable: bool = 
         name: of the adapter, for ``use_adapters`` and ``remove``.
         weights: of any ranks.
         trainable: whether its parameters require gradients.
+        rows: of a layer's outputs, which alone are trained; a layer that is not named is trained whole.
 
     Returns:
         Its parameters, float32, by names that are stable between runs.
@@ -150,7 +158,7 @@ def load(backbone: Backbone, name: str, weights: LoraWeights, trainable: bool = 
     Raises:
         ValueError: the base lacks one of the layers, or a layer has another size.
     """
-    targets = [Target(module) for module in weights.layers]
+    targets = [Target(module, (rows or {}).get(module)) for module in weights.layers]
     _require_free_and_present(backbone, name, targets)
     layers = dict(backbone.network.named_modules())
     for module, (a, b) in weights.layers.items():
@@ -181,7 +189,7 @@ def _labels(targets: Sequence[Target]) -> list[str]:
 
 def weights(backbone: Backbone, name: str) -> LoraWeights:
     """A copy of an adapter's weights, on the CPU."""
-    layers = _layers_of(backbone, name)
+    layers = layers_of(backbone, name)
     if not layers:
         raise ValueError(f"name: got {name!r}, on this base are {', '.join(names(backbone)) or 'no LoRAs'}")
     copies = {
@@ -190,33 +198,6 @@ def weights(backbone: Backbone, name: str) -> LoraWeights:
     }
     layer = next(iter(layers.values()))
     return LoraWeights(copies, layer.lora_alpha[name] / layer.r[name])
-
-
-def names(backbone: Backbone) -> list[str]:
-    """Names of the adapters on the base, sorted."""
-    return sorted({name for layer in adapted_layers(backbone).values() for name in layer.lora_A})
-
-
-@contextmanager
-def use_adapters(backbone: Backbone, strengths: Mapping[str, float]) -> Iterator[None]:
-    """Inside, exactly these adapters are active, each with its strength; afterwards, those that were before.
-
-    An empty mapping is the base without adapters.  ``requires_grad`` does not change.
-    """
-    unknown = sorted(set(strengths) - set(names(backbone)))
-    if unknown:
-        raise ValueError(
-            f"strengths: got {', '.join(unknown)}, on this base are {', '.join(names(backbone)) or 'no LoRAs'}"
-        )
-    wrong = [f"{value} of {name}" for name, value in strengths.items() if not math.isfinite(value)]
-    if wrong:
-        raise ValueError(f"strengths: got {', '.join(wrong)}, must be finite numbers")
-    before = _strengths(backbone)
-    _switch_to(backbone, strengths)
-    try:
-        yield
-    finally:
-        _switch_to(backbone, before)
 
 
 @contextmanager
@@ -232,7 +213,7 @@ def trainable_adapter(
     Args:
         backbone: the base.
         name: of the adapter.
-        targets: layers of a new LoRA; unused with ``start``.
+        targets: layers of a new LoRA; of ``start``, whose own layers count, the rows that may change.
         config: rank and dropout of a new LoRA.
         start: initial weights; None: a new LoRA.
 
@@ -247,7 +228,8 @@ def trainable_adapter(
             new = add(backbone, name, targets, config.rank, dropout=share, seed=config.seed, gaussian=gaussian)
             parameters = dict(zip(_labels(targets), new, strict=True))
         else:
-            parameters = load(backbone, name, start, trainable=True)
+            rows = {target.module: target.rows for target in targets if target.rows is not None}
+            parameters = load(backbone, name, start, trainable=True, rows=rows)
         stack.enter_context(use_adapters(backbone, {name: 1.0}))
         stack.enter_context(dropout(backbone, name, on=True))
         yield parameters
@@ -256,7 +238,7 @@ def trainable_adapter(
 @contextmanager
 def dropout(backbone: Backbone, name: str, on: bool) -> Iterator[None]:
     """Inside, an adapter's dropout is on or off."""
-    modules = [layer.lora_dropout[name] for layer in _layers_of(backbone, name).values()]
+    modules = [layer.lora_dropout[name] for layer in layers_of(backbone, name).values()]
     before = [module.training for module in modules]
     for module in modules:
         module.train(on)
@@ -269,9 +251,9 @@ def dropout(backbone: Backbone, name: str, on: bool) -> Iterator[None]:
 
 def remove(backbone: Backbone, name: str) -> None:
     """Remove an adapter; a layer without adapters is unwrapped."""
-    strengths, trainable = _state(backbone)
+    strengths, trainable = adapter_state(backbone)
     try:
-        for module, layer in _layers_of(backbone, name).items():
+        for module, layer in layers_of(backbone, name).items():
             layer.delete_adapter(name)
             if not layer.lora_A:
                 parent, _, child = module.rpartition(".")
@@ -283,7 +265,7 @@ def remove(backbone: Backbone, name: str) -> None:
     finally:
         adapters_changed(backbone)
     strengths.pop(name, None)
-    _restore(backbone, strengths, trainable)
+    restore_state(backbone, strengths, trainable)
     if hasattr(backbone.network, "peft_config") and not names(backbone):
         del backbone.network.peft_config
 
@@ -291,51 +273,10 @@ def remove(backbone: Backbone, name: str) -> None:
 @contextmanager
 def restore_adapters(backbone: Backbone) -> Iterator[None]:
     """However the block ends, adapters added in it are removed and those active before are active again."""
-    present, (before, trainable) = set(names(backbone)), _state(backbone)
+    present, (before, trainable) = set(names(backbone)), adapter_state(backbone)
     try:
         yield
     finally:
         for name in set(names(backbone)) - present:
             remove(backbone, name)
-        _restore(backbone, before, trainable)
-
-
-def _layers_of(backbone: Backbone, name: str) -> dict[str, Any]:
-    return {module: layer for module, layer in adapted_layers(backbone).items() if name in layer.lora_A}
-
-
-def _strengths(backbone: Backbone) -> dict[str, float]:
-    """The active adapters with their strengths."""
-    return {name: value for layer in adapted_layers(backbone).values() for name, value in _strengths_in(layer).items()}
-
-
-def _strengths_in(layer: Any) -> dict[str, float]:
-    """The active adapters of one layer, with their strengths."""
-    here = [name for name in layer.active_adapters if name in layer.lora_A]
-    return {name: layer.scaling[name] * layer.r[name] / layer.lora_alpha[name] for name in here}
-
-
-def _state(backbone: Backbone) -> tuple[dict[str, float], set[int]]:
-    """(active adapters with their strengths, ids of the parameters that require gradients)."""
-    return _strengths(backbone), {id(p) for p in backbone.network.parameters() if p.requires_grad}
-
-
-def _restore(backbone: Backbone, strengths: Mapping[str, float], trainable: set[int]) -> None:
-    _switch_to(backbone, strengths)
-    for parameter in backbone.network.parameters():
-        parameter.requires_grad_(id(parameter) in trainable)
-
-
-def _switch_to(backbone: Backbone, strengths: Mapping[str, float]) -> None:
-    """Activate these adapters; peft also changes ``requires_grad``, which is undone."""
-    for layer in adapted_layers(backbone).values():
-        here = {name: strength for name, strength in strengths.items() if name in layer.lora_A}
-        if list(here.items()) == list(_strengths_in(layer).items()):
-            continue  # the order matters, as in any floating-point sum
-        factors = [*layer.lora_A.parameters(), *layer.lora_B.parameters()]
-        trainable = [factor.requires_grad for factor in factors]
-        layer.set_adapter(list(here))
-        for name, strength in here.items():
-            layer.set_scale(name, strength)
-        for factor, required in zip(factors, trainable, strict=True):
-            factor.requires_grad_(required)
+        restore_state(backbone, before, trainable)

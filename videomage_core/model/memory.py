@@ -37,18 +37,18 @@ class Workload:
     """A pass through the network.
 
     Attributes:
-        frames: total number of frames of all videos in memory at once.
+        lengths: frames of each video that is in memory at once.
         height: in pixels.
         width: in pixels.
-        videos: number of videos, if they can be processed one at a time.
+        separable: the videos can be processed one at a time.
         trains: gradients are computed.
         branches: number of passes whose activations are in memory at once, unless they are recomputed.
     """
 
-    frames: int
+    lengths: tuple[int, ...]
     height: int
     width: int
-    videos: int = 1
+    separable: bool = False
     trains: bool = False
     branches: int = 1
 
@@ -57,36 +57,38 @@ class Workload:
         gradients: Gradients = (
             "none" if not self.trains else "checkpointed" if mode.gradient_checkpointing else "stored"
         )
-        frames = self.frames * (1 if mode.gradient_checkpointing else self.branches)
-        if mode.sequential_batch and not self.trains:
-            frames = -(-frames // self.videos)
-        return backbone.activation_memory(frames, self.height, self.width, gradients)
+        lengths = self.lengths * (1 if mode.gradient_checkpointing else self.branches)
+        if self.separable and mode.sequential_batch and not self.trains:
+            lengths = lengths[:1]
+        return backbone.activation_memory(lengths, self.height, self.width, gradients)
 
 
 def workloads_for(config: object, subjects: int = 2) -> list[Workload]:
     """The most demanding passes of a stage; ``subjects`` is the number of LoRAs of a fusion."""
     size = (config.height, config.width)  # type: ignore[attr-defined]
     if isinstance(config, SubjectConfig):  # L_sub's pictures and L_reg's clip are in one step
-        clip = config.auxiliary_frames if config.lambda1 else 0
-        workloads = [Workload(config.batch_size + clip, *size, trains=True)]
-        return [*workloads, _guided(clip, *size, config.auxiliary_guidance_scale)] if clip else workloads
+        pictures, clip = (1,) * config.batch_size, config.auxiliary_frames
+        if not config.lambda1:
+            return [Workload(pictures, *size, trains=True)]
+        learning = Workload((*pictures, clip), *size, trains=True)
+        return [learning, _guided(clip, *size, config.auxiliary_guidance_scale)]
     if isinstance(config, MotionConfig):
-        return [Workload(config.batch_size * config.frames, *size, trains=True)]
+        return [Workload((config.frames,) * config.batch_size, *size, trains=True)]
     if isinstance(config, FusionConfig):  # L_fusion's videos and L_attn's pair are in one step
         videos = (config.batch_size or subjects) + (1 if config.lambda2 else 0)
-        learning = Workload(videos * config.frames, *size, trains=True)
+        learning = Workload((config.frames,) * videos, *size, trains=True)
         return [learning, _guided(config.frames, *size, config.teacher_guidance_scale)]
     assert isinstance(config, SamplingConfig)
     workloads = [_guided(config.frames, *size, config.guidance_scale)]
     if isinstance(config, CollaborativeConfig) and config.tau and config.alpha:
-        workloads.append(Workload(config.frames, *size, trains=True, branches=2))
+        workloads.append(Workload((config.frames,), *size, trains=True, branches=2))
     return workloads
 
 
 def _guided(frames: int, height: int, width: int, scale: float) -> Workload:
     """One denoising step; under guidance, two videos at once."""
     videos = 1 if scale == 1 else 2
-    return Workload(frames * videos, height, width, videos)
+    return Workload((frames,) * videos, height, width, separable=True)
 
 
 def required_memory(backbone: Backbone, workloads: Sequence[Workload], mode: MemoryMode) -> int:
@@ -101,7 +103,7 @@ def choose_mode(name: str, backbone: Backbone, workloads: Sequence[Workload], fr
     Args:
         name: one of ``CHOICES``.
         backbone: the base.
-        works: what is to be done.
+        workloads: to fit.
         free: bytes of the device that can be had; None: nobody knows, and "auto" is medium.
 
     Raises:

@@ -33,9 +33,9 @@ class SpecialToken:
     """A learned token.
 
     Attributes:
-        name: as prompts write it, e.g. "<toy>"; letters, digits, "_" and "-" in angle brackets.
-        vectors: [k, D], what it stands for.
-        superclass: plain words for the kind of thing it is, e.g. "stuffed animal".
+        name: as in prompts, e.g. "<toy>"; letters, digits, "_" and "-" in angle brackets.
+        vectors: its embeddings [k, D].
+        superclass: the subject's class in plain words, e.g. "stuffed animal".
     """
 
     name: str
@@ -75,7 +75,8 @@ class TokenSpan:
 
 @dataclass(frozen=True)
 class _Tokenized:
-    ids: list[int]
+    ids: list[int]  # padded
+    count: int  # without padding
     spans: list[TokenSpan]
     learned: list[TokenSpan]  # the spans that learned vectors fill
 
@@ -90,16 +91,14 @@ def superclass_prompt(text: str, tokens: Sequence[SpecialToken]) -> str:
 
 
 class PromptEncoder:
-    """A CLIP tokenizer and text encoder with support for special tokens."""
+    """A CLIP tokenizer and text encoder with support for special tokens; other kinds derive from it."""
 
     def __init__(self, tokenizer: Any, text_encoder: Any) -> None:
         self.tokenizer, self.text_encoder = tokenizer, text_encoder
-        self.length = int(tokenizer.model_max_length)
+        self.length, self.begin = int(tokenizer.model_max_length), [tokenizer.bos_token_id]
 
-    def encode(
-        self, texts: Sequence[str], tokens: Sequence[SpecialToken] = (), as_superclass: bool = False
-    ) -> torch.Tensor:
-        """Prompt embeddings [B, T, D]; gradients flow to the tokens' vectors.
+    def encode(self, texts: Sequence[str], tokens: Sequence[SpecialToken] = (), as_superclass: bool = False) -> Any:
+        """Encoded prompts, here embeddings [B, T, D]; gradients flow to the tokens' vectors.
 
         Args:
             texts: B prompts.
@@ -110,7 +109,7 @@ class PromptEncoder:
             ValueError: a prompt is too long, or names a special token that is not among ``tokens``.
         """
         known = _by_name(tokens)
-        width = self.text_encoder.get_input_embeddings().weight.shape[1]
+        width = self._embedding_layer().weight.shape[1]
         for token in tokens:
             if token.vectors.shape[1] != width:
                 raise ValueError(
@@ -120,8 +119,16 @@ class PromptEncoder:
         rows = [self._tokenize(text, known, as_superclass) for text in texts]
         device = self.text_encoder.device
         ids = torch.tensor([row.ids for row in rows], device=device)
-        with _replaced_rows(self.text_encoder, rows, known):
-            return self.text_encoder(ids)[0]
+        with _replaced_rows(self._embedding_layer(), rows, known):
+            return self._embed(ids, [row.count for row in rows])
+
+    def _embedding_layer(self) -> Any:
+        """The layer that looks up the table of tokens."""
+        return self.text_encoder.get_input_embeddings()
+
+    def _embed(self, ids: torch.Tensor, counts: Sequence[int]) -> Any:
+        """The encoder's output for ids [B, T], of which each row has as many before its padding."""
+        return self.text_encoder(ids)[0]
 
     def spans(self, text: str, tokens: Sequence[SpecialToken], as_superclass: bool = False) -> list[TokenSpan]:
         """Positions of each special token of ``text``, in the order of the text.
@@ -155,7 +162,7 @@ class PromptEncoder:
         ids = self._plain_ids(words)
         if not ids:
             raise ValueError(f"words: got {words!r}, which holds no token to start from")
-        table = self.text_encoder.get_input_embeddings().weight.detach()
+        table = self._embedding_layer().weight.detach()
         if count >= len(ids):
             return torch.stack([table[ids[i % len(ids)]] for i in range(count)]).float().clone()
         parts = torch.tensor(ids, device=table.device).tensor_split(count)
@@ -166,7 +173,7 @@ class PromptEncoder:
 
     def _tokenize(self, text: str, known: dict[str, SpecialToken], as_superclass: bool) -> _Tokenized:
         tokenizer = self.tokenizer
-        ids, spans = [tokenizer.bos_token_id], []
+        ids, spans = list(self.begin), []
         for part in _parts(text, known):
             token = known.get(part)
             if token is None:
@@ -178,16 +185,17 @@ class PromptEncoder:
             spans.append(TokenSpan(part, tuple(range(len(ids), len(ids) + len(filling)))))
             ids += filling
         ids.append(tokenizer.eos_token_id)
+        ends = len(self.begin) + 1
         if len(ids) > self.length:
             raise ValueError(
-                f"prompt: got {len(ids) - 2} tokens, at most {self.length - 2} fit; shorten {_shown(text)}"
+                f"prompt: got {len(ids) - ends} tokens, at most {self.length - ends} fit; shorten {_shown(text)}"
             )
         padding = [tokenizer.pad_token_id] * (self.length - len(ids))
-        return _Tokenized(ids + padding, spans, [] if as_superclass else spans)
+        return _Tokenized(ids + padding, len(ids), spans, [] if as_superclass else spans)
 
 
 @contextmanager
-def _replaced_rows(text_encoder: Any, rows: Sequence[_Tokenized], known: dict[str, SpecialToken]) -> Iterator[None]:
+def _replaced_rows(embedding_layer: Any, rows: Sequence[_Tokenized], known: dict[str, SpecialToken]) -> Iterator[None]:
     """Inside, the token embedding layer returns the learned vectors at the special tokens' positions."""
     places = [(b, span) for b, row in enumerate(rows) for span in row.learned]
 
@@ -199,7 +207,7 @@ def _replaced_rows(text_encoder: Any, rows: Sequence[_Tokenized], known: dict[st
         position = torch.tensor([p for _, span in places for p in span.positions], device=embedded.device)
         return embedded.index_put((batch, position), vectors)
 
-    hook = text_encoder.get_input_embeddings().register_forward_hook(replace)
+    hook = embedding_layer.register_forward_hook(replace)
     try:
         yield
     finally:

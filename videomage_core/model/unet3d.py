@@ -7,9 +7,8 @@ by substring) and ``transformer_in``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from functools import partial
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Literal
 
 import torch
@@ -17,10 +16,11 @@ from torch import nn
 
 from . import attention_maps
 from .attention_maps import AttentionLayer, AttentionMaps, ForwardEnded
-from .backbone import Gradients, LayerKind, MemoryMode, NoiseLevel, Prediction, Role, Target
+from .backbone import Gradients, LayerKind, NoiseLevel, Prediction, Role, Target
 from .base_folder import PREDICTIONS, require_multiples
+from .discrete_schedule import DiscreteSchedule
 from .fast_attention import FastAttention
-from .offloading import bytes_of, checkpointed, offloaded, patch_forward
+from .placement import PlacedParts
 from .text import PromptEncoder, SpecialToken, TokenSpan
 
 # Peak number of live values per latent position and frame in ZeroScope's U-Net, whose first blocks are
@@ -31,7 +31,7 @@ _ALIVE: dict[Gradients, int] = {"none": 10_600, "checkpointed": 31_000, "stored"
 _WIDTH = 320
 
 
-class UNet3DBackbone:
+class UNet3DBackbone(PlacedParts):
     """A loaded base that implements ``backbone.Backbone``; create it with ``load_unet3d``."""
 
     def __init__(self, name: str, unet: Any, vae: Any, text_encoder: Any, tokenizer: Any, scheduler: Any) -> None:
@@ -40,12 +40,13 @@ class UNet3DBackbone:
         self.name = name
         self.unet, self.vae = unet, vae
         self.prompts = PromptEncoder(tokenizer, text_encoder)
-        self.alphas_cumprod: torch.Tensor = scheduler.alphas_cumprod.float()
-        self.set_alpha_to_one = bool(scheduler.config.get("set_alpha_to_one", False))
-        self.steps_offset = int(scheduler.config.get("steps_offset", 0))
+        self.schedule = DiscreteSchedule(
+            scheduler.alphas_cumprod.float(),
+            bool(scheduler.config.get("set_alpha_to_one", False)),
+            int(scheduler.config.get("steps_offset", 0)),
+        )
         self.prediction: Prediction = PREDICTIONS[scheduler.config.prediction_type]
-        self.memory = MemoryMode("high")
-        self._recomputing, self._undo = False, list[Callable[[], None]]()
+        super().__init__()
         skip_temporal_layers_at_one_frame(unet)
         unet.set_attn_processor(FastAttention())
         for part in (unet, vae, text_encoder):
@@ -58,6 +59,20 @@ class UNet3DBackbone:
     @property
     def network(self) -> nn.Module:
         return self.unet
+
+    @property
+    def text_encoder(self) -> nn.Module:
+        encoder: nn.Module = self.prompts.text_encoder
+        return encoder
+
+    @property
+    def temporal_factor(self) -> int:
+        """See ``Backbone``: a latent for each frame."""
+        return 1
+
+    @property
+    def alphas_cumprod(self) -> torch.Tensor:
+        return self.schedule.alphas_cumprod
 
     @property
     def dtype(self) -> torch.dtype:
@@ -81,67 +96,11 @@ class UNet3DBackbone:
         require_multiples(factor, height, width)
         return self.unet.config.in_channels, frames, height // factor, width // factor
 
-    def activation_memory(self, frames: int, height: int, width: int, gradients: Gradients = "none") -> int:
+    def activation_memory(self, lengths: Sequence[int], height: int, width: int, gradients: Gradients = "none") -> int:
         """See ``Backbone``; frames * H * W * ``_ALIVE`` values of the base's precision."""
         _, _, h, w = self.latent_shape(1, height, width)
         share = self.unet.config.block_out_channels[0] / _WIDTH
-        return int(frames * h * w * _ALIVE[gradients] * share * self.dtype.itemsize)
-
-    def use_memory(self, mode: MemoryMode, device: torch.device | None = None) -> None:
-        """See ``Backbone``; offloaded modules are in main memory."""
-        device = device or self.device
-        while self._undo:
-            self._undo.pop()()  # restores the layers' own forwards
-        self.memory, self._recomputing = mode, mode.gradient_checkpointing
-        staying, offload_device = self.resident(mode), torch.device("cpu")
-        for part in (self.vae, self.prompts.text_encoder, *self.unet.children()):
-            where = device if any(part in set(stays.modules()) for stays in staying) else offload_device
-            if any(weight.device != where for weight in part.state_dict().values()):
-                part.to(where)
-        if mode.vae_tiling:
-            self.vae.enable_tiling()
-        else:
-            self.vae.disable_tiling()
-        if not mode.keep_weights:
-            # The backward pass needs the weights again: they are loaded with the recomputed forward.
-            self._undo.append(patch_forward(self._layers(), partial(offloaded, device)))
-        if mode.gradient_checkpointing:
-            self._undo.append(patch_forward(self._layers(), checkpointed))
-
-    def put_away(self) -> None:
-        """Offload what the memory mode keeps in main memory."""
-        if not self.memory.keep_encoders:
-            for part in (self.vae, self.prompts.text_encoder):
-                part.to("cpu")
-
-    def resident(self, mode: MemoryMode) -> list[nn.Module]:
-        """See ``Backbone``."""
-        layers = set(self._layers())
-        small = [child for child in self.unet.children() if not layers & set(child.modules())]
-        network = [self.unet] if mode.keep_weights else small
-        return [*network, self.vae, self.prompts.text_encoder] if mode.keep_encoders else network
-
-    def weights_memory(self, mode: MemoryMode) -> int:
-        """See ``Backbone``; includes the largest of the modules that are loaded on demand."""
-        loaded = [] if mode.keep_weights else [max(map(bytes_of, self._layers()))]
-        others = [] if mode.keep_encoders else [max(map(bytes_of, (self.vae, self.prompts.text_encoder)))]
-        return sum([*map(bytes_of, self.resident(mode)), *loaded, *others])
-
-    @contextmanager
-    def _at_work(self, part: Any) -> Iterator[None]:
-        """Inside, the text encoder or the autoencoder is on the device; with gradients it stays there until
-        ``put_away``."""
-        if self.memory.keep_encoders or part.device == self.device:
-            yield
-            return
-        try:
-            part.to(self.device)
-            yield
-        except BaseException:
-            part.to("cpu")
-            raise
-        if not torch.is_grad_enabled():
-            part.to("cpu")
+        return int(sum(lengths) * h * w * _ALIVE[gradients] * share * self.dtype.itemsize)
 
     @torch.no_grad()
     def encode_video(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -178,25 +137,17 @@ class UNet3DBackbone:
         """See ``Backbone``."""
         return self.prompts.word_spans(text, word, tokens)
 
-    def _level(self, t: torch.Tensor) -> NoiseLevel:
-        alpha_bar = self.alphas_cumprod[t]
-        return NoiseLevel(t, alpha_bar.sqrt(), (1 - alpha_bar).sqrt())
-
     def levels(self, steps: int) -> list[NoiseLevel]:
-        """See ``Backbone``; evenly spaced as DDIM's "leading" spacing, the last at the schedule's clean end."""
-        length = len(self.alphas_cumprod)
-        if not 1 <= steps <= length:
-            raise ValueError(f"steps: got {steps}, allowed: 1 to {length}")
-        offset = self.steps_offset if steps < length else 0  # with every step there is no room for one
-        times = torch.arange(steps).flip(0) * (length // steps) + offset
-        noisy = [self._level(t) for t in times.clamp(max=length - 1)]
-        zero = torch.tensor(0)
-        clean = NoiseLevel(zero, torch.tensor(1.0), torch.tensor(0.0)) if self.set_alpha_to_one else self._level(zero)
-        return [*noisy, clean]
+        """See ``Backbone``."""
+        return self.schedule.levels(steps)
+
+    def level_at(self, share: float) -> NoiseLevel:
+        """See ``Backbone``."""
+        return self.schedule.level_at(share)
 
     def random_level(self, batch: int, generator: torch.Generator) -> NoiseLevel:
-        """See ``Backbone``; timesteps drawn evenly."""
-        return self._level(torch.randint(len(self.alphas_cumprod), (batch,), generator=generator))
+        """See ``Backbone``."""
+        return self.schedule.random_level(batch, generator)
 
     def predict(self, x: torch.Tensor, level: NoiseLevel, text: torch.Tensor) -> torch.Tensor:
         """See ``Backbone``."""
@@ -236,24 +187,7 @@ class UNet3DBackbone:
             names = [name for name in names if "attn2" not in name.split(".")]
         return [Target(name) for name in names]
 
-    @contextmanager
-    def checkpointing(self) -> Iterator[None]:
-        """Inside, gradient checkpointing is on, layer by layer (stock UNet3DConditionModel does not support it).
-
-        Hooks and recording run again in the backward pass, in which the same adapters must be active as in the forward
-        pass.
-        """
-        if self._recomputing:
-            yield
-            return
-        undo, self._recomputing = patch_forward(self._layers(), checkpointed), True
-        try:
-            yield
-        finally:
-            undo()
-            self._recomputing = False
-
-    def _layers(self) -> list[nn.Module]:
+    def checkpointed_layers(self) -> list[nn.Module]:
         """The checkpointed modules: convolutions and transformers.  Whole blocks would take two to three times the
         memory."""
         blocks = [*self.unet.down_blocks, self.unet.mid_block, *self.unet.up_blocks]
@@ -283,14 +217,6 @@ class UNet3DBackbone:
         """See ``Backbone``."""
         with suppress(ForwardEnded):
             self._forward(x, level.t.expand(len(x)), text)
-
-    def _recomputed_layer(self, layer: AttentionLayer) -> nn.Module | None:
-        """The checkpointed module that contains an attention layer, if there is one."""
-        if not self._recomputing:
-            return None
-        attention = self.unet.get_submodule(layer.name)
-        inside = (module for module in self._layers() if attention in set(module.modules()))
-        return next(inside)
 
 
 def _is_lora(name: str) -> bool:

@@ -66,9 +66,9 @@ def resize_image(frame: torch.Tensor, shorter: int, longer: int, queries: int) -
     """
     height, width = frame.shape[-2:]
     least = _side_for(queries)
-    wanted = min(shorter / min(height, width), longer / max(height, width))
+    fit = min(shorter / min(height, width), longer / max(height, width))
     needed = min(least / math.sqrt(height * width), 2 * least / max(height, width))
-    scale = max(wanted, needed)
+    scale = max(fit, needed)
     resized = (max(1, round(height * scale)), max(1, round(width * scale)))
     picture = resized if places(*resized) >= queries else (max(resized[0], least), max(resized[1], least))
     small = normalised(resize(frame[None], *resized))[0]

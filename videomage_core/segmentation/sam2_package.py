@@ -37,6 +37,34 @@ def sizes_of(weights: Mapping[str, torch.Tensor], path: Path) -> dict[str, Any]:
     return {**(fits[0] if fits else published["hiera_tiny"]), **given, **newer}
 
 
+_PREDICTOR: dict[str, Any] = {  # the same in all published models
+    "num_maskmem": 7,
+    "sigmoid_scale_for_mem_enc": 20.0,
+    "sigmoid_bias_for_mem_enc": -10.0,
+    "binarize_mask_from_pts_for_mem_enc": True,
+    "use_mask_input_as_output_without_sam": True,
+    "directly_add_no_mem_embed": True,
+    "use_high_res_features_in_sam": True,
+    "multimask_output_in_sam": True,
+    "multimask_min_pt_num": 0,
+    "multimask_max_pt_num": 1,
+    "multimask_output_for_tracking": True,
+    "use_multimask_token_for_obj_ptr": True,
+    "iou_prediction_use_sigmoid": True,
+    "use_obj_ptrs_in_encoder": True,
+    "only_obj_ptrs_in_the_past_for_eval": True,
+    "pred_obj_scores": True,
+    "pred_obj_scores_mlp": True,
+    "fixed_no_obj_ptr": True,
+    "use_mlp_for_obj_ptr_proj": True,
+    "sam_mask_decoder_extra_args": {
+        "dynamic_multimask_via_stability": True,
+        "dynamic_multimask_stability_delta": 0.05,
+        "dynamic_multimask_stability_thresh": 0.98,
+    },
+}
+
+
 def build_package_model(sizes: Mapping[str, Any]) -> Any:
     """``sam2``'s video predictor with random weights, on the CPU.
 
@@ -53,35 +81,12 @@ def build_package_model(sizes: Mapping[str, Any]) -> Any:
             d_model=hidden, pos_enc_at_input=True, layer=_memory_layer(sizes), num_layers=sizes["memory_layers"]
         ),
         memory_encoder=_memory_encoder(sizes),
-        num_maskmem=7,
         image_size=sizes["image_size"],
-        sigmoid_scale_for_mem_enc=20.0,
-        sigmoid_bias_for_mem_enc=-10.0,
-        binarize_mask_from_pts_for_mem_enc=True,
-        use_mask_input_as_output_without_sam=True,
-        directly_add_no_mem_embed=True,
-        use_high_res_features_in_sam=True,
-        multimask_output_in_sam=True,
-        multimask_min_pt_num=0,
-        multimask_max_pt_num=1,
-        multimask_output_for_tracking=True,
-        use_multimask_token_for_obj_ptr=True,
-        iou_prediction_use_sigmoid=True,
-        use_obj_ptrs_in_encoder=True,
         add_tpos_enc_to_obj_ptrs=sizes["pointers"],
         proj_tpos_enc_in_obj_ptrs=sizes["pointers"],
         use_signed_tpos_enc_to_obj_ptrs=sizes["pointers"],
-        only_obj_ptrs_in_the_past_for_eval=True,
-        pred_obj_scores=True,
-        pred_obj_scores_mlp=True,
-        fixed_no_obj_ptr=True,
-        use_mlp_for_obj_ptr_proj=True,
         no_obj_embed_spatial=sizes["newer"],
-        sam_mask_decoder_extra_args={
-            "dynamic_multimask_via_stability": True,
-            "dynamic_multimask_stability_delta": 0.05,
-            "dynamic_multimask_stability_thresh": 0.98,
-        },
+        **_PREDICTOR,
     )
 
 

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..file_problem import file_problem
+from ..folders import files_in
 from ..text_files import read_json, read_json_object
 
 ASSETS = Path(__file__).parents[1] / "assets" / "segmentation"
@@ -63,7 +64,7 @@ def require_source(path: Path, kind: str) -> None:
             )
         if _MODEL_TYPES.get(there) != kind:
             raise ValueError(f"{kind}: the folder {path.name} holds {there!r}; expected {EXPECTED[kind]}")
-        if kind != "BERT" and not any(path.glob("*.safetensors")) and not any(path.glob("pytorch_model*.bin")):
+        if kind != "BERT" and not _has_weights(path):
             raise FileNotFoundError(f"{kind}: the folder {path.name} has no weights; expected {EXPECTED[kind]}")
         if kind != SAM2 and not any((path / name).is_file() for name in VOCABULARIES):
             raise FileNotFoundError(
@@ -74,6 +75,12 @@ def require_source(path: Path, kind: str) -> None:
         raise ValueError(
             f"{kind}: {path.name} is no file of weights ({', '.join(SUFFIXES)}); expected {EXPECTED[kind]}"
         )
+
+
+def _has_weights(folder: Path) -> bool:
+    """Whether transformers finds weights in a folder."""
+    files = files_in(folder, (".safetensors", ".bin"))
+    return any(file.suffix.lower() == ".safetensors" or file.name.startswith("pytorch_model") for file in files)
 
 
 def read_weights(path: Path, kind: str) -> dict[str, torch.Tensor]:
@@ -142,16 +149,16 @@ def load_folder(kind: Any, folder: Path, what: str) -> Any:
         ValueError: damaged, or weights are missing.
     """
     try:
-        model, told = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+        model, info = kind.from_pretrained(folder, local_files_only=True, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise ValueError(
             f"{what}: the folder {folder.name} cannot be loaded ({error}); expected {EXPECTED[what]}"
         ) from error
-    missing = sorted(name for name in told["missing_keys"] if not _is_counter(name))
-    if missing or told["mismatched_keys"]:
+    missing = sorted(name for name in info["missing_keys"] if not _is_counter(name))
+    if missing or info["mismatched_keys"]:
         raise ValueError(
             f"{what}: the weights in {folder.name} do not fit its config.json: {len(missing)} are missing, "
-            f"{len(told['mismatched_keys'])} are of another size; expected {EXPECTED[what]}"
+            f"{len(info['mismatched_keys'])} are of another size; expected {EXPECTED[what]}"
         )
     return model.float()
 
@@ -170,12 +177,12 @@ def load_tokenizer(folder: Path, what: str) -> Any:
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        marks = tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]", "."])
+        special = tokenizer.convert_tokens_to_ids(["[CLS]", "[SEP]", "."])
     except Exception as error:  # what the tokenizers' library raises is nothing more special
         raise ValueError(
             f"{what}: the vocabulary of the folder {folder.name} cannot be read ({error}); expected {EXPECTED[what]}"
         ) from error
-    if None in marks or tokenizer.unk_token_id in marks:
+    if None in special or tokenizer.unk_token_id in special:
         raise ValueError(
             f"{what}: the vocabulary of the folder {folder.name} lacks [CLS], [SEP] or the dot; expected "
             f"{EXPECTED[what]}"

@@ -104,22 +104,24 @@ def boxes_of_words(
     taken: dict[str, list[torch.Tensor]] = {}
     for n, box in held.items():
         taken.setdefault(words[n].lower(), []).append(box)
-    found = []
+    detections = []
     for n, word in enumerate(words):
-        count = [w.lower() for w in words].count(word.lower())
+        one = [w.lower() for w in words].count(word.lower()) > 1 or not every
         fits = (peaks[n] > box_threshold) & (means[n] > text_threshold) & (means[n] >= whose)
-        before = taken.setdefault(word.lower(), [])
-        chosen: list[int] = []
-        for q in peaks[n].argsort(descending=True, stable=True).tolist():
-            if n in held and (count > 1 or not every):
-                break
-            if not bool(fits[q]):
-                continue
-            if before and float(overlap(boxes[q], torch.stack(before)).max()) > _SAME:
-                continue
-            chosen.append(q)
-            before.append(boxes[q])
-            if count > 1 or not every:
-                break
-        found.append(Detection(boxes[chosen].reshape(-1, 4), peaks[n][chosen], float(peaks[n].max())))
-    return found
+        best_first = [q for q in peaks[n].argsort(descending=True, stable=True).tolist() if bool(fits[q])]
+        most = (0 if n in held else 1) if one else len(best_first)
+        chosen = _apart(best_first, boxes, taken.setdefault(word.lower(), []), most)
+        detections.append(Detection(boxes[chosen].reshape(-1, 4), peaks[n][chosen], float(peaks[n].max())))
+    return detections
+
+
+def _apart(numbers: Sequence[int], boxes: torch.Tensor, taken: list[torch.Tensor], most: int) -> list[int]:
+    """Of these boxes, in this order, at most ``most`` that lie on none of ``taken``, to which they are added."""
+    chosen: list[int] = []
+    for number in numbers:
+        if len(chosen) == most:
+            break
+        if not taken or float(overlap(boxes[number], torch.stack(taken)).max()) <= _SAME:
+            chosen.append(number)
+            taken.append(boxes[number])
+    return chosen

@@ -31,12 +31,12 @@ import torch
 
 from ..model import lora
 from ..model.attention_maps import AttentionLayer, AttentionMaps
+from ..model.encoded_text import EncodedText
 from ..sampling import predict_with_guidance, step, to_x0_eps
 from ..training.grad_scaling import scaled_gradients
 
 if TYPE_CHECKING:
-    from ..config import CollaborativeConfig
-    from ..guider_config import GuiderConfig
+    from ..config import CollaborativeConfig, GuiderConfig
     from ..model.backbone import Backbone, NoiseLevel, Prediction
     from ..model.text import SpecialToken, TokenSpan
 
@@ -50,7 +50,7 @@ class Branch:
 
     adapter: str
     strength: float
-    text: torch.Tensor  # [1, T, D]
+    text: EncodedText  # one
     spans: list[TokenSpan]
 
 
@@ -103,7 +103,7 @@ def alpha_at(index: int, config: CollaborativeConfig) -> float:
 
 
 def branch_output(
-    backbone: Backbone, branch: Branch, x: torch.Tensor, level: NoiseLevel, negative: torch.Tensor, scale: float
+    backbone: Backbone, branch: Branch, x: torch.Tensor, level: NoiseLevel, negative: EncodedText, scale: float
 ) -> torch.Tensor:
     """Eq. 9: one branch's native output at its latents x [B, C, F, h, w], under classifier-free guidance."""
     with lora.use_adapters(backbone, {branch.adapter: branch.strength}):
@@ -258,7 +258,7 @@ def collaborative_step(
     x: torch.Tensor,
     levels: tuple[NoiseLevel, NoiseLevel],
     branches: tuple[Branch, Branch],
-    negative: torch.Tensor,
+    negative: EncodedText,
     latents: Pair,
     betas: tuple[float, float],
     config: CollaborativeConfig,
@@ -270,7 +270,7 @@ def collaborative_step(
         x: x_t [1, C, F, h, w], where an "original" step starts.
         levels: x's, and that of the step's end.
         branches: subject's and motion's; one with beta 0 is not run.
-        negative: embeddings [1, T, D] of what guidance leads away from.
+        negative: what guidance leads away from, encoded.
         latents: x_sub and x_mot after Eq. 11, or x twice.
         betas: beta_s and beta_m.
         config: guidance scale, and where a guided step starts.

@@ -33,12 +33,12 @@ def sample_base(
     inverted: torch.Tensor | None = None,
     callbacks: Callbacks | None = None,
 ) -> torch.Tensor:
-    """The base alone, [3, F, H, W] in -1..1.
+    """Sample a video of the base alone, [3, F, H, W] in -1..1.
 
     Args:
         backbone: the base.
-        concepts: whose tokens the prompt names; nothing else of them is used.
-        prompt: with tokens; their superclass words are sampled.
+        concepts: the LoRAs whose tokens the prompt may use; their weights are not used.
+        prompt: with tokens, which are replaced by their superclasses.
         seed: of the initial noise.
         config: size, steps, guidance.
         inverted: a motion clip's inverted noise, or None.
@@ -58,7 +58,7 @@ def sample_merged(
     inverted: torch.Tensor | None = None,
     callbacks: Callbacks | None = None,
 ) -> torch.Tensor:
-    """All LoRAs, each with its strength, in one model; arguments and result as ``sample_base``."""
+    """Sample with all LoRAs, each with its strength, in one model; arguments and result as ``sample_base``."""
     with apply_loras(backbone, concepts) as tokens, lora.merged(backbone):
         return generate_videos(backbone, [prompt], [seed], config, callbacks, tokens, inverted)[0].cpu()
 
@@ -74,7 +74,7 @@ def sample_averaged(
     inverted: torch.Tensor | None = None,
     callbacks: Callbacks | None = None,
 ) -> torch.Tensor:
-    """The mean of what the model predicts with each subject's LoRA, the motion's always on.
+    """Sample with the mean of the predictions with each subject's LoRA, the motion's always active.
 
     Arguments and result as ``sample_base``; ``motion`` None leaves it out.
 
@@ -101,13 +101,14 @@ def sample_averaged(
         with lora.merged(backbone):
             for index in range(config.steps):
                 callbacks.check()
-                level, eps = levels[index], torch.zeros_like(x)
+                level, mean = levels[index], torch.zeros_like(x)
                 for name in names:
                     with lora.use_adapters(backbone, {name: 1.0, **always}):
                         output = predict_with_guidance(backbone, x, level, text, negative, config.guidance_scale)
-                    eps = eps + to_x0_eps(output, x, level, backbone.prediction)[1] / len(names)
-                preview(backbone, to_x0_eps(eps, x, level, "epsilon")[0], index, config.steps, callbacks)
-                x = step(eps, x, level, levels[index + 1], "epsilon")
+                    mean = mean + output / len(names)  # all at one x: their eps and x0 are averaged with it
+                x0 = to_x0_eps(mean, x, level, backbone.prediction)[0]
+                preview(backbone, x0, index, config.steps, callbacks)
+                x = step(mean, x, level, levels[index + 1], backbone.prediction)
                 callbacks.progress(index + 1, config.steps, "sampling averaged outputs")
         return backbone.decode_video(x)[0].cpu()
 

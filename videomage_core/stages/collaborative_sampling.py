@@ -51,7 +51,9 @@ from ..data.lora_file import LoraModel, require_base
 from ..model import lora
 from ..model.attention_maps import AttentionLayer, mean_map, select_layers
 from ..model.backbone import Backbone
+from ..model.encoded_text import EncodedText
 from ..model.fingerprint import fingerprint
+from ..model.latent_time import repeat_latent_frames
 from ..model.text import SpecialToken
 from ..sampling import initial_noise, preview
 from .algorithm1 import (
@@ -78,9 +80,9 @@ class CollaborativeResult:
 
     Attributes:
         video: [3, F, H, W] in -1..1.
-        words: the special tokens that the prompt names, by occurrence, K of them.
-        maps: where the subject branch saw each of them, mean of the guided steps and layers,
-            [K, F, H, W] in 0..1; None unless asked for, or without guidance.
+        words: the prompt's K special tokens, in order of occurrence.
+        maps: M_SCA of each token in the subject branch, averaged over guided steps and layers,
+            [K, F, H, W] in 0..1; None unless requested, or without guidance.
         subject_update_ratios: RMS(update) / RMS(x) of x_sub in each guided step.
         motion_update_ratios: the same of x_mot.
     """
@@ -103,7 +105,7 @@ def sample_collaboratively(
     with_maps: bool = False,
     callbacks: Callbacks | None = None,
 ) -> CollaborativeResult:
-    """A video of the subjects doing the motion.
+    """Sample a video of the subjects performing the motion (Eq. 9-11, Algorithm 1).
 
     Args:
         backbone: the base; left as it was found, bit for bit.
@@ -112,8 +114,8 @@ def sample_collaboratively(
         prompt: c_tgt, which names every token of ``subject``: "A <toy> is riding a <dog>".
         seed: of the initial noise.
         config: all settings.
-        inverted: the motion clip's inverted noise [1, C, F, h, w] (``invert_clip``); None: plain noise.
-        with_maps: return the maps too.
+        inverted: the motion clip's inverted noise [1, C, F, h, w] (``invert_clip``); None: Gaussian noise.
+        with_maps: also return the attention maps.
         callbacks: progress, previews and cancel.
 
     Raises:
@@ -166,7 +168,7 @@ def _denoise(
     backbone: Backbone,
     x: torch.Tensor,
     branches: tuple[Branch, Branch],
-    negative: torch.Tensor,
+    negative: EncodedText,
     cross: list[AttentionLayer],
     temporal: list[AttentionLayer],
     config: CollaborativeConfig,
@@ -188,7 +190,8 @@ def _denoise(
             for sizes, gradient in zip(moved, gradients, strict=True):
                 sizes.append(alpha * rms(gradient) / rms(x))
             if with_maps:
-                seen.append(mean_map([m.detach() for m in maps.cross.values()], config.height, config.width))
+                looks = mean_map([m.detach() for m in maps.cross.values()], config.height, config.width)
+                seen.append(repeat_latent_frames(looks, backbone.temporal_factor))
         x0, x = collaborative_step(backbone, x, (level, levels[index + 1]), branches, negative, latents, betas, config)
         preview(backbone, x0, index, config.steps, callbacks)
         callbacks.progress(index + 1, config.steps, "collaborative sampling")

@@ -28,14 +28,14 @@ def invert_clip(
 ) -> torch.Tensor:
     """eps_m, the DDIM-inverted noise of a clip under the bare base.
 
-    Where the paper is silent (ours, as MotionDirector): the empty prompt, no LoRA, guidance 1.  A clip
-    of another length or size is fitted to the video's: frames evenly chosen, cut to its shape.
+    The paper does not say how (ours, as MotionDirector): with the empty prompt, no LoRA, guidance scale 1.  A clip
+    of another length or size is fitted to the video: frames are chosen evenly and cropped.
 
     Args:
-        backbone: the base; what LoRAs are active on it does not count.
+        backbone: the base; its active LoRAs are ignored.
         pixels: the clip [3, F, H, W] in -1..1.
-        config: the video's frames and size, and the inversion's steps.
-        folder: keeps the noise, in a file named after clip, base and steps; None keeps nothing.
+        config: the video's frames and size, and the inversion steps.
+        folder: caches the noise; None: no cache.
         callbacks: progress and cancel.
 
     Returns:

@@ -29,12 +29,14 @@ from ..callbacks import Callbacks
 from ..config import FusionConfig, SamplingConfig
 from ..data.cutmix import CutMix
 from ..data.lora_file import LoraModel, collect_tokens, require_base
-from ..data.masks import Segmenter, resize_mask, segmenter_key_parts
+from ..data.masks import Segmenter, latent_masks, segmenter_key_parts
 from ..history import History
 from ..model import lora
 from ..model.attention_maps import AttentionLayer, mean_map, normalize_maps, select_layers
 from ..model.backbone import Backbone, NoiseLevel
+from ..model.encoded_text import concat_texts
 from ..model.fingerprint import fingerprint
+from ..model.latent_time import repeat_latent_frames
 from ..model.lora_weights import LoraWeights, average, compress
 from ..model.text import SpecialToken
 from ..sampling import add_noise
@@ -51,10 +53,10 @@ class FusionResult:
 
     Attributes:
         concept: the fused LoRA with all tokens; for one subject, that subject's own.
-        history: losses and seconds, a value a step.
-        compression_error: of bringing the exact average to the wanted rank, relative; 0 without.
-        pair: one CutMix pair to look at, or None where L_attn is off.
-        maps: that pair's M_SCA under the fused LoRA, averaged over layers, [2, F, H, W] in 0..1.
+        history: losses and seconds, one value per step.
+        compression_error: relative error of reducing the exact average to ``config.rank``; 0 without reduction.
+        pair: one CutMix pair, or None if L_attn is off.
+        maps: its M_SCA under the fused LoRA, averaged over layers, [2, F, H, W] in 0..1.
         sample: a video [3, F, H, W] in -1..1, or None.
     """
 
@@ -76,23 +78,23 @@ def fuse_subjects(
     sampling: SamplingConfig | None = None,
     callbacks: Callbacks | None = None,
 ) -> FusionResult:
-    """Fuse, or go on fusing, N subject LoRAs.
+    """Fuse N subject LoRAs into one (Eq. 6-8), or resume.
 
     Args:
         backbone: the base; left as it was found, bit for bit.
-        subjects: N LoRAs of this base with different tokens; of one the fusion is itself.
+        subjects: N LoRAs of this base with different tokens; a single one is returned unchanged.
         config: all settings.
-        folder: keeps checkpoint and teacher videos.
-        prompts: what the teacher videos show; None: general ones.
-        segmenter: cuts the subjects out; None: the background must be plain.
-        sampling: size and steps of the samples; None makes none.
+        folder: for the checkpoint and the teacher videos.
+        prompts: of the teacher videos; None: defaults.
+        segmenter: cuts the subjects out; None: their background must be plain.
+        sampling: size and steps of the samples; None: no samples.
         callbacks: progress, previews and cancel.
 
     Raises:
         ValueError: no subject, a motion among them, LoRAs of two bases or with one token, unknown layers,
             a subject that cannot be cut out of any of its videos.
-        Cancelled: stopped by the host; a checkpoint was written, and the same call goes on.
-        TrainingDiverged: the loss is no number any more.
+        Cancelled: stopped by the host; a checkpoint was saved, and the same call resumes.
+        TrainingDiverged: the loss is not finite.
     """
     callbacks, prompts = callbacks or Callbacks(), prompts or FusionPrompts()
     tokens = check_subjects(subjects)
@@ -111,14 +113,15 @@ def fuse_subjects(
             backbone, subjects, config, prompts, segmenter, folder, base_fingerprint, callbacks
         )
         key = fusion_key(subjects, config, prompts, segmenter)
-        with lora.trainable_adapter(backbone, "fused", [], config, start) as parameters:
+        with lora.trainable_adapter(backbone, "fused", backbone.targets("spatial"), config, start) as parameters:
 
             def loss_fn(generator: torch.Generator, backward: Backward) -> None:
                 backward({"L_fusion": fusion_loss(backbone, teachers, config.batch_size, generator)})
                 if pieces is not None:
                     pair, named = sample_cutmix_pair(pieces, config.cutmix_overlap, generator)
                     with pair_maps(backbone, pair, named, tokens, layers, generator) as maps:
-                        backward({"L_attn": config.lambda2 * attention_loss(maps, pair.masks)})
+                        masks = pair.masks
+                        backward({"L_attn": config.lambda2 * attention_loss(maps, masks, backbone.temporal_factor)})
 
             groups = [ParameterGroup("lora", parameters, config.learning_rate)]
             training = LoraTraining(
@@ -197,7 +200,7 @@ def fusion_loss(
     chosen = [teachers[i] for i in order.tolist()]
     videos = [int(torch.randint(len(teacher.latents), (), generator=generator)) for teacher in chosen]
     x0 = torch.stack([teacher.latents[v] for teacher, v in zip(chosen, videos, strict=True)]).to(backbone.device)
-    text = torch.stack([teacher.texts[v] for teacher, v in zip(chosen, videos, strict=True)])
+    text = concat_texts([teacher.texts[v : v + 1] for teacher, v in zip(chosen, videos, strict=True)])
     level = backbone.random_level(len(x0), generator)
     x_t = add_noise(x0, torch.randn(x0.shape, generator=generator).to(x0.device), level)
     wanted = []
@@ -211,19 +214,20 @@ def fusion_loss(
     return (output - torch.cat(wanted)).square().mean()
 
 
-def attention_loss(maps: Sequence[torch.Tensor], masks: torch.Tensor) -> torch.Tensor:
+def attention_loss(maps: Sequence[torch.Tensor], masks: torch.Tensor, temporal_factor: int = 1) -> torch.Tensor:
     """L_attn (Eq. 7) = 1/2 * sum over i of || M_SCA,i - mask_i ||^2: each token attends to its own subject alone.
 
     The norm is a mean over places and frames, and the sum's mean is taken over the recorded layers.
 
     Args:
-        maps: M_SCA of each layer, [1, K, F, h, w] for the tokens of K subjects; see ``pair_maps``.
-        masks: [K, F, H, W] in 0..1; brought to each layer's size by area.
+        maps: M_SCA of each layer, [1, K, f, h, w] for the tokens of K subjects; see ``pair_maps``.
+        masks: [K, F, H, W] in 0..1; brought to each layer's size by area, and to latent frames.
+        temporal_factor: of the base.
     """
     of_layers = []
     for m_sca in maps:
-        mask = resize_mask(masks, *m_sca.shape[-2:]).to(m_sca)
-        distances = (normalize_maps(m_sca[0]) - mask).square().mean(dim=(1, 2, 3))  # [K,F,h,w] -> [K]
+        mask = latent_masks(masks, *m_sca.shape[-2:], temporal_factor).to(m_sca)
+        distances = (normalize_maps(m_sca[0]) - mask).square().mean(dim=(1, 2, 3))  # [K,f,h,w] -> [K]
         of_layers.append(distances.sum() / 2)
     return torch.stack(of_layers).mean()
 
@@ -238,7 +242,7 @@ def pair_maps(
     generator: torch.Generator,
     level: NoiseLevel | None = None,
 ) -> Iterator[list[torch.Tensor]]:
-    """Inside, M_SCA of a CutMix pair's tokens, each [1, 2, F, h, w], with gradients where they are enabled.
+    """Inside, M_SCA of a CutMix pair's tokens, each [1, 2, f, h, w], with gradients where they are enabled.
 
     Layers that are recomputed in the backward pass must be recorded there as they were in the forward pass: call
     ``backward`` inside.
@@ -284,5 +288,6 @@ def _shown_pair(
     """A pair to look at, and where its tokens look, halfway between noise and video: [2, F, H, W]."""
     generator = torch.Generator().manual_seed(config.seed)
     pair, names = sample_cutmix_pair(pieces, config.cutmix_overlap, generator)
-    with pair_maps(backbone, pair, names, tokens, layers, generator, backbone.levels(2)[0]) as maps:
-        return pair, mean_map(maps, *pair.pixels.shape[-2:])
+    with pair_maps(backbone, pair, names, tokens, layers, generator, backbone.level_at(0.5)) as maps:
+        mean = mean_map(maps, *pair.pixels.shape[-2:])
+        return pair, repeat_latent_frames(mean, backbone.temporal_factor)

@@ -16,6 +16,7 @@ from ..data.lora_file import LoraModel
 from ..data.masks import GivenMasks, PlainBackground, Segmenter
 from ..model import lora
 from ..model.backbone import Backbone
+from ..model.encoded_text import EncodedText
 from ..model.fingerprint import Fingerprint
 from .generated_clips import generate_clips
 
@@ -32,12 +33,12 @@ CLEAN_PROMPT = "An empty plain background"
 
 @dataclass(frozen=True)
 class FusionPrompts:
-    """What the model is asked to make for the fusion; {subject} stands for a token.
+    """Prompts of the videos generated for the fusion; {subject} stands for a token.
 
     Attributes:
-        teacher: c_n of L_fusion, by turns.
-        cutmix: single-subject videos that are cut out for L_attn.
-        clean: the background video on which they are pasted.
+        teacher: c_n of L_fusion, used in turn.
+        cutmix: for the single-subject videos that are cut out for L_attn.
+        clean: for the background video onto which they are pasted.
     """
 
     teacher: tuple[str, ...] = TEACHER_PROMPTS
@@ -57,8 +58,8 @@ class Teacher:
     """One subject as its own LoRA shows it."""
 
     adapter: str
-    latents: torch.Tensor  # [V, C, F, h, w]
-    texts: torch.Tensor  # [V, T, D]
+    latents: torch.Tensor  # [V, C, f, h, w]
+    texts: EncodedText  # V
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ import torch
 from ..config import MotionConfig
 from ..model import lora
 from ..model.backbone import Backbone, LayerKind, Role, Target
+from ..model.encoded_text import EncodedText
 from ..sampling import add_noise, training_target
 from ..training.loop import Backward
 
@@ -72,7 +73,7 @@ def appearance_lora(backbone: Backbone, config: MotionConfig) -> Iterator[dict[s
 def dual_path_loss(
     backbone: Backbone,
     x0: torch.Tensor,
-    text: torch.Tensor,
+    text: EncodedText,
     appearance: Sequence[torch.Tensor],
     motion: Sequence[torch.Tensor],
     generator: torch.Generator,
@@ -86,7 +87,7 @@ def dual_path_loss(
     Args:
         backbone: the base, with the adapters ``MOTION`` and ``APPEARANCE`` on it.
         x0: clean latents [B, C, F, h, w].
-        text: their prompts, encoded [B, T, D].
+        text: their prompts, encoded.
         appearance: the spatial LoRA's parameters.
         motion: the temporal LoRA's.
         generator: of all randomness.

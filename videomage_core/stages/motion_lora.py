@@ -32,6 +32,7 @@ from ..data.frames import quantize
 from ..data.masks import GivenMasks, PlainBackground
 from ..model import lora
 from ..model.backbone import Backbone
+from ..model.encoded_text import EncodedText, concat_texts, repeat_text
 from ..model.fingerprint import fingerprint
 from ..model.text import SpecialToken, require_plain_words
 from ..sampling import add_noise, training_target
@@ -48,9 +49,9 @@ _MARGIN = 0.1  # around a cut-out subject, as a share of its larger side
 
 @dataclass(frozen=True)
 class _Example:
-    latents: torch.Tensor  # [1, C, F, h, w]
-    motion: torch.Tensor  # c_m encoded, [1, T, D]
-    appearance: torch.Tensor | None  # c_ap encoded, [1, T, D]; None where no teacher is asked
+    latents: torch.Tensor  # [1, C, f, h, w]
+    motion: EncodedText  # c_m, one
+    appearance: EncodedText | None  # c_ap, one; None where no teacher is asked
 
 
 def train_motion(
@@ -63,22 +64,22 @@ def train_motion(
     sample_prompt: str | None = None,
     callbacks: Callbacks | None = None,
 ) -> TrainingResult:
-    """Train, or resume, a motion LoRA.
+    """Train a motion LoRA (Eq. 5), or resume.
 
     Args:
         backbone: the base; left as it was found, bit for bit.
         clips: one or more clips of one motion.
         prompt: c_m, the motion in plain words: "A person is riding a horse".
         config: all settings.
-        folder: keeps checkpoints, so that a stopped training goes on.
-        sampling: size and steps of the samples; None makes none.
+        folder: for checkpoints, from which a stopped training resumes.
+        sampling: size and steps of the samples; None: no samples.
         sample_prompt: of the samples; None: ``prompt``.
         callbacks: progress, previews and cancel.
 
     Raises:
-        ValueError: no clip, no subjects where Eq. 5 needs them, a subject that cannot be found, too few frames.
-        Cancelled: stopped by the host; a checkpoint was written, and the same call goes on.
-        TrainingDiverged: the loss is no number any more.
+        ValueError: no clip, no subjects although Eq. 5 needs them, a subject that cannot be segmented, too few frames.
+        Cancelled: stopped by the host; a checkpoint was saved, and the same call resumes.
+        TrainingDiverged: the loss is not finite.
     """
     callbacks, config = callbacks or Callbacks(), settled(config)
     _check(backbone, clips, prompt, config)
@@ -87,7 +88,7 @@ def train_motion(
         fitted = [resize_clip(clip.pixels, config.frames, config.height, config.width) for clip in clips]
         latents = [backbone.encode_video(pixels[None]) for pixels in fitted]
         texts = [backbone.encode_prompt([clip.prompt or prompt]) for clip in clips]
-    looks: list[torch.Tensor | None] = [None] * len(clips)
+    looks: list[EncodedText | None] = [None] * len(clips)
     if needs_teacher(config):
         looks = [
             _appearance(backbone, clip, config, folder / f"inversion_{i}", callbacks) for i, clip in enumerate(clips)
@@ -108,7 +109,7 @@ def train_motion(
             chosen = [examples[i] for i in drawn.tolist()]
             if not beside:
                 return backward(motion_loss(backbone, chosen, config, generator))
-            x0, text = torch.cat([e.latents for e in chosen]), torch.cat([e.motion for e in chosen])
+            x0, text = torch.cat([e.latents for e in chosen]), concat_texts([e.motion for e in chosen])
             dual_path_loss(backbone, x0, text, beside, list(parameters.values()), generator, backward)
 
         training = LoraTraining(
@@ -128,8 +129,8 @@ def motion_loss(
     backbone: Backbone, examples: Sequence[_Example], config: MotionConfig, generator: torch.Generator
 ) -> dict[str, torch.Tensor]:
     """L_mot (Eq. 5) of freshly noised clips; the motion LoRA is active."""
-    x0 = torch.cat([example.latents for example in examples])  # [B,C,F,h,w]
-    text = torch.cat([example.motion for example in examples])
+    x0 = torch.cat([example.latents for example in examples])  # [B,C,f,h,w]
+    text = concat_texts([example.motion for example in examples])
     level = backbone.random_level(len(x0), generator)
     eps = torch.randn(x0.shape, generator=generator).to(x0.device)
     x_t = add_noise(x0, eps, level)
@@ -137,7 +138,7 @@ def motion_loss(
     appearance = [example.appearance for example in examples if example.appearance is not None]
     if appearance:
         with torch.no_grad(), lora.use_adapters(backbone, {}):  # theta: the base without the LoRA
-            static = backbone.predict(x_t, level, torch.cat(appearance))
+            static = backbone.predict(x_t, level, concat_texts(appearance))
         target = appearance_free(target, static, config.omega)
     output = backbone.predict(x_t, level, text)
     return {"L_mot": (output - target).square().mean()}
@@ -167,12 +168,12 @@ def _check(backbone: Backbone, clips: Sequence[MotionClip], prompt: str, config:
 
 
 def require_subjects(clips: Sequence[MotionClip], config: MotionConfig) -> None:
-    """ValueError if Eq. 5 has to take out the looks of subjects that are not named."""
+    """ValueError if Eq. 5 has no subjects whose appearance to remove."""
     for index, clip in enumerate(clips):
         if needs_teacher(config) and not clip.subjects:
             raise ValueError(
-                f"clip {index + 1}: its subjects are not named; say who is seen, e.g. 'person' and 'horse', so that "
-                "their looks can be taken out, or choose omega 0, or the objective 'motion_director'"
+                f"clip {index + 1}: got no subjects, whose appearance Eq. 5 removes; name them, e.g. 'person' and "
+                "'horse', or choose omega 0 or the objective 'motion_director'"
             )
 
 
@@ -183,8 +184,8 @@ def needs_teacher(config: MotionConfig) -> bool:
 
 def _appearance(
     backbone: Backbone, clip: MotionClip, config: MotionConfig, folder: Path, callbacks: Callbacks
-) -> torch.Tensor:
-    """c_ap, encoded [1, T, D]: the clip's subjects as learned tokens, standing still."""
+) -> EncodedText:
+    """c_ap, encoded: the clip's subjects as learned tokens, standing still."""
     cut = (
         config.frames,
         config.height,
@@ -262,7 +263,7 @@ def invert_subject(
         x0 = backbone.encode_video(picture[None, :, None])  # [3,H,W] -> [1,C,1,h,w]
 
     def loss_fn(generator: torch.Generator, backward: Backward) -> None:
-        text = backbone.encode_prompt([f"A {name}"], [learned]).expand(config.batch_size, -1, -1)
+        text = repeat_text(backbone.encode_prompt([f"A {name}"], [learned]), config.batch_size)
         error = prediction_error(backbone, x0.expand(config.batch_size, -1, -1, -1, -1), text, generator)
         backward({"L_sub": error.mean()})
 

@@ -24,6 +24,7 @@ from ..data.examples import CaptionedClip, SubjectImage, add_masks
 from ..data.masks import Segmenter, require_useful, resize_mask, segmenter_key_parts
 from ..model import lora
 from ..model.backbone import Backbone
+from ..model.encoded_text import EncodedText
 from ..model.fingerprint import Fingerprint, fingerprint
 from ..model.text import SpecialToken
 from ..sampling import add_noise, training_target
@@ -64,8 +65,8 @@ class _View:
 
 @dataclass(frozen=True)
 class _Auxiliary:
-    latents: torch.Tensor  # [1, C, F, h, w]
-    text: torch.Tensor  # [1, T, D]
+    latents: torch.Tensor  # [1, C, f, h, w]
+    text: EncodedText  # one
 
 
 def train_subject(
@@ -83,27 +84,27 @@ def train_subject(
     cache: Path | None = None,
     segmenter: Segmenter | None = None,
 ) -> TrainingResult:
-    """Train, or resume, a subject LoRA and its token.
+    """Train a subject LoRA and its token (Eq. 2-4), or resume.
 
     Args:
         backbone: the base; left as it was found, bit for bit.
-        images: 3 to 5 pictures of one subject, in the paper; at least 1.
-        token: the new token, e.g. "<toy>".
-        superclass: plain words for the kind of thing, e.g. "stuffed animal"; the token starts as their vectors.
+        images: images of one subject, at least 1; 3 to 5 in the paper.
+        token: the special token, e.g. "<toy>".
+        superclass: the subject's class in plain words, e.g. "stuffed animal"; the token is initialised with it.
         config: all settings.
-        folder: keeps the checkpoint, so that a stopped training goes on.
-        prompt: c_s, which holds the token; None: "A <token>" (paper, Sec. 7.1).
-        auxiliary: clips for L_reg; without any, the base makes them of ``captions``.
-        captions: what the base should show in them; those that name the class are passed over.
-        sampling: size and steps of the samples; None makes none.
+        folder: for the checkpoint, from which a stopped training resumes.
+        prompt: c_s, which contains the token; None: "A <token>" (paper, Sec. 7.1).
+        auxiliary: clips for L_reg; without any, the base generates them from ``captions``.
+        captions: prompts of the generated clips; those that contain the superclass are skipped.
+        sampling: size and steps of the samples; None: no samples.
         callbacks: progress, previews and cancel.
-        cache: keeps the auxiliary clips that the base made, for other subjects too; None: ``folder``.
-        segmenter: finds the subject by its superclass in each picture without a mask; None: the whole picture counts.
+        cache: folder for the generated auxiliary clips, shared between subjects; None: ``folder``.
+        segmenter: segments the subject in each image without a mask; None: the loss covers the whole image.
 
     Raises:
-        ValueError: no picture, a prompt without the token, masks that are empty, captions that name the token.
-        Cancelled: stopped by the host; a checkpoint was written, and the same call goes on.
-        TrainingDiverged: the loss is no number any more.
+        ValueError: no image, a prompt without the token, empty masks, captions that contain the token.
+        Cancelled: stopped by the host; a checkpoint was saved, and the same call resumes.
+        TrainingDiverged: the loss is not finite.
     """
     callbacks = callbacks or Callbacks()
     prompt = prompt or f"A {token}"
@@ -175,9 +176,9 @@ def _regularization(backbone: Backbone, clip: _Auxiliary, generator: torch.Gener
 
 
 def prediction_error(
-    backbone: Backbone, x0: torch.Tensor, text: torch.Tensor, generator: torch.Generator
+    backbone: Backbone, x0: torch.Tensor, text: EncodedText, generator: torch.Generator
 ) -> torch.Tensor:
-    """Squared error of the network's output for freshly noised latents (Eq. 1 before its mean), [B, C, F, h, w]."""
+    """Squared error of the network's output for freshly noised latents (Eq. 1 before its mean), [B, C, f, h, w]."""
     level = backbone.random_level(len(x0), generator)
     eps = torch.randn(x0.shape, generator=generator).to(x0.device)
     output = backbone.predict(add_noise(x0, eps, level), level, text)
@@ -196,12 +197,22 @@ def _check(
     if not images:
         raise ValueError("images: got none, give at least one picture of the subject; 3 to 5 are best")
     backbone.latent_shape(1, config.height, config.width)
+    if config.lambda1:
+        _check_auxiliary(backbone, config)
     for index, image in enumerate(images):
         wanted = image.prompt or prompt
         backbone.token_spans(wanted, [token])  # refuses another special token, and too long a prompt
         require_token(wanted, token.name)
         if image.mask is not None:
             require_useful(image.mask[None], f"picture {index + 1}")
+
+
+def _check_auxiliary(backbone: Backbone, config: SubjectConfig) -> None:
+    """ValueError if the base cannot make clips of the length of L_reg's."""
+    try:
+        backbone.latent_shape(config.auxiliary_frames, config.height, config.width)
+    except ValueError as error:
+        raise ValueError(f"auxiliary_frames, of the clips for L_reg: {error}") from error
 
 
 def require_token(prompt: str, token: str) -> None:
@@ -221,7 +232,7 @@ def _views(
         for pixels, mask in augment(image.pixels, image.mask, config, generator):
             callbacks.check()
             latents = backbone.encode_video(pixels[None, :, None])  # [3,H,W] -> [1,3,1,H,W] -> [1,C,1,h,w]
-            small = resize_mask(mask, height, width)[None, None, None].to(latents.device)
+            small = resize_mask(mask, height, width)[None, None, None].to(latents.device)  # a picture is one frame
             if float(small.sum()) > 0:  # a cut may miss the subject
                 views.append(_View(latents, small, image.prompt or prompt))
     if not views:

@@ -29,8 +29,8 @@ class TrainingResult:
 
     Attributes:
         concept: what to save with ``save_lora``, sample with, or fuse.
-        history: losses and seconds, a value a step.
-        sample: a video [3, F, H, W] in -1..1 made with the LoRA at the end, or None.
+        history: losses and seconds, one value per step.
+        sample: a video [3, F, H, W] in -1..1 sampled after training, or None.
     """
 
     concept: LoraModel

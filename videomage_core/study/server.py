@@ -61,8 +61,8 @@ class StudyServer(ThreadingHTTPServer):
     def __init__(self, study: Study, answers: Answers, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.study, self.answers = study, answers
-        shown = [*study.videos.values(), *(f for cell in study.cells.values() for f in (*cell.pictures, cell.clip))]
-        self.names = {path: f"{secrets.token_hex(8)}{path.suffix.lower()}" for path in shown}
+        files = [*study.videos.values(), *(f for cell in study.cells.values() for f in (*cell.pictures, cell.clip))]
+        self.names = {path: f"{secrets.token_hex(8)}{path.suffix.lower()}" for path in files}
         self.files = {name: path for path, name in self.names.items()}
         self.trials = {secrets.token_hex(8): trial for trial in study.order_for("")}
         self.keys = {trial: key for key, trial in self.trials.items()}

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..data.media_files import files_in, folders_in
+from ..folders import files_in, folders_in
 from ..text_files import read_text
 
 CLIPS = (".mp4", ".webm", ".gif")
@@ -64,6 +64,7 @@ class Study:
 
     @property
     def comparisons(self) -> list[str]:
+        """The methods that the study's is compared with, sorted."""
         return sorted({name for name, _ in self.videos} - {self.method})
 
     def order_for(self, participant: str) -> list[Trial]:
@@ -108,9 +109,9 @@ def load_study(folder: Path, method: str) -> Study:
             videos[name, path.stem] = path
     problems += [f"{n}/{cell} has no {REFERENCES}/{cell}/" for n, cell in videos if cell not in cells]
     problems += [f"{n}/{cell}.mp4 is missing" for n in methods for cell in cells if (n, cell) not in videos]
-    shown = [*videos.values(), *(file for cell in cells.values() for file in (*cell.pictures, cell.clip))]
+    files = [*videos.values(), *(file for cell in cells.values() for file in (*cell.pictures, cell.clip))]
     inside = folder.resolve()
-    problems += [f"{path} leads out of {folder}" for path in shown if not path.resolve().is_relative_to(inside)]
+    problems += [f"{path} leads out of {folder}" for path in files if not path.resolve().is_relative_to(inside)]
     problems += [f"{name!r} is no name for a line of text" for name in (*methods, *cells) if not name.isprintable()]
     if not cells:
         problems.append(f"{REFERENCES}/ holds no cell")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,12 +14,22 @@ from typing import Any
 import torch
 
 from ..atomic_write import partial_file
+from ..folders import files_in
 from ..history import History
 from ..model.fingerprint import Fingerprint
 from .optimizer import ParameterGroup
 
 CHECKPOINT = "checkpoint.pt"
 _KEYS = {"identity", "base", "step", "parameters", "optimizer", "history"}
+
+
+def _set_aside(path: Path) -> dict[int, Path]:
+    """The longer trainings' checkpoints beside ``path``, by their step; other files of such names are a user's."""
+    matches = {
+        other: re.fullmatch(rf"{re.escape(path.stem)}-(\d+)", other.stem)
+        for other in files_in(path.parent, (path.suffix,))
+    }
+    return {int(match[1]): other for other, match in matches.items() if match}
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
@@ -56,13 +67,13 @@ def latest_checkpoint(path: Path, owner: Mapping[str, Any], steps: int) -> dict[
         if not _belongs(found, owner):
             raise ValueError(
                 f"folder: {path.parent} holds the checkpoint of another training (other data, settings or base, or of "
-                "another version of VideoMage); choose another folder, or delete it to begin anew"
+                "another version of VideoMage); choose another folder, or delete it to start again"
             )
         if found["step"] > steps:
             with contextlib.suppress(FileNotFoundError):  # another process of the same training was first
                 os.replace(path, path.with_stem(f"{path.stem}-{found['step']}"))
             found = None
-    aside = {int(p.stem.rpartition("-")[2]): p for p in path.parent.glob(f"{path.stem}-*{path.suffix}")}
+    aside = _set_aside(path)
     for step in sorted((step for step in aside if step <= steps), reverse=True):
         if found is not None and found["step"] >= step:
             break
@@ -82,12 +93,12 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         why = next(iter(str(error).splitlines()), type(error).__name__)
         raise ValueError(
-            f"folder: {path} cannot be read ({why}); delete it to begin anew, or put back a copy of it"
+            f"folder: {path} cannot be read ({why}); delete it to start again, or restore a copy of it"
         ) from error
     if not isinstance(state, dict) or not state.keys() >= _KEYS:
         raise ValueError(
-            f"folder: {path} was written by another version of VideoMage, which cannot be gone on from; finish the "
-            "training with that version, choose another folder, or delete the file to begin anew"
+            f"folder: {path} was written by another version of VideoMage and cannot be resumed; finish the training "
+            "with that version, choose another folder, or delete the file to start again"
         )
     return state
 
@@ -130,7 +141,7 @@ def restore(
     if {group: set(kept[group]) for group in kept} != trained:
         raise ValueError(
             f"folder: {path} was written by another version of VideoMage, which trained other weights; finish the "
-            "training with that version, choose another folder, or delete the file to begin anew"
+            "training with that version, choose another folder, or delete the file to start again"
         )
     with torch.no_grad():
         for group in groups:

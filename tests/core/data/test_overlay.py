@@ -42,7 +42,7 @@ def test_latent_frames_stand_for_one_frame_then_for_four():
 
 
 def test_frames_of_another_sampling_are_refused():
-    with pytest.raises(ValueError, match="images: got 10 frames, the guider saw 3 latent frames, which are 9"):
+    with pytest.raises(ValueError, match="images: got 10 frames, the guider sampled 3 latent frames, which are 9"):
         on_frames(torch.zeros(1, 3, 4, 5), 10, 8, 8)
 
 

@@ -15,10 +15,10 @@ from videomage_core.model.base_folder import (
     base_name,
     check_base_folder,
     check_weights,
-    is_base_folder,
     stored_dtype,
     weight_files,
 )
+from videomage_core.model.base_kinds import is_base_folder
 
 
 def with_scheduler(base: Path, **changed) -> None:
@@ -73,10 +73,10 @@ def test_weights_that_are_something_else_are_told_before_anything_loads(copied_b
 @pytest.mark.parametrize(
     ("setting", "value", "why"),
     [
-        ("clip_sample", True, r"asks for clip_sample \(latents cut to a range\)"),
-        ("thresholding", True, "asks for thresholding"),
-        ("rescale_betas_zero_snr", True, "asks for rescale_betas_zero_snr .*set it to false there"),
-        ("use_karras_sigmas", True, "asks for use_karras_sigmas"),
+        ("clip_sample", True, r"uses clip_sample \(latents cut to a range\)"),
+        ("thresholding", True, "uses thresholding"),
+        ("rescale_betas_zero_snr", True, "uses rescale_betas_zero_snr .*set it to false there"),
+        ("use_karras_sigmas", True, "uses use_karras_sigmas"),
         ("timestep_spacing", "trailing", "has timestep_spacing 'trailing', allowed: leading"),
         ("beta_schedule", "sigmoid", "has beta_schedule 'sigmoid', allowed: linear, scaled_linear"),
         ("prediction_type", "sample", "has prediction_type 'sample', allowed: epsilon, v_prediction"),
@@ -95,7 +95,7 @@ def test_what_diffusers_does_where_a_scheduler_says_nothing_counts(copied_base):
     config = json.loads(path.read_text())
     del config["clip_sample"]
     path.write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="asks for clip_sample"):  # DDIM's default
+    with pytest.raises(ValueError, match="uses clip_sample"):  # DDIM's default
         check_base_folder(copied_base)
     with_scheduler(copied_base, _class_name="PNDMScheduler")  # which has none
     check_base_folder(copied_base)

@@ -33,7 +33,7 @@ def test_only_a_wan_pipeline_is_one(tmp_path, text):
     refuse_wan(tmp_path)
     (tmp_path / "model_index.json").write_text('{"_class_name": "WanPipeline"}', encoding="utf-8")
     assert is_wan_folder(tmp_path)
-    with pytest.raises(ValueError, match="is a Wan base, of which only plain videos can be made so far"):
+    with pytest.raises(ValueError, match="is a Wan base; allowed here is one with a UNet3DConditionModel"):
         refuse_wan(tmp_path)
 
 

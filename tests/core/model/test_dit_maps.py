@@ -9,12 +9,13 @@ from videomage_core.model.dit_maps import (
     cross_maps,
     head_errors,
     head_masks,
-    masks_on_latents,
     sampled_rows,
+    tangent,
     temporal_heads,
     temporal_maps,
     token_grid,
 )
+from videomage_core.stages.algorithm1 import map_distance
 
 GENERATOR = torch.Generator().manual_seed(0)
 FRAMES, HEIGHT, WIDTH, TEXT = 3, 2, 4, 10
@@ -145,16 +146,17 @@ def test_heads_made_to_look_along_time_and_within_frames_are_told_apart():
 # grids
 
 
-def test_masks_stand_on_the_latents_the_first_frame_alone():
-    masks = torch.zeros(1, 9, 32, 48)
-    masks[0, 0] = 1  # the first frame
-    masks[0, 2, :16] = 1  # one of the second latent's four, its upper half
-    got = masks_on_latents(masks, 2, 3)
-    assert got.shape == (1, 3, 2, 3)
-    assert got[0, 0].eq(1).all() and got[0, 1, 0].eq(0.25).all() and got[0, 1, 1].eq(0).all() and not got[0, 2].any()
-    with pytest.raises(ValueError, match="masks: got 8 frames, must be a multiple of 4 and one more"):
-        masks_on_latents(masks[:, :8], 2, 3)
-    assert masks_on_latents(masks[:, :1], 2, 3).shape == (1, 1, 2, 3)
+def test_a_tangent_has_the_loss_s_gradient_and_no_curvature():
+    shapes = {"a": (1, 2, 3), "b": (1, 4)}
+    moved = {name: random(*shape).requires_grad_() for name, shape in shapes.items()}
+    constant = {name: random(*shape) for name, shape in shapes.items()}
+    wanted = torch.autograd.grad(map_distance(moved, constant), list(moved.values()))
+    got = torch.autograd.grad(tangent(moved, moved, constant), list(moved.values()))
+    for one, other in zip(got, wanted, strict=True):
+        torch.testing.assert_close(one, other)
+    step = {name: random(*shape) for name, shape in shapes.items()}
+    ends = [tangent({n: m.detach() + t * step[n] for n, m in moved.items()}, moved, constant) for t in (-9.0, 0.0, 9.0)]
+    torch.testing.assert_close(ends[0] + ends[2], 2 * ends[1])
 
 
 def test_the_grid_of_tokens_rounds_sides_up():

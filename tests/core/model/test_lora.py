@@ -5,24 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
+from tests.core.model.random_lora import random_lora
 from videomage_core.config import LoraTrainingConfig
 from videomage_core.model import lora
 from videomage_core.model.backbone import Target
-from videomage_core.model.lora_weights import LoraWeights, average, compress
+from videomage_core.model.lora_forward import adapted_layers
+from videomage_core.model.lora_weights import LoraWeights, average
 
 
 def predict(base, x):
     return base.predict(x, base.levels(4)[1], base.encode_prompt(["a dog is jumping on grass"]))
-
-
-def random_lora(base, role: str, seed: int, rank: int = 3, scale: float = 2.0) -> LoraWeights:
-    generator = torch.Generator().manual_seed(seed)
-    layers = {}
-    for target in base.targets(role):
-        layer = base.network.get_submodule(target.module)
-        a = torch.randn(rank, layer.in_features, generator=generator) * 0.05
-        layers[target.module] = (a, torch.randn(layer.out_features, rank, generator=generator) * 0.05)
-    return LoraWeights(layers, scale)
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +136,7 @@ def test_the_same_adapters_in_another_order_are_put_in_that_order(emoji_base):
     with lora.restore_adapters(emoji_base):
         for name in "ab":
             lora.add(emoji_base, name, emoji_base.targets("spatial"), rank=1)
-        layer = next(iter(lora.adapted_layers(emoji_base).values()))
+        layer = next(iter(adapted_layers(emoji_base).values()))
         for order in ("ab", "ba", "ab"):
             with lora.use_adapters(emoji_base, dict.fromkeys(order, 1.0)):
                 assert layer.active_adapters == list(order)
@@ -233,25 +225,6 @@ def test_dropout_is_as_it_was_after_its_context(emoji_base, latents):
         assert torch.equal(predict(emoji_base, latents), still)
 
 
-def doubled(weights: LoraWeights) -> LoraWeights:
-    return LoraWeights({m: (a.double(), b.double()) for m, (a, b) in weights.layers.items()}, weights.scale)
-
-
-def test_the_average_adds_the_mean_of_what_they_add(emoji_base):
-    """Of the products, and not the product of the means; with other ranks and scales, and a layer that one lacks."""
-    one = doubled(random_lora(emoji_base, "spatial", 1, rank=3, scale=2.0))
-    two = doubled(random_lora(emoji_base, "spatial", 2, rank=1, scale=0.5))
-    lacking, *rest = two.layers
-    two = LoraWeights({m: two.layers[m] for m in rest}, two.scale)
-    got = average([one, two])
-    assert set(got.layers) == set(one.layers) and got.rank == 4
-    torch.testing.assert_close(got.delta(lacking), one.delta(lacking) / 2, rtol=1e-12, atol=1e-15)
-    for module in rest:
-        torch.testing.assert_close(got.delta(module), (one.delta(module) + two.delta(module)) / 2)
-    back = average([two, one])
-    assert all(torch.allclose(back.delta(m), got.delta(m)) for m in got.layers)
-
-
 def test_a_layer_with_the_average_puts_out_the_average_of_the_outputs(emoji_base):
     loras = {n: random_lora(emoji_base, "temporal", i, rank=i + 1, scale=1.0 + i) for i, n in enumerate("abc")}
     module = next(iter(loras["a"].layers))
@@ -267,54 +240,6 @@ def test_a_layer_with_the_average_puts_out_the_average_of_the_outputs(emoji_base
     wanted = torch.stack([output(name) for name in loras]).mean(0)
     torch.testing.assert_close(output("mean"), wanted, rtol=1e-5, atol=1e-5)
     assert not torch.allclose(output("mean"), output("a"), atol=1e-2)
-
-
-def test_the_average_of_one_is_that_one_and_of_none_an_error(emoji_base):
-    one = random_lora(emoji_base, "spatial", 1)
-    got = average([one])
-    assert got.rank == one.rank and all(torch.allclose(got.delta(m), one.delta(m)) for m in one.layers)
-    with pytest.raises(ValueError, match="loras: got none, give at least one"):
-        average([])
-
-
-def relative_error(wanted: LoraWeights, got: LoraWeights) -> float:
-    lost = sum(float((wanted.delta(m) - got.delta(m)).double().square().sum()) for m in wanted.layers)
-    return (lost / sum(float(wanted.delta(m).double().square().sum()) for m in wanted.layers)) ** 0.5
-
-
-@pytest.mark.parametrize("rank", [1, 2, 5])
-def test_the_error_of_a_compression_is_the_true_one_and_the_least(emoji_base, rank):
-    both = average([random_lora(emoji_base, "spatial", n, rank=3) for n in (1, 2)])
-    small, error = compress(both, rank)
-    assert small.rank == rank and all(f.dtype == torch.float32 for pair in small.layers.values() for f in pair)
-    assert error == pytest.approx(relative_error(both, small), rel=1e-4) and 0 < error < 1
-    cut = LoraWeights({m: (a[:rank], b[:, :rank]) for m, (a, b) in both.layers.items()}, both.scale)
-    assert error < relative_error(both, cut)
-    assert rank == 5 or error > compress(both, rank + 1)[1]
-
-
-@pytest.mark.parametrize("rank", [6, 300])
-def test_a_compression_to_full_rank_loses_nothing(emoji_base, rank):
-    both = average([random_lora(emoji_base, "spatial", n, rank=3) for n in (1, 2)])
-    whole, error = compress(both, rank)
-    assert error == 0 and whole.rank <= 6
-    assert all(torch.allclose(whole.delta(m), both.delta(m), atol=1e-5) for m in both.layers)
-
-
-def test_two_of_the_same_compress_to_that_one(emoji_base):
-    """The average has twice the rank on paper, and no more in truth."""
-    one = random_lora(emoji_base, "spatial", 1, rank=3)
-    again, error = compress(average([one, one]), 3)
-    assert error < 1e-6
-    assert all(torch.allclose(again.delta(m), one.delta(m), atol=1e-5) for m in one.layers)
-
-
-def test_a_lora_of_zeros_compresses_and_a_rank_of_zero_is_refused():
-    none = LoraWeights({"x": (torch.zeros(2, 4), torch.zeros(6, 2))})
-    small, error = compress(none, 1)
-    assert error == 0 and float(small.delta("x").abs().max()) == 0
-    with pytest.raises(ValueError, match="rank: got 0, must be at least 1"):
-        compress(none, 0)
 
 
 @pytest.mark.parametrize("trainable", [False, True])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from videomage_core.config import CollaborativeConfig, FusionConfig, MotionConfig, SamplingConfig, SubjectConfig
-from videomage_core.model import lora, unet3d
+from videomage_core.model import lora, placement
 from videomage_core.model.memory import (
     HIGH,
     LOW,
@@ -67,7 +67,7 @@ def test_a_mode_changes_memory_and_nothing_else(base, mode):
 
 def test_in_low_one_layer_is_on_the_device_at_a_time(base, monkeypatch):
     here: list[torch.nn.Module] = []
-    most, visits, brought = [0], [0], unet3d.offloaded
+    most, visits, brought = [0], [0], placement.offloaded
 
     def watched(device, layer, forward, *arguments, **named):
         def inside(*arguments, **named):
@@ -81,19 +81,21 @@ def test_in_low_one_layer_is_on_the_device_at_a_time(base, monkeypatch):
 
         return brought(device, layer, inside, *arguments, **named)
 
-    monkeypatch.setattr(unet3d, "offloaded", watched)
+    monkeypatch.setattr(placement, "offloaded", watched)
     base.use_memory(LOW, ELSEWHERE)
-    home = {id(w): w.data_ptr() for layer in base._layers() for w in layer.parameters()}
+    home = {id(w): w.data_ptr() for layer in base.checkpointed_layers() for w in layer.parameters()}
     to = torch.Tensor.to
     monkeypatch.setattr(torch.Tensor, "to", lambda t, *a, **n: t.clone() if a == (ELSEWHERE,) else to(t, *a, **n))
     x, text = torch.zeros(1, *base.latent_shape(2, 24, 24)), base.encode_prompt(["a dog"]).detach()
     with torch.no_grad():
         base.predict(x, base.levels(10)[4], text)
-    assert most == [1] and visits[0] == len(base._layers())
+    assert most == [1] and visits[0] == len(base.checkpointed_layers())
     moving = x.clone().requires_grad_()
     base.predict(moving, base.levels(10)[4], text).sum().backward()
-    assert most == [1] and visits[0] == 3 * len(base._layers()), "forward, and once more in the backward pass"
-    assert {id(w): w.data_ptr() for layer in base._layers() for w in layer.parameters()} == home
+    assert most == [1] and visits[0] == 3 * len(base.checkpointed_layers()), (
+        "forward, and once more in the backward pass"
+    )
+    assert {id(w): w.data_ptr() for layer in base.checkpointed_layers() for w in layer.parameters()} == home
 
 
 def test_what_is_away_comes_when_used_and_leaves(base, monkeypatch):

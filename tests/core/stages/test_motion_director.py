@@ -10,6 +10,7 @@ import torch
 from videomage_core.callbacks import Callbacks, Cancelled
 from videomage_core.config import MotionConfig
 from videomage_core.model import lora
+from videomage_core.model.active_adapters import adapter_state
 from videomage_core.stages import motion_director
 from videomage_core.stages.motion_director import (
     APPEARANCE,
@@ -23,16 +24,9 @@ from videomage_core.stages.motion_director import (
 from videomage_core.stages.motion_lora import MotionClip, train_motion
 
 CONFIG = MotionConfig(
-    steps=4,
-    frames=4,
-    height=24,
-    width=24,
-    learning_rate=1e-2,
-    save_every_n_steps=2,
-    objective="motion_director",
-    dropout=0.1,
-    target_modules="all",
-)
+    steps=4, frames=4, height=24, width=24, learning_rate=1e-2, save_every_n_steps=2, objective="motion_director",
+    dropout=0.1, target_modules="all",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -83,6 +77,10 @@ def moved(*groups: dict[str, torch.nn.Parameter]) -> None:
                 torch.nn.init.normal_(factor, std=0.05, generator=generator)
 
 
+def phi(video: torch.Tensor, anchor: int) -> torch.Tensor:
+    return 2**0.5 * video - video[:, :, [anchor]]
+
+
 def test_both_paths_by_hand(emoji_base, always):
     """Plain forwards and one ``backward`` each, the other LoRA frozen, say the same."""
     terms, got = gradients(emoji_base, CONFIG, seed=3)
@@ -94,9 +92,6 @@ def test_both_paths_by_hand(emoji_base, always):
     torch.rand((), generator=generator)
     frame, anchor = (int(i) for i in torch.randint(4, (2,), generator=generator))
     x_t = level.a.view(1, 1, 1, 1, 1) * x0 + level.s.view(1, 1, 1, 1, 1) * eps
-
-    def phi(video: torch.Tensor) -> torch.Tensor:
-        return 2**0.5 * video - video[:, :, [anchor]]
 
     with lora.restore_adapters(base):
         groups = {}
@@ -115,7 +110,7 @@ def test_both_paths_by_hand(emoji_base, always):
                 factor.requires_grad_(learns)
         with lora.use_adapters(base, {MOTION: 1.0, APPEARANCE: 1.0}):
             output = base.predict(x_t, level, text)
-            plain, apart = (output - eps).square().mean(), (phi(output) - phi(eps)).square().mean()
+            plain, apart = (output - eps).square().mean(), (phi(output, anchor) - phi(eps, anchor)).square().mean()
             (plain + apart).backward()
         wanted = {(n, m): p.grad for n, group in groups.items() for m, p in group.items()}
     for name, value in (("L_spatial", spatial), ("L_mot", plain), ("L_debiased", apart)):
@@ -170,7 +165,7 @@ def test_a_fifth_of_the_steps_leave_the_spatial_lora_out(emoji_base, monkeypatch
     seen: list[tuple[int, frozenset[str]]] = []
 
     def predict(x, level, text):
-        seen.append((x.shape[2], frozenset(lora._state(emoji_base)[0])))
+        seen.append((x.shape[2], frozenset(adapter_state(emoji_base)[0])))
         return x * sum(p.sum() for p in emoji_base.network.parameters() if p.requires_grad)
 
     monkeypatch.setattr(emoji_base, "predict", predict)
@@ -248,7 +243,7 @@ def test_samples_are_made_with_the_motion_alone(emoji_base, tmp_path, monkeypatc
     active = []
 
     def look(*_):
-        active.append(lora._state(emoji_base)[0])
+        active.append(adapter_state(emoji_base)[0])
         return torch.zeros(3, 4, 24, 24)
 
     monkeypatch.setattr(lora_training, "sample_video", look)

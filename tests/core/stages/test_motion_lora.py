@@ -144,7 +144,7 @@ def test_memory_modes_change_nothing_but_memory(emoji_base, tmp_path, mode, in_m
     ("clips", "message"),
     [
         ([], "clips: got none"),
-        ([MotionClip(torch.zeros(3, 8, 48, 48))], "its subjects are not named"),
+        ([MotionClip(torch.zeros(3, 8, 48, 48))], "got no subjects"),
         ([clip(frames=5)], "clip 1: got 5 frames, expected 8"),
         ([dataclasses.replace(clip(), masks=torch.zeros(2, 8, 48, 48))], "mask of 'dog': it is empty"),
         ([dataclasses.replace(clip(), prompt="a <dog> jumps")], "<dog> stands for one subject; say in plain words"),

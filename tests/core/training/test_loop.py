@@ -13,53 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from videomage_core.cache_key import training_key
+from tests.core.training.small_training import CONFIG, KEY, make_groups, make_loss, same, train
 from videomage_core.callbacks import Callbacks, Cancelled
 from videomage_core.config import TrainingConfig
-from videomage_core.model.fingerprint import Fingerprint
 from videomage_core.training.checkpoint import CHECKPOINT
-from videomage_core.training.grad_scaling import loss_scale_for, scaled_gradients
 from videomage_core.training.loop import ParameterGroup, TrainingDiverged, fit, lr_factor
-
-CONFIG = TrainingConfig(
-    steps=10, save_every_n_steps=2, gradient_accumulation_steps=2, lr_scheduler="cosine", lr_warmup_steps=2
-)
-KEY = training_key("x", 1, CONFIG)
-
-
-def make_groups() -> list[ParameterGroup]:
-    torch.manual_seed(1)
-    lora = {"a": torch.randn(3, 4, requires_grad=True), "b": torch.zeros(4, 3, requires_grad=True)}
-    return [
-        ParameterGroup("lora", lora, 0.1, weight_decay=0.01),
-        ParameterGroup("tokens", {"<toy>": torch.randn(2, 3, requires_grad=True)}, 0.5),
-    ]
-
-
-def make_loss(groups: list[ParameterGroup]):
-    lora, token = groups[0].parameters, groups[1].parameters["<toy>"]
-
-    def loss_fn(generator: torch.Generator, backward) -> None:
-        x = torch.randn(5, 3, generator=generator)
-        dropped = torch.nn.functional.dropout(x, 0.5)  # draws from the global generator
-        fit_term = (dropped @ lora["a"] @ lora["b"] - x * 2 + token.sum(0)).square().mean()
-        backward({"subject": fit_term, "prior": 0.25 * token.square().mean()})
-
-    return loss_fn
-
-
-def train(folder: Path, config: TrainingConfig = CONFIG, callbacks: Callbacks | None = None, identity: str = "x"):
-    groups = make_groups()
-    history = fit(groups, make_loss(groups), config, folder, training_key(identity, 1, config), callbacks)
-    return groups, history
-
-
-def values(groups: list[ParameterGroup]) -> list[torch.Tensor]:
-    return [p.detach() for g in groups for p in g.parameters.values()]
-
-
-def same(one: list[ParameterGroup], two: list[ParameterGroup]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(values(one), values(two), strict=True))
 
 
 @pytest.mark.parametrize("stop", [1, 4, 5, 9])
@@ -76,61 +34,13 @@ def test_ten_steps_equal_some_a_cancel_and_the_rest(tmp_path, stop):
     assert history.losses == whole_history.losses and len(history.losses["loss"]) == 10
 
 
-def test_a_resumed_training_may_name_its_parameters_in_another_order(tmp_path):
-    """A LoRA read from its file names its weights in another order than the same one just trained."""
-    whole, _ = train(tmp_path / "whole")
-
-    def turned() -> list[ParameterGroup]:
-        return [dataclasses.replace(g, parameters=dict(reversed(g.parameters.items()))) for g in make_groups()]
-
-    for first, then in ((make_groups, turned), (turned, make_groups)):
-        folder, done = tmp_path / first.__name__, list[int]()
-        callbacks = Callbacks(
-            progress=lambda step, *_, done=done: done.append(step), cancelled=lambda done=done: len(done) == 5
-        )
-        with pytest.raises(Cancelled):
-            groups = first()
-            fit(groups, make_loss(groups), CONFIG, folder, "x", callbacks)
-        groups = then()
-        history = fit(groups, make_loss(groups), CONFIG, folder, "x")
-        assert history.resumed_at == 5
-        assert all(torch.equal(p, whole[0].parameters[name]) for name, p in groups[0].parameters.items())
-        assert same(groups[1:], whole[1:])
-
-
-def test_a_checkpoint_in_another_order_is_gone_on_from(tmp_path):
-    """Older versions kept parameters in the order in which they came."""
-    whole, _ = train(tmp_path / "whole")
-    with pytest.raises(Cancelled):
-        done: list[int] = []
-        callbacks = Callbacks(progress=lambda step, *_: done.append(step), cancelled=lambda: len(done) == 5)
-        train(tmp_path / "old", callbacks=callbacks)
-    path = tmp_path / "old" / CHECKPOINT
-    state = torch.load(path, weights_only=True)
-    state["parameters"]["lora"] = dict(reversed(state["parameters"]["lora"].items()))
-    kept = state["optimizer"]["state"]
-    state["optimizer"]["state"] = {0: kept[1], 1: kept[0], 2: kept[2]}
-    torch.save(state, path)
-    resumed, history = train(tmp_path / "old")
-    assert history.resumed_at == 5 and same(whole, resumed)
-
-
-def test_a_checkpoint_of_other_weights_is_refused(tmp_path):
-    train(tmp_path, dataclasses.replace(CONFIG, lr_scheduler="constant", steps=4))
-    path = tmp_path / CHECKPOINT
-    state = torch.load(path, weights_only=True)
-    state["parameters"]["lora"]["c"] = state["parameters"]["lora"].pop("b")
-    torch.save(state, path)
-    with pytest.raises(ValueError, match="another version of VideoMage, which trained other weights"):
-        train(tmp_path, dataclasses.replace(CONFIG, lr_scheduler="constant", steps=6))
-    assert path.is_file()
-
-
 KILLED = """
 import sys, time
 sys.path[:0] = {paths!r}
+import dataclasses
 from pathlib import Path
-from test_loop import *
+from tests.core.training.small_training import CONFIG, train
+from videomage_core.callbacks import Callbacks
 config = dataclasses.replace(CONFIG, steps=900, save_every_n_steps=3)
 train(Path({folder!r}), config, Callbacks(progress=lambda step, *_: print(step, flush=True)))
 """
@@ -217,25 +127,6 @@ def test_accumulated_halves_equal_one_batch(tmp_path):
         return weight.detach()
 
     assert torch.allclose(run_with(1), run_with(2))
-
-
-def test_another_trainings_checkpoint_is_refused(tmp_path):
-    train(tmp_path)
-    with pytest.raises(ValueError, match="holds the checkpoint of another training"):
-        train(tmp_path, identity="y")
-
-
-def test_a_checkpoint_of_another_base_is_refused_but_not_of_another_precision(tmp_path):
-    def resumed(base: Fingerprint | None) -> int:
-        groups = make_groups()
-        return fit(groups, make_loss(groups), CONFIG, tmp_path, "x", base=base).resumed_at
-
-    base = Fingerprint("unet", (0.5, -1.2))
-    assert resumed(base) == 0
-    assert resumed(Fingerprint("unet", (0.502, -1.199))) == 10  # rounded to bf16
-    for other in (Fingerprint("unet", (0.5, 1.2)), Fingerprint("another", base.weights), None):
-        with pytest.raises(ValueError, match="another training"):
-            resumed(other)
 
 
 def test_samples_come_on_time_also_after_a_resume(tmp_path):
@@ -330,85 +221,6 @@ def test_an_interrupt_anywhere_in_a_step_never_saves_half_of_it(tmp_path, monkey
     assert same(whole, resumed) and history.losses == whole_history.losses
 
 
-def test_other_settings_are_another_training_but_a_constant_one_may_go_on(tmp_path):
-    constant = dataclasses.replace(CONFIG, lr_scheduler="constant", steps=6)
-    train(tmp_path, constant)
-    with pytest.raises(ValueError, match="holds the checkpoint of another training"):
-        train(tmp_path, dataclasses.replace(constant, gradient_accumulation_steps=1))
-    longer = dataclasses.replace(constant, steps=8)
-    resumed, history = train(tmp_path, longer)
-    assert history.resumed_at == 6 and same(resumed, train(tmp_path / "whole", longer)[0])
-
-
-def test_fewer_steps_and_more_again_give_each_time_what_was_asked_and_lose_nothing(tmp_path):
-    """Stopped at 7 of 9, then 3 steps, then 5, then 9 again: the 7 are not trained anew."""
-
-    def steps(count: int) -> TrainingConfig:
-        return dataclasses.replace(CONFIG, lr_scheduler="constant", steps=count)
-
-    def whole(count: int) -> list[ParameterGroup]:
-        return train(tmp_path / f"whole_{count}", steps(count))[0]
-
-    done: list[int] = []
-    stop = Callbacks(progress=lambda step, *_: done.append(step), cancelled=lambda: len(done) == 7)
-    with pytest.raises(Cancelled):
-        train(tmp_path, steps(9), stop)
-    for count, expected in [(3, 0), (5, 3), (9, 7), (5, 0), (9, 9)]:
-        groups, history = train(tmp_path, steps(count))
-        assert history.resumed_at == expected, count
-        assert len(history.seconds) == count and same(groups, whole(count))
-
-
-def test_checkpoints_that_another_training_left_behind_are_passed_over(tmp_path):
-    constant = dataclasses.replace(CONFIG, lr_scheduler="constant", steps=6)
-    train(tmp_path, constant)
-    train(tmp_path, dataclasses.replace(constant, steps=3))
-    (tmp_path / CHECKPOINT).unlink()
-    groups, history = train(tmp_path, constant, identity="y")
-    assert history.resumed_at == 0 and same(groups, train(tmp_path / "whole", constant, identity="y")[0])
-
-
-@pytest.mark.parametrize("scale", [0.125, 1024.0])
-def test_a_loss_scale_changes_no_number_where_none_is_lost(tmp_path, scale):
-    """Through accumulation, clipping and resuming; a power of two is exact."""
-    config = dataclasses.replace(CONFIG, max_grad_norm=0.01)
-    plain, plain_history = train(tmp_path / "plain", config)
-    groups = make_groups()
-    history = fit(groups, make_loss(groups), config, tmp_path / "scaled", "x", loss_scale=scale)
-    assert same(plain, groups) and history.losses == plain_history.losses
-    unclipped, _ = train(tmp_path / "unclipped", dataclasses.replace(config, max_grad_norm=0))
-    assert not same(plain, unclipped)
-
-
-def test_any_loss_scale_divides_out(tmp_path):
-    def trained(scale: float) -> torch.Tensor:
-        weight = torch.linspace(-1, 1, 7, dtype=torch.float64).requires_grad_()
-
-        def loss_fn(generator: torch.Generator, backward) -> None:
-            backward({"l": (weight - torch.randn(7, generator=generator)).square().sum()})
-
-        fit([ParameterGroup("w", {"w": weight}, 0.1)], loss_fn, CONFIG, tmp_path / str(scale), "x", loss_scale=scale)
-        return weight.detach()
-
-    torch.testing.assert_close(trained(1000 / 3), trained(1.0), rtol=1e-12, atol=1e-12)
-
-
-def test_small_gradients_survive_half_precision_by_their_scale(tmp_path):
-    def moved(scale: float) -> bool:
-        weight = torch.ones(3, requires_grad=True)
-
-        def loss_fn(_, backward) -> None:
-            backward({"l": (weight.half().float() * 2e-8).sum()})  # fp16 ends at 6e-8
-
-        config = TrainingConfig(steps=1)
-        fit([ParameterGroup("w", {"w": weight}, 0.1)], loss_fn, config, tmp_path / str(scale), "x", loss_scale=scale)
-        return not torch.equal(weight.detach(), torch.ones(3))
-
-    assert loss_scale_for(torch.float16) > 1
-    assert moved(loss_scale_for(torch.float16)) and not moved(1.0)
-    assert loss_scale_for(torch.bfloat16) == loss_scale_for(torch.float32) == 1
-
-
 def test_a_gradient_that_is_not_finite_stops_although_the_loss_is(tmp_path):
     weight = torch.zeros(3, requires_grad=True)
 
@@ -450,38 +262,3 @@ def test_a_term_may_reach_some_parameters_alone(tmp_path):
 
     fit([ParameterGroup("w", {"one": one, "two": two}, 0.1)], loss_fn, TrainingConfig(steps=1), tmp_path, "x")
     assert not torch.equal(one.detach(), torch.ones(2)) and torch.equal(two.detach(), torch.ones(2))
-
-
-def test_a_step_whose_gradients_overflow_is_taken_again_scaled_less(tmp_path):
-    """Half precision: 100 times 1024 is past fp16's 65504; the same step at 512 gives what full precision gives."""
-
-    def trained(half: bool, scale: float) -> torch.Tensor:
-        weight = torch.tensor([1.0, 3.0], requires_grad=True)
-
-        def loss_fn(generator: torch.Generator, backward) -> None:
-            x = torch.randint(1, 4, (2,), generator=generator)
-            seen = weight.half() if half else weight
-            backward({"l": (seen * 100 * x).float().sum()})
-
-        config = TrainingConfig(steps=3, max_grad_norm=0)
-        folder = tmp_path / f"{half}_{scale}"
-        history = fit([ParameterGroup("w", {"w": weight}, 0.1)], loss_fn, config, folder, "x", loss_scale=scale)
-        assert len(history.losses["l"]) == 3
-        return weight.detach()
-
-    torch.testing.assert_close(trained(True, 1024.0), trained(False, 1.0), rtol=1e-3, atol=1e-3)
-
-
-def test_gradients_that_are_scaled_too_much_for_half_precision_are_taken_again_scaled_less():
-    weight, other = torch.tensor([1.0, 3.0], requires_grad=True), torch.ones(1, requires_grad=True)
-
-    def loss() -> torch.Tensor:
-        return (
-            (weight.half() * 100).float().sum()
-        )  # in the backward pass, in fp16: 100 times the scale; it ends at 65504
-
-    assert torch.autograd.grad(loss() * 1024.0, weight)[0].isinf().all()
-    found, none = scaled_gradients(loss(), [weight, other], 1024.0)
-    assert none is None and torch.equal(found, torch.full((2,), 100.0))
-    bad = (weight - weight.detach()).sqrt().sum()
-    assert scaled_gradients(bad, [weight], 8.0)[0].isinf().all()

@@ -78,8 +78,8 @@ def test_an_artist_left_out_of_the_bank_is_still_named_above_chance(judge: Judge
 
 
 def test_a_rate_counts_and_its_interval_is_wilsons() -> None:
-    asked = Expected(("dog",), "rising", "grass")
-    scores = Scores([Verdict(asked, (name,), "rising", "night") for name in ("dog", "dog", "cat")])
+    expected = Expected(("dog",), "rising", "grass")
+    scores = Scores([Verdict(expected, (name,), "rising", "night") for name in ("dog", "dog", "cat")])
     assert scores.rate("subjects") == Rate(2, 3) and scores.rate("subjects", 2) == Rate(0, 0)
     assert scores.rate("motion").share == 1 and scores.rate("background").right == 0
     assert Rate(81, 263).interval == pytest.approx((0.2553, 0.3662), abs=2e-4)  # Newcombe 1998, Table I

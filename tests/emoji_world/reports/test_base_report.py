@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -11,13 +12,14 @@ from PIL import Image
 
 from emoji_world.judge.judge import Judge
 from emoji_world.reports.base_report import MEASURES as MEASURED
-from emoji_world.reports.base_report import measure, sampled, save_sheet, true_renders
+from emoji_world.reports.base_report import ROOT, Report, measure, sampled, save_sheet, true_renders
 from emoji_world.reports.base_report_prompts import SECTIONS, card_prompts
-from emoji_world.reports.base_report_text import ARTISTS, MEASURES, model_card
+from emoji_world.reports.base_report_text import ARTISTS, MEASURES, model_card, world_facts
+from emoji_world.reports.emoji_base_report import BASE, CARD
 from emoji_world.world.backgrounds import BACKGROUNDS
 from emoji_world.world.characters import CONCEPTS, HELD_OUT_ARTIST, TRAINING_ARTISTS
 from emoji_world.world.small_motions import TRAINED_PAIR, TRAINED_SINGLE
-from emoji_world.world.worlds import RICH
+from emoji_world.world.worlds import RICH, SMALL
 from videomage_core.evaluation import mobilenet
 
 PROMPTS = card_prompts()
@@ -51,19 +53,19 @@ def test_a_rendered_prompt_keeps_its_caption_and_changes_with_the_seed() -> None
 
 
 def test_finished_chunks_are_not_sampled_again(tmp_path: Path) -> None:
-    asked: list[tuple[str, int]] = []
+    requests: list[tuple[str, int]] = []
 
     def generate(captions: list[str], seeds: list[int]) -> np.ndarray:
-        if len(asked) >= 16:
+        if len(requests) >= 16:
             raise KeyboardInterrupt
-        asked.extend(zip(captions, seeds, strict=True))
+        requests.extend(zip(captions, seeds, strict=True))
         return np.stack([np.full((2, 4, 4, 3), len(c) + s, np.uint8) for c, s in zip(captions, seeds, strict=True)])
 
     with pytest.raises(KeyboardInterrupt):
         sampled(tmp_path, PROMPTS[:10], 2, generate)
-    done, asked = asked, []
+    done, requests = requests, []
     videos = sampled(tmp_path, PROMPTS[:10], 2, generate)
-    assert not set(done) & set(asked) and len(done) + len(asked) == 20
+    assert not set(done) & set(requests) and len(done) + len(requests) == 20
     expected = [len(p.scene.caption) + seed for seed in range(2) for p in PROMPTS[:10]]
     assert videos[:, 0, 0, 0, 0].tolist() == expected
 
@@ -83,10 +85,36 @@ def test_perfect_samples_reach_the_ceiling_and_the_card_says_so() -> None:
     figures = measure(chosen, true_renders(chosen, 1), 1, Judge(clips=1, motion_renders=3))
     assert tuple(figures["quality"]) == tuple(MEASURED) == tuple(MEASURES)
     assert all(row["samples"] == row["ceiling"] for row in figures["quality"].values())
-    text = model_card(figures | {"sampling": {"steps": 25, "guidance_scale": 5.0}}, training_minutes=300)
+    sampling = {"steps": 25, "guidance_scale": 5.0}
+    text = model_card(CARD, figures | {"sampling": sampling}, 300, world_facts(SMALL))
     assert "300 minutes on two CPU cores" in text and "| motion | 100 % (" in text and "{" not in text
     assert set(ARTISTS) == {*TRAINING_ARTISTS, HELD_OUT_ARTIST}
     assert all(home in text for _, _, home, _ in ARTISTS.values())
+
+
+def test_the_shipped_card_is_that_of_the_shipped_figures() -> None:
+    figures = json.loads((ROOT / "docs" / "emoji_base.json").read_text(encoding="utf-8"))
+    text = (BASE / "README.md").read_text(encoding="utf-8")
+    assert text == model_card(CARD, figures, 210, world_facts(SMALL))
+
+
+def test_a_report_writes_figures_card_and_sheets_in_the_bases_name(tmp_path: Path) -> None:
+    try:
+        mobilenet.weights_path()
+    except ImportError as error:
+        pytest.skip(str(error))
+    prompts = [next(p for p in PROMPTS if p.section == section) for section in SECTIONS]
+    judge, facts = Judge(clips=1, motion_renders=3), world_facts(SMALL)
+    report = Report(CARD, tmp_path, tmp_path / "docs", prompts, judge, MEASURED, facts)
+    true = true_renders(prompts, 1)
+    sampling = {"steps": 25, "guidance_scale": 5.0, "fingerprint": "f"}
+    (tmp_path / "docs").mkdir()
+    report.write(tmp_path / "cache", 1, lambda captions, seeds: true, sampling, None)
+    figures = json.loads((tmp_path / "docs" / "emoji_base.json").read_text(encoding="utf-8"))
+    assert figures["videos"] == 3 and figures["sampling"] == sampling
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == model_card(CARD, figures, None, facts)
+    images = tmp_path / "docs" / "images"
+    assert sorted(path.name for path in images.iterdir()) == ["emoji_base_pairs.png", "emoji_base_singles.png"]
 
 
 def test_a_sheet_is_written(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from videomage_core.guider_config import GuiderConfig
+from videomage_core.config import GuiderConfig
 
 SPANS = [{"word": "<toy>", "start": 0, "end": 2}]
 KEY = "diffusion_model.blocks.0.q.weight"
@@ -125,7 +125,7 @@ def test_models_that_cannot_be_guided_are_refused(native: Any, base: Patcher) ->
 
 def test_models_of_two_bases_are_refused(native: Any, base: Patcher) -> None:
     said = refusal(native, pair(base, Patcher(WanModel())))
-    assert "model_motion: its base is another one than model_subject's; wire both from one Load Diffusion Model" in said
+    assert "model_motion: its base is not model_subject's; connect both to the same Load Diffusion Model" in said
     shifted, other = base.clone(), base.clone()
     shifted.object_patches["model_sampling"] = SimpleNamespace(shift=3.0)
     assert "model_sampling is set on model_motion or model_subject alone" in refusal(native, pair(shifted, base))

@@ -65,5 +65,5 @@ def test_another_guider_and_another_video_are_refused(nodes: dict[str, Any]) -> 
     with pytest.raises(ValueError, match="guider: got SimpleNamespace, which records no maps; wire the SCS Guider"):
         show.execute(images=torch.zeros(5, 16, 24, 3), guider=SimpleNamespace(), strength=1.0)
     guider = SimpleNamespace(attention_maps=[("sks", torch.zeros(2, 2, 3))])
-    with pytest.raises(ValueError, match="images: got 8 frames, the guider saw 2 latent frames, which are 5"):
+    with pytest.raises(ValueError, match="images: got 8 frames, the guider sampled 2 latent frames, which are 5"):
         show.execute(images=torch.zeros(8, 16, 24, 3), guider=guider, strength=1.0)

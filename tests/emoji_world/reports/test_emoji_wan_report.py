@@ -16,8 +16,8 @@ from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 from emoji_world.judge.judge import Judge
 from emoji_world.reports.base_report import measure, true_renders
 from emoji_world.reports.base_report_prompts import SECTIONS, card_prompts
-from emoji_world.world.report import AIMS, RICH_MEASURES, judge_alone, wan_sampler
-from emoji_world.world.report_text import model_card
+from emoji_world.reports.base_report_text import model_card, world_facts
+from emoji_world.reports.emoji_wan_report import AIMS, CARD, RICH_MEASURES, judge_alone, wan_sampler
 from emoji_world.world.worlds import RICH, part_of
 from videomage_core.evaluation import mobilenet
 
@@ -85,7 +85,7 @@ def test_perfect_samples_reach_the_ceiling_and_the_card_says_so() -> None:
     figures = measure(chosen, true_renders(chosen, 1), 1, judge, RICH_MEASURES)
     assert all(row["samples"] == row["ceiling"] for row in figures["quality"].values())
     assert {name: row["aim"] for name, row in figures["quality"].items() if row["aim"]} == AIMS
-    text = model_card(FEW, figures | {"sampling": {"steps": 20, "guidance_scale": 5.0}}, training_minutes=300)
+    text = model_card(CARD, figures | {"sampling": {"steps": 20, "guidance_scale": 5.0}}, 300, world_facts(FEW))
     assert "Characters: dog, car, octopus." in text and "20 steps at guidance 5." in text
     assert "300 minutes on one CPU core" in text and "| 90 % |" in text and "{" not in text
 
@@ -97,8 +97,8 @@ def test_the_judge_alone_is_measured_on_true_renders(monkeypatch: pytest.MonkeyP
         pytest.skip(str(error))
     few = part_of(FEW, ("dog", "car"))
     prompts = [p for p in card_prompts(few) if len(p.scene.characters) == 1][:4]
-    monkeypatch.setattr("emoji_world.world.report.card_prompts", lambda world: prompts)
-    monkeypatch.setattr("emoji_world.world.report.Judge", lambda clips, world: Judge(clips, 3, world))
+    monkeypatch.setattr("emoji_world.reports.emoji_wan_report.card_prompts", lambda world: prompts)
+    monkeypatch.setattr("emoji_world.reports.emoji_wan_report.Judge", lambda clips, world: Judge(clips, 3, world))
     figures = judge_alone(few, seeds=1)
     assert figures["videos"] == 4 and figures["ceiling"]["single concept"]["of"] == 4
     assert set(figures) >= {"taken_for_another", "judge_on_unseen_artists", "details"}

@@ -1,18 +1,15 @@
-"""Measure a base of the rich world, a folder that ``diffusers.WanPipeline`` opens, and write its model card.
+"""Measure ``emoji_wan``, a folder that ``diffusers.WanPipeline`` opens, and write its model card.
 
-    python -m emoji_world.world.report --base FOLDER --samples 2 --training-minutes 300
-    python -m emoji_world.world.report --judge-alone
+    python -m emoji_world.reports.emoji_wan_report --base FOLDER --samples 2 --training-minutes 300
+    python -m emoji_world.reports.emoji_wan_report --judge-alone
 
-As ``emoji_world.reports.base_report`` does for ``emoji_base``: the base is asked for every prompt of the rich world
-with several seeds, a judge that took no part in training looks, and looks at true renders of the same prompts for the
-ceiling.  Writes docs/emoji_wan.json, the base's README.md and two sheets of unselected samples.  Stopped, it goes
-on where it was.  ``--judge-alone`` measures the judge on true renders: docs/rich_world_judge.json.
+writes docs/emoji_wan.json, the base's README.md and two sheets of unselected samples; see ``base_report``.  Stopped, it
+goes on where it was.  ``--judge-alone`` measures the judge on true renders: docs/rich_world_judge.json.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +17,25 @@ import numpy as np
 import torch
 
 from ..judge.judge import Expected, Judge
-from ..reports.base_report import (
+from ..world.small_dataset import write_json
+from ..world.worlds import RICH, World, part_of
+from .base_report import (
     MEASURES,
     ROOT,
-    SHEET_ROWS,
     Generate,
     Measure,
+    Report,
+    add_report_flags,
     as_json,
-    by_what_was_asked,
+    by_expected,
     counted,
-    measure,
-    sampled,
-    save_sheet,
+    require_samples,
     taken_for_another,
     true_renders,
+    with_fingerprint,
 )
-from ..reports.base_report_prompts import card_prompts
-from .report_text import model_card
-from .small_dataset import write_json
-from .worlds import RICH, World, part_of
+from .base_report_prompts import card_prompts
+from .base_report_text import Card, world_facts
 
 BASE = ROOT / "videomage_core" / "assets" / "emoji_wan"
 JUDGE_CLIPS = 2  # on how many backgrounds each drawing is in the judge's bank; more takes long
@@ -47,28 +44,44 @@ AIMS = {"single concept": 0.95, "both of a pair": 0.90, "both, each in its role"
 RICH_MEASURES: dict[str, Measure] = {
     name: (section, aspect, count, AIMS.get(name)) for name, (section, aspect, count, _) in MEASURES.items()
 }
+CARD = Card(
+    name="emoji_wan",
+    tags="text-to-video, toy, emoji, wan",
+    introduction="A tiny text-to-video model of the architecture of Wan 2.1, so that the method can be tried, tested "
+    "and understood in\nminutes on a CPU.",
+    architecture="""\
+A diffusers folder that `WanPipeline` opens: `WanTransformer3DModel`, `AutoencoderKLWan`, `UMT5EncoderModel` with a
+small tokenizer of its own.  Flow matching.  Sampled in {steps} steps at guidance {guidance}.""",
+    knows="* Colours of characters: {colour_names}.\n",
+    example='Prompts read like "a dog is chasing a blue cat on grass"; other phrasings are understood.',
+    colours="Half of the training scenes have their colours varied a little, and some characters are painted in one "
+    "colour, which the\ncaption names.",
+    cores="one CPU core",
+    judge="""\
+Of single pictures by an artist
+left out of its bank the judge names {unseen} right, of {choices} concepts.  What it takes for another thing even in
+true renders: {confused}.""",
+)
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--samples", type=int, default=2, help="seeds per prompt (2)")
-    parser.add_argument("--base", type=Path, default=BASE, help="the base's folder")
+    add_report_flags(parser, BASE, "runs/wan_card", samples=2)
     parser.add_argument("--concepts", nargs="+", metavar="NAME", help="those the base was trained on (all)")
     parser.add_argument("--first-drawings", action="store_true", help="it was trained on first drawings alone")
-    parser.add_argument("--cache-dir", type=Path, default=Path("runs/wan_card"), help="folder for the raw samples")
-    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where figures and sheets go")
-    parser.add_argument("--steps", type=int, default=STEPS, help=f"denoising steps ({STEPS})")
-    parser.add_argument("--guidance", type=float, default=GUIDANCE_SCALE, help=f"guidance scale ({GUIDANCE_SCALE:g})")
-    parser.add_argument("--training-minutes", type=float, help="what training took, in minutes on one CPU core")
+    parser.add_argument("--steps", type=int, default=STEPS, help="denoising steps (%(default)s)")
+    parser.add_argument("--guidance", type=float, default=GUIDANCE_SCALE, help="guidance scale (%(default)s)")
     parser.add_argument("--judge-alone", action="store_true", help="no base: how well the judge names true renders")
     options = parser.parse_args(arguments)
-    if options.samples < 1:
-        parser.error(f"--samples: got {options.samples}, allowed: 1 or more")
+    require_samples(parser, options.samples)
     world = part_of(RICH, options.concepts, options.first_drawings)
     if options.judge_alone:
         write_json(options.docs / "rich_world_judge.json", judge_alone(world, options.samples))
-    else:
-        report(world, options)
+        return
+    generate, sampling = wan_sampler(options.base, world, options.steps, options.guidance)
+    prompts, judge = card_prompts(world), Judge(JUDGE_CLIPS, world=world)
+    report = Report(CARD, options.base, options.docs, prompts, judge, RICH_MEASURES, world_facts(world))
+    report.write(options.cache_dir, options.samples, generate, sampling, options.training_minutes)
 
 
 def judge_alone(world: World, seeds: int) -> dict[str, Any]:
@@ -84,32 +97,15 @@ def judge_alone(world: World, seeds: int) -> dict[str, Any]:
         "ceiling": {name: as_json(counted(scores, sections, how)) for name, how in RICH_MEASURES.items()},
         "judge_on_unseen_artists": as_json(judge.names_unseen_artists()),
         "taken_for_another": taken_for_another(scores),
-        "details": by_what_was_asked(scores),
+        "details": by_expected(scores),
     }
-
-
-def report(world: World, options: argparse.Namespace) -> None:
-    """Sample, look, write."""
-    generate, sampling = wan_sampler(options.base, world, options.steps, options.guidance)
-    prompts = card_prompts(world)
-    videos = sampled(options.cache_dir / sampling["fingerprint"], prompts, options.samples, generate)
-    judge = Judge(JUDGE_CLIPS, world=world)
-    figures = measure(prompts, videos, options.samples, judge, RICH_MEASURES) | {"sampling": sampling}
-    write_json(options.docs / "emoji_wan.json", figures)
-    (options.base / "README.md").write_text(model_card(world, figures, options.training_minutes), encoding="utf-8")
-    for section in ("singles", "pairs"):
-        rows = [index for index, prompt in enumerate(prompts) if prompt.section == section][:SHEET_ROWS]
-        labels = [prompts[row].scene.caption for row in rows]
-        save_sheet(videos[rows], labels, options.docs / "images" / f"emoji_wan_{section}.png")
-    for name, row in figures["quality"].items():
-        print(f"{name}: {row['samples']['share']:.3f}, ceiling {row['ceiling']['share']:.3f}")
 
 
 def wan_sampler(folder: Path, world: World, steps: int, guidance: float) -> tuple[Generate, dict[str, Any]]:
     """diffusers' own pipeline on a base's folder, and the settings with a fingerprint of weights and settings."""
     from diffusers import WanPipeline
 
-    from .scene import SIZE
+    from ..world.scene import SIZE
 
     pipeline = WanPipeline.from_pretrained(folder).to(torch.float32)
     pipeline.set_progress_bar_config(disable=True)
@@ -130,11 +126,7 @@ def wan_sampler(folder: Path, world: World, steps: int, guidance: float) -> tupl
         ).frames  # [N,F,H,W,3] in 0..1
         return (np.clip(videos, 0, 1) * 255).round().astype(np.uint8)
 
-    digest = hashlib.sha256(f"{steps} {guidance}".encode())
-    for path in sorted(folder.rglob("*.safetensors")):
-        digest.update(path.read_bytes())
-    settings = {"steps": steps, "guidance_scale": guidance}
-    return generate, settings | {"fingerprint": digest.hexdigest()[:12]}
+    return generate, with_fingerprint(folder, steps, guidance)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,7 @@ import dataclasses
 
 import pytest
 
-from videomage_core.config import CollaborativeConfig
-from videomage_core.guider_config import GuiderConfig
+from videomage_core.config import CollaborativeConfig, GuiderConfig
 from videomage_core.stages.algorithm1 import betas_at
 
 
