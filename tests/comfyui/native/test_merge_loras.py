@@ -110,7 +110,7 @@ def factors(seed: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
 
 
 PEFT, KOHYA = (".lora_A.weight", ".lora_B.weight"), (".lora_down.weight", ".lora_up.weight")
-# Rows -> (key of a layer, ends, alpha).  First those that core reads itself.
+# Rows that core reads itself -> (key of a layer, ends, alpha).
 ROWS: dict[str, tuple[Callable[[str], str], tuple[str, str], float | None]] = {
     "musubi": (lambda n: "lora_unet_" + n.replace(".", "_"), KOHYA, 2.0),
     "wan_fun": (lambda n: "lora_unet__" + n.replace(".", "_"), KOHYA, 2.0),
@@ -192,8 +192,10 @@ def test_a_row_that_core_does_not_read_is_converted_for_it(core, wan, wan_lora, 
     file = tmp_path / "adapter_model.safetensors"  # peft's settings lie beside a file of this name
     write(file, row, 0)
     (path,) = wan_lora.save_wan_lora(tmp_path / "ours.safetensors", wan_lora.read_wan_lora(file))
-    scale = 1.0 if row == "diffusers" else 2.0
-    wanted = {f"diffusion_model.{layer}.weight": scale * b @ a for layer, (a, b) in factors(0).items()}
+    wanted = {
+        f"diffusion_model.{layer}.weight": (1.0 if row == "diffusers" else 2.0) * b @ a
+        for layer, (a, b) in factors(0).items()
+    }
     assert_same(changes(core, loaded_by_core(core, wan, path)), wanted)
 
 
