@@ -102,10 +102,8 @@ def factors(seed: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     for block in range(LAYERS):
         for part in PARTS:
             inner, outer = {"ffn.0": (DIM, FFN), "ffn.2": (FFN, DIM)}.get(part, (DIM, DIM))
-            pairs[f"blocks.{block}.{part}"] = (
-                torch.randn(RANK, inner, generator=generator) * 0.1,
-                torch.randn(outer, RANK, generator=generator) * 0.1,
-            )
+            down = torch.randn(RANK, inner, generator=generator) * 0.1
+            pairs[f"blocks.{block}.{part}"] = down, torch.randn(outer, RANK, generator=generator) * 0.1
     return pairs
 
 
@@ -147,8 +145,7 @@ def write(path: Path, row: str, seed: int) -> None:
         if alpha is not None:
             tensors[f"{name(layer)}.alpha"] = torch.tensor(alpha)
     if row in ("save_lora", "lightx2v"):  # what extractors write beside the factors, without effect
-        tensors["diffusion_model.blocks.0.norm3.diff"] = torch.zeros(DIM)
-        tensors["diffusion_model.blocks.0.self_attn.q.diff_b"] = torch.zeros(DIM)
+        tensors |= {f"diffusion_model.blocks.0.{key}": torch.zeros(DIM) for key in ("norm3.diff", "self_attn.q.diff_b")}
     save_file(tensors, path)
     if row in ("peft", "bare"):
         settings = {"peft_type": "LORA", "r": RANK, "lora_alpha": 2 * RANK}
