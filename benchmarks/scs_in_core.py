@@ -89,7 +89,7 @@ class Setup:
         ]
 
     def _guider(self, tau: int) -> Any:
-        config = core.pack_module("videomage_core.guider_config").GuiderConfig(cfg=CFG, tau=tau)
+        config = core.pack_module("videomage_core.config.guider").GuiderConfig(cfg=CFG, tau=tau)
         models = dict(zip(("model_subject", "model_motion"), self.models, strict=True))
         return core.pack_module("nodes.native.guider").build_guider(models, *self.conditionings, config)
 
@@ -175,7 +175,7 @@ def bare_network(network: nn.Module, pairs: Pairs) -> Any:
         for key, weight in list(module.named_parameters(recurse=False)):
             setattr(module, key, nn.Parameter(weight.detach().clone(), requires_grad=False))
         if name in pairs:
-            module.forward = beside(module.forward, *pairs[name])  # type: ignore[method-assign]
+            module.forward = beside(module.forward, *pairs[name])
     return bare
 
 

@@ -88,7 +88,7 @@ def scs_guider(pipeline: Any, model: Any, marked: MarkedPrompt, given: Any, tau:
         core.conditioning(_encoded(pipeline, prompt), spans_of(pipeline.tokenizer, prompt, places))
         for prompt, places in ((marked.subject, marked.subject_places), (marked.motion, marked.motion_places))
     ]
-    config = core.pack_module("videomage_core.guider_config").GuiderConfig(cfg=given.cfg, tau=tau)
+    config = core.pack_module("videomage_core.config.guider").GuiderConfig(cfg=given.cfg, tau=tau)
     negative = core.conditioning(_encoded(pipeline, given.negative))
     models = {**dict(zip(names, subjects, strict=True)), "model_motion": motion}
     return core.pack_module("nodes.native.guider").build_guider(models, *texts, negative, config)

@@ -102,15 +102,13 @@ def factors(seed: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
     for block in range(LAYERS):
         for part in PARTS:
             inner, outer = {"ffn.0": (DIM, FFN), "ffn.2": (FFN, DIM)}.get(part, (DIM, DIM))
-            pairs[f"blocks.{block}.{part}"] = (
-                torch.randn(RANK, inner, generator=generator) * 0.1,
-                torch.randn(outer, RANK, generator=generator) * 0.1,
-            )
+            down = torch.randn(RANK, inner, generator=generator) * 0.1
+            pairs[f"blocks.{block}.{part}"] = down, torch.randn(outer, RANK, generator=generator) * 0.1
     return pairs
 
 
 PEFT, KOHYA = (".lora_A.weight", ".lora_B.weight"), (".lora_down.weight", ".lora_up.weight")
-# Rows -> (key of a layer, ends, alpha).  First those that core reads itself.
+# Rows that core reads itself -> (key of a layer, ends, alpha).
 ROWS: dict[str, tuple[Callable[[str], str], tuple[str, str], float | None]] = {
     "musubi": (lambda n: "lora_unet_" + n.replace(".", "_"), KOHYA, 2.0),
     "wan_fun": (lambda n: "lora_unet__" + n.replace(".", "_"), KOHYA, 2.0),
@@ -147,8 +145,7 @@ def write(path: Path, row: str, seed: int) -> None:
         if alpha is not None:
             tensors[f"{name(layer)}.alpha"] = torch.tensor(alpha)
     if row in ("save_lora", "lightx2v"):  # what extractors write beside the factors, without effect
-        tensors["diffusion_model.blocks.0.norm3.diff"] = torch.zeros(DIM)
-        tensors["diffusion_model.blocks.0.self_attn.q.diff_b"] = torch.zeros(DIM)
+        tensors |= {f"diffusion_model.blocks.0.{key}": torch.zeros(DIM) for key in ("norm3.diff", "self_attn.q.diff_b")}
     save_file(tensors, path)
     if row in ("peft", "bare"):
         settings = {"peft_type": "LORA", "r": RANK, "lora_alpha": 2 * RANK}
@@ -192,8 +189,10 @@ def test_a_row_that_core_does_not_read_is_converted_for_it(core, wan, wan_lora, 
     file = tmp_path / "adapter_model.safetensors"  # peft's settings lie beside a file of this name
     write(file, row, 0)
     (path,) = wan_lora.save_wan_lora(tmp_path / "ours.safetensors", wan_lora.read_wan_lora(file))
-    scale = 1.0 if row == "diffusers" else 2.0
-    wanted = {f"diffusion_model.{layer}.weight": scale * b @ a for layer, (a, b) in factors(0).items()}
+    wanted = {
+        f"diffusion_model.{layer}.weight": (1.0 if row == "diffusers" else 2.0) * b @ a
+        for layer, (a, b) in factors(0).items()
+    }
     assert_same(changes(core, loaded_by_core(core, wan, path)), wanted)
 
 

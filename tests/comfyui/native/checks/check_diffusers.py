@@ -11,7 +11,7 @@ from diffusers import FlowMatchEulerDiscreteScheduler, WanPipeline
 from videomage_pack.emoji_world import comfyui_core as core
 from videomage_pack.emoji_world.base_training.wan_models import FLOW_SHIFT, new_transformer
 from videomage_pack.nodes.native import guider
-from videomage_pack.videomage_core.guider_config import GuiderConfig
+from videomage_pack.videomage_core.config.guider import GuiderConfig
 
 SHAPE, CFG, STEPS = (1, 16, 3, 8, 12), 4.0, 8
 
