@@ -30,14 +30,14 @@ def concat_texts(texts: Sequence[Text]) -> Text:
     """Several batches as one, in order."""
     batches: Any = list(texts)
     joined: Any = torch.cat(batches) if isinstance(batches[0], torch.Tensor) else batches[0].concat(batches)
-    return joined  # type: ignore[no-any-return]  # of their own kind
+    return joined
 
 
 def repeat_text(text: Text, count: int) -> Text:
     """One prompt as a batch of ``count``."""
     one: Any = text
     repeated: Any = one.expand(count, -1, -1) if isinstance(one, torch.Tensor) else concat_texts([text] * count)
-    return repeated  # type: ignore[no-any-return]
+    return repeated
 
 
 def values_of(text: EncodedText) -> torch.Tensor:
