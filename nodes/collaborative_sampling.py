@@ -7,6 +7,8 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..videomage_core.config import CollaborativeConfig
+from ..videomage_core.data.augmentation import needed_size
+from ..videomage_core.data.examples import make_motion_clip
 from ..videomage_core.data.frames import side_by_side
 from ..videomage_core.data.lora_file import LoraModel
 from ..videomage_core.data.overlay import overlay
@@ -16,7 +18,7 @@ from ..videomage_core.stages.collaborative_sampling import check_pair, require_n
 from ..videomage_core.stages.ddim_inversion import invert_clip
 from . import comfy_host as host
 from .comfy_memory import HostedBase, on_device
-from .conversions import CLIP_TYPES, clip_pixels, image, video
+from .conversions import CLIP_TYPES, clip_images, image, video
 from .progress import callbacks_for
 from .schema import Base, Lora, Node, read_settings, schema, settings_inputs, validate_inputs
 
@@ -124,18 +126,30 @@ class SCSSampler(Node):
         config = read_settings(CollaborativeConfig(), widgets)
         check_pair(subject, motion)
         require_named(prompt, subject.tokens)
+        pixels = motion_pixels(clip, config)
         with on_device(base, OOM_HINT, workloads_for(config)) as backbone:
             callbacks = callbacks_for(cls.hidden.unique_id)
             for warning in prompt_warnings(prompt, subject.tokens):
                 callbacks.log(warning)
-            inverted = inverted_noise(backbone, clip, config, callbacks)
+            inverted = inverted_noise(backbone, pixels, config, callbacks)
             result = sample_collaboratively(backbone, subject, motion, prompt, seed, config, inverted, True, callbacks)
         overlays = result.video if result.maps is None else side_by_side(list(overlay(result.video, result.maps)))
         return io.NodeOutput(image(result.video), image(overlays), video(result.video, config.fps))
 
 
-def inverted_noise(backbone: Any, clip: Any, config: Any, callbacks: Any) -> Any:
-    """The clip's inverted noise, cached in the output folder, or None."""
+def motion_pixels(clip: Any, config: Any) -> Any:
+    """The frames of a wired clip that join the initial noise, [3, F, H, W] in -1..1, or None; no others are copied.
+
+    Raises:
+        ValueError: a clip of one frame.
+    """
     if clip is None or config.noise_prior == 0:
         return None
-    return invert_clip(backbone, clip_pixels(clip), config, host.training_folder() / "inverted", callbacks)
+    return make_motion_clip(clip_images(clip), [], None, config.frames, needed_size(config)).pixels
+
+
+def inverted_noise(backbone: Any, pixels: Any, config: Any, callbacks: Any) -> Any:
+    """The inverted noise of ``motion_pixels``, kept in the output folder, or None."""
+    if pixels is None:
+        return None
+    return invert_clip(backbone, pixels, config, host.training_folder() / "inverted", callbacks)

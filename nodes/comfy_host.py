@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..videomage_core.data.grounded_sam2 import GroundedSam2
-from ..videomage_core.data.media_files import below
+from ..videomage_core.folders import below
 from ..videomage_core.model.base_folder import EMOJI_BASE
 from ..videomage_core.model.base_kinds import check_any_base, is_base_folder
 from ..videomage_core.segmentation.weights import DINO, EXPECTED, SAM2, SUFFIXES, folder_kind

@@ -21,9 +21,9 @@ def clip_images(clip: Any) -> torch.Tensor:
     return images
 
 
-def clip_pixels(clip: Any) -> torch.Tensor:
-    """IMAGE or VIDEO -> [3, F, H, W] in -1..1."""
-    return frames_to_pixels(clip_images(clip))
+def clip_pixels(clip: Any, min_size: tuple[int, int] | None = None) -> torch.Tensor:
+    """IMAGE or VIDEO -> [3, F, H, W] in -1..1; with ``min_size`` larger ones are shrunk, as by ``frames_to_pixels``."""
+    return frames_to_pixels(clip_images(clip), min_size)
 
 
 def image(pixels: torch.Tensor) -> torch.Tensor:
@@ -47,7 +47,7 @@ def masks(given: list[torch.Tensor]) -> torch.Tensor | None:
     """
     if not given:
         return None
-    batches = [mask.clone().float() if mask.ndim == 3 else mask[None].clone().float() for mask in given]
+    batches = [mask.float() if mask.ndim == 3 else mask[None].float() for mask in given]
     shapes = {tuple(batch.shape) for batch in batches}
     if len(shapes) > 1:
         raise ValueError(f"masks: got shapes {sorted(shapes)}, all must be of one length and size, that of the clip")

@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
+from ..videomage_core.config import FusionConfig
+from ..videomage_core.data.augmentation import needed_size
+from ..videomage_core.data.frames import shrunk_pixels
 from ..videomage_core.data.lora_file import LoraModel
 from ..videomage_core.stages.fusion_data import add_cutout
 from .conversions import CLIP_TYPES, clip_pixels, masks
@@ -53,4 +56,5 @@ class SubjectClip(Node):
     def execute(cls, lora: LoraModel, clip: Any, mask: torch.Tensor) -> Any:
         given = masks([mask])
         assert given is not None
-        return io.NodeOutput(add_cutout(lora, clip_pixels(clip), given[0]))
+        size = needed_size(FusionConfig())
+        return io.NodeOutput(add_cutout(lora, clip_pixels(clip, size), shrunk_pixels(given, size)[0]))

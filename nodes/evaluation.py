@@ -8,6 +8,7 @@ from typing import Any
 from comfy_api.latest import io, ui
 
 from ..videomage_core.data.frames import frames_to_pixels, image_to_frames
+from ..videomage_core.data.images import MODELS_SEE
 from ..videomage_core.data.media import to_uint8
 from ..videomage_core.data.score_chart import score_chart, score_table
 from ..videomage_core.evaluation.learned_metrics import check_folder
@@ -105,10 +106,10 @@ class Evaluate(Node):
         **inputs: Any,
     ) -> Any:
         names = [line.strip() for line in labels.splitlines() if line.strip()] + ["video", "other"]
-        shown = (to_uint8(clip_pixels(given)) for given in (video, other) if given is not None)
-        videos = dict(zip(dict.fromkeys(names), shown, strict=False))
+        clips = (to_uint8(clip_pixels(given, MODELS_SEE)) for given in (video, other) if given is not None)
+        videos = dict(zip(dict.fromkeys(names), clips, strict=False))
         references = {
-            f"subject {i}": list(to_uint8(frames_to_pixels(pictures)))
+            f"subject {i}": list(to_uint8(frames_to_pixels(pictures, MODELS_SEE)))
             for i, pictures in enumerate(wired_inputs("pictures", SUBJECTS, inputs), start=1)
         }
         scores: dict[str, dict[str, float]] = {label: {} for label in videos}

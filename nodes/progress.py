@@ -33,7 +33,7 @@ class _Reported:
 
     preview: Any = None
     history: Any = None
-    told: float = 0.0
+    reported_at: float = 0.0
     began: float = 0.0
     first: int = 0
     last: int = 0
@@ -91,9 +91,9 @@ def callbacks_for(node: str | None, training: Training | None = None) -> Callbac
         if node is not None:
             host.show_progress(node, done, total, reported.preview)
             reported.preview = None  # the page keeps what it was sent
-        if training is not None and (time.monotonic() - reported.told > 0.5 or done == total):
-            reported.told = time.monotonic()
-            rate = (done - reported.first) / max(1e-9, reported.told - reported.began)
+        if training is not None and (time.monotonic() - reported.reported_at > 0.5 or done == total):
+            reported.reported_at = time.monotonic()
+            rate = (done - reported.first) / max(1e-9, reported.reported_at - reported.began)
             left = (total - done) / rate if done > reported.first else None
             tell_training(training, what, done, total, left, reported.history)
 

@@ -17,6 +17,7 @@ from typing import Any
 from aiohttp import web
 
 from ..videomage_core.data.lora_file import LoraHeader, read_header
+from ..videomage_core.folders import files_in
 from ..videomage_core.model.fingerprint import Fingerprint, fingerprint_of_file
 from ..videomage_core.presets import preset_for
 from ..videomage_core.training.store import require_file_name
@@ -92,7 +93,7 @@ def _mark(base: str) -> Fingerprint | None:
         return None
     try:
         unet = host.base_folder(base) / "unet"
-        return _read_mark(unet, *map(_written, sorted(unet.glob("*.safetensors"))))
+        return _read_mark(unet, *map(_written, files_in(unet, (".safetensors",))))
     except (OSError, ValueError):
         return None
 
@@ -137,7 +138,7 @@ async def thumbnail(request: Any) -> web.StreamResponse:
     Some versions of ComfyUI serve a pack's workflows there and not their pictures; where the pictures are served too,
     ComfyUI's own answer comes first.
     """
-    titles = {path.stem: path for path in (PACK / "workflows").glob("*.jpg")}
+    titles = {path.stem: path for path in files_in(PACK / "workflows", (".jpg",))}
     title = request.match_info["title"]
     if title not in titles:
         raise web.HTTPNotFound(text=f"no such workflow: {title!r}")

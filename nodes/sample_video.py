@@ -10,7 +10,15 @@ from ..videomage_core.config import SamplingConfig
 from ..videomage_core.model.memory import workloads_for
 from ..videomage_core.model.text import prompt_warnings
 from ..videomage_core.stages.baselines import sample_averaged, sample_base, sample_merged
-from .collaborative_sampling import OOM_HINT, clip_input, inverted_noise, prompt_input, seed_input, video_outputs
+from .collaborative_sampling import (
+    OOM_HINT,
+    clip_input,
+    inverted_noise,
+    motion_pixels,
+    prompt_input,
+    seed_input,
+    video_outputs,
+)
 from .comfy_memory import HostedBase, on_device
 from .conversions import image, video
 from .progress import callbacks_for
@@ -84,11 +92,12 @@ class SampleVideo(Node):
         config = read_settings(SamplingConfig(), inputs)
         loras = wired_inputs("lora", MOST, inputs)
         strengths = [inputs[f"strength_{i}"] for i in range(1, MOST + 1) if inputs.get(f"lora_{i}") is not None]
+        frames = motion_pixels(clip, config)
         with on_device(base, OOM_HINT, workloads_for(config)) as backbone:
             callbacks = callbacks_for(cls.hidden.unique_id)
             for warning in prompt_warnings(prompt, [token for lora in loras for token in lora.tokens]):
                 callbacks.log(warning)
-            inverted = inverted_noise(backbone, clip, config, callbacks)
+            inverted = inverted_noise(backbone, frames, config, callbacks)
             if method == ALONE:
                 pixels = sample_base(backbone, loras, prompt, seed, config, inverted, callbacks)
             elif method == AVERAGED:

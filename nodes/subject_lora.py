@@ -16,8 +16,8 @@ from ..videomage_core.data.examples import SubjectImage, load_captioned_clips, l
 from ..videomage_core.data.frames import frames_to_pixels, shrunk_pixels
 from ..videomage_core.data.grounded_sam2 import GroundedSam2
 from ..videomage_core.data.images import list_images
-from ..videomage_core.data.media_files import entries
 from ..videomage_core.data.training_inputs import clip_inputs, subject_inputs
+from ..videomage_core.folders import entries
 from ..videomage_core.model.memory import workloads_for
 from ..videomage_core.model.text import check_token, prompt_warnings
 from ..videomage_core.stages.subject_lora import require_token, subject_key, train_subject

@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("benchmarks", "emoji_world", "nodes", "tests", "videomage_core")
 MOST_LINES, MOST_OF_A_FUNCTION = 300, 40
+MOST_OF_A_SCHEMA = 80  # ``define_schema`` is one declaration, most of it the widgets' texts
 
 # Longer for now, and how long: what is here may shrink and leaves once it is short; nothing is added.
 LONG_FILES: dict[str, int] = {
@@ -17,14 +18,6 @@ LONG_FILES: dict[str, int] = {
     "videomage_core/model/unet3d.py": 313,
 }
 LONG_FUNCTIONS: dict[str, int] = {
-    "nodes/evaluation.py::define_schema": 61,
-    "nodes/fusion.py::define_schema": 54,
-    "nodes/lora_files.py::define_schema": 46,
-    "nodes/native/guider.py::define_schema": 45,
-    "nodes/native/merge_loras.py::define_schema": 56,
-    "nodes/sample_video.py::define_schema": 41,
-    "nodes/segmentation.py::define_schema": 42,
-    "nodes/subject_lora.py::define_schema": 69,
     "nodes/subject_lora.py::execute": 54,
     "tests/comfyui/prompts.py::subject_prompt": 48,
     "tests/comfyui/take_pictures.py::take_all": 41,
@@ -66,10 +59,15 @@ def test_no_file_is_past_its_length() -> None:
     assert not {name: n for name, n in files.items() if n > max(MOST_LINES, LONG_FILES.get(name, 0))}
 
 
+def limit_of(name: str) -> int:
+    usual = MOST_OF_A_SCHEMA if name.endswith("::define_schema") else MOST_OF_A_FUNCTION
+    return max(usual, LONG_FUNCTIONS.get(name, 0))
+
+
 def test_no_function_is_past_its_length() -> None:
     functions = [(f"{name}::{function}", n) for name, source in sources() for function, n in lengths(source)]
     assert len(functions) > 2000
-    assert not [(name, n) for name, n in functions if n > max(MOST_OF_A_FUNCTION, LONG_FUNCTIONS.get(name, 0))]
+    assert not [(name, n) for name, n in functions if n > limit_of(name)]
 
 
 def test_a_function_is_as_long_as_its_lines() -> None:

@@ -31,6 +31,7 @@ from .data.overlay import overlay
 from .evaluation.likeness import likeness, reference_features
 from .evaluation.tracking import track_from_masks
 from .evaluation.trajectories import agreement
+from .folders import files_in
 from .model.backbone import Backbone
 from .model.fingerprint import fingerprint
 from .model.loading import load_unet3d
@@ -211,7 +212,7 @@ def evaluate_videos(learned: DemoLoras, videos: Mapping[str, torch.Tensor], call
     """Each subject's identity and the motion's agreement, for each video; None where the judge is not installed."""
     own = {name: [to_uint8(image.pixels[:, None])[0] for image in images] for name, images in learned.pictures.items()}
     rivals = {
-        name: [np.asarray(Image.open(p).convert("RGB")) for p in sorted((EXAMPLES / "rivals" / name).glob("*.png"))]
+        name: [np.asarray(Image.open(p).convert("RGB")) for p in files_in(EXAMPLES / "rivals" / name, (".png",))]
         for name in learned.pictures
     }
     try:

@@ -31,6 +31,7 @@ class ProcessGroup:
 
     @property
     def first(self) -> bool:
+        """Whether this process speaks and writes for all."""
         return self.index == 0
 
     def share(self, forwards: int) -> range:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _AGAIN = "download or copy it again"
+_OTHERS = {b"<svg": "an SVG drawing", b"8BPS": "a Photoshop file", b"%PDF-": "a PDF"}
 
 
 def file_problem(path: Path) -> str | None:
@@ -27,6 +28,9 @@ def file_problem(path: Path) -> str | None:
     if head.startswith(_POINTER):
         return "is a Git LFS pointer, not the file itself; run 'git lfs pull' in its repository, or download the file"
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    other = next((what for start, what in _OTHERS.items() if head.startswith(start)), None)
+    if other is not None or (text.startswith(b"<?xml") and b"<svg" in text):
+        return f"is {other or 'an SVG drawing'} under this name; export it from the program that made it"
     if text.startswith((b"<!doctype", b"<html", b"<?xml", b"<head")):
         return (
             "is a web page saved under this name; download the file itself (on a model's page: 'Files', then the arrow "

@@ -21,6 +21,7 @@ class History:
     resumed_at: int = 0
 
     def add(self, terms: Mapping[str, float], seconds: float) -> None:
+        """Append one step: the value of each term of the loss, and its duration."""
         for name, value in {**terms, "loss": sum(terms.values())}.items():
             self.losses.setdefault(name, []).append(value)
         self.seconds.append(seconds)

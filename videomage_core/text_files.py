@@ -89,9 +89,10 @@ def read_json(path: Path, what: str = "file") -> Any:
         FileNotFoundError: no such file.
         ValueError: no JSON, or in an encoding that is not known for sure; names the file.
     """
+    text = read_text(path, what)
     try:
-        return json.loads(read_text(path, what))
-    except json.JSONDecodeError as error:
+        return json.loads(text)
+    except ValueError as error:  # of syntax, or a number of thousands of digits
         raise ValueError(f"{what}: {path} is no JSON ({error}); copy or write it again") from error
     except RecursionError as error:
         raise ValueError(f"{what}: {path} is no JSON of ours (nested too deeply)") from error
@@ -111,7 +112,10 @@ def read_toml(path: Path, what: str = "file") -> dict[str, Any]:
         import tomllib
     else:
         import tomli as tomllib
+    text = read_text(path, what)
     try:
-        return tomllib.loads(read_text(path, what))
-    except tomllib.TOMLDecodeError as error:
+        return tomllib.loads(text)
+    except ValueError as error:  # of syntax, or a number of thousands of digits
         raise ValueError(f"{what}: {path} is no TOML ({error})") from error
+    except RecursionError as error:
+        raise ValueError(f"{what}: {path} is no TOML of ours (nested too deeply)") from error

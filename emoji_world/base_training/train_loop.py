@@ -196,6 +196,7 @@ class TrainLoop:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Of all parameter groups."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
 

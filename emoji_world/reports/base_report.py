@@ -107,6 +107,7 @@ def add_report_flags(parser: argparse.ArgumentParser, base: Path, cache_dir: str
 
 
 def require_samples(parser: argparse.ArgumentParser, samples: int) -> None:
+    """Stop the command line at fewer than one seed per prompt."""
     if samples < 1:
         parser.error(f"--samples: got {samples}, allowed: 1 or more")
 

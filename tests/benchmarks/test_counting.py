@@ -16,8 +16,8 @@ def test_weights_and_their_views_are_not_counted_and_what_is_alive_at_once_is():
 
     def job() -> None:
         for _ in range(3):  # one result is gone before the next but one is made
-            made = layer(x)
-            del made
+            output = layer(x)
+            del output
 
     assert peak_bytes(job, [layer]) == 2 * 4 * 4
     assert operations(job) == 3 * 2 * 2 * 8 * 4
@@ -35,8 +35,8 @@ def test_attention_keeps_what_its_way_back_needs_and_never_the_map():
         del doubled  # still alive, for the backward pass
         torch.autograd.grad(out.sum(), (q, k, v))
 
-    kept = 2 * q.nbytes + k.nbytes + v.nbytes  # and the output
-    assert kept + q.nbytes + k.nbytes + v.nbytes <= peak_bytes(job, []) < 2 * kept
+    held = 2 * q.nbytes + k.nbytes + v.nbytes  # and the output
+    assert held + q.nbytes + k.nbytes + v.nbytes <= peak_bytes(job, []) < 2 * held
 
 
 def test_a_question_about_values_is_answered_with_yes():

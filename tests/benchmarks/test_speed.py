@@ -33,7 +33,7 @@ def test_every_part_is_in_it_and_every_target_judged(tmp_path):
     modes = {mode: Counted(3 * 10**9, 10**9, 7 * 10**9, 2 * 10**13) for mode in MODES}
     grown = {"values": [8, 32], "steps": {"fuse": {"GB": [1.0, 4.0], "Tflop": [1.0, 5.0]}}}
     gpu = {mode: {"seconds": [0.1, 0.1, 0.1, 0.1, 0.2], "GB": 7.5} for mode in MODES} | {"low": {"out of memory": True}}
-    found = {
+    results = {
         "machine": {"counted": "a machine"},
         "counted": dict.fromkeys(STEPS, modes),
         "growth": {"frames": grown},
@@ -48,7 +48,7 @@ def test_every_part_is_in_it_and_every_target_judged(tmp_path):
         "compiled": {"graphs": [1, 2, 2, 2, 2], "broken": 0, "error": "RuntimeError: no compiler"},
         "gpu": {"device": "NVIDIA H200", "steps": dict.fromkeys(STEPS, gpu)},
     }
-    text = write(found, tmp_path)
+    text = write(results, tmp_path)
     assert (tmp_path / "images" / "speed.png").stat().st_size > 1000
     assert re.search(r"SCS over its counted work.*\| 1.05 \| 1.04 \(1.00 to 1.10\) \| yes \|", text)
     assert re.search(r"SCS over plain guided sampling.*\| 2.6 \| 2.70.*\| \*\*no\*\* \|", text)
@@ -71,11 +71,11 @@ def test_each_step_is_timed_in_each_mode(emoji_base):
         fusion=replace(tiny.fusion, frames=2),
     )
     try:
-        found = on_device(emoji_base, tiny, torch.device("cpu"), runs=1)
+        results = on_device(emoji_base, tiny, torch.device("cpu"), runs=1)
     finally:
         emoji_base.use_memory(MODES["high"])
-    assert set(found) == STEPS
-    assert all(len(one["seconds"]) == 1 for modes in found.values() for one in modes.values())
+    assert set(results) == STEPS
+    assert all(len(one["seconds"]) == 1 for modes in results.values() for one in modes.values())
 
 
 def test_random_weights_fill_all_of_a_base_without_values():

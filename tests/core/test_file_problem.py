@@ -44,3 +44,18 @@ def test_files_that_end_too_early(tmp_path):
     assert "ends too early" in (file_problem(tmp_path / "a.bin") or "")
     torch.save({"w": torch.ones(3)}, tmp_path / "b.safetensors")
     assert (file_problem(tmp_path / "b.safetensors") or "").startswith("is a PyTorch pickle under this name")
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "an SVG drawing"),
+        (b'<?xml version="1.0"?>\n<svg/>', "an SVG drawing"),
+        (b"8BPS\x00\x01", "a Photoshop file"),
+        (b"%PDF-1.7", "a PDF"),
+    ],
+)
+def test_other_programs_files_are_named(tmp_path, content, what):
+    path = tmp_path / "picture.png"
+    path.write_bytes(content)
+    assert file_problem(path) == f"is {what} under this name; export it from the program that made it"

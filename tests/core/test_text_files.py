@@ -80,6 +80,16 @@ def test_json_and_toml_come_from_every_editor_too(tmp_path):
         read_json(written(tmp_path, b"[" * 200_000), "grid")
 
 
+@pytest.mark.parametrize(("read", "kind"), [(read_json, "JSON"), (read_toml, "TOML")])
+def test_numbers_and_nesting_that_python_refuses_are_told_with_the_file(tmp_path, read, kind):
+    start, end = ('{"a": ', "}") if kind == "JSON" else ("a = ", "")
+    path = tmp_path / "x"
+    for value in ("1" * 6000, "[" * 100_000):
+        path.write_text(start + value + end)
+        with pytest.raises(ValueError, match=rf"settings: .*x is no {kind}"):
+            read(path, "settings")
+
+
 def test_nothing_else_reads_texts():
     """Of the engine and the nodes; what reads no file of a user's is named."""
     own = {"text_files.py", "engine_version.py", "memory.py"}  # our own sources; the system's figures

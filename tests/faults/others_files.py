@@ -44,6 +44,8 @@ TRIED = [
      _LAYERS + "test_every_spelling_gives_the_same_layer"),
     ("`.diff` and `.diff_b` of zeros (lightx2v)", "by hand", "read",
      _WAN + "test_the_zero_differences_of_a_speed_up_lora_are_read_and_others_refused"),
+    ("a scale in the header that is NaN, infinite, negative or no number", "by hand", "refused: the entry is named",
+     _SCALE + "test_a_number_in_the_header_that_is_none_is_refused"),
     ("two places that say another scale, or a rank that is not the tensors'", "by hand", "refused: both are named",
      _CONFLICTS),
     ("`adapter_config.json` that is broken, of another program, DoRA, PiSSA, or with an endless pattern", "by hand",

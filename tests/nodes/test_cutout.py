@@ -35,3 +35,11 @@ def test_masks_that_say_nothing_or_do_not_fit_are_refused(nodes: dict[str, Any],
     ]:
         with pytest.raises(ValueError, match=said):
             node.execute(toy, clip, mask)
+
+
+def test_a_large_clip_is_shrunk_to_twice_the_papers_size(nodes: dict[str, Any], toy: LoraModel) -> None:
+    clip, mask = torch.zeros(1, 1280, 2304, 3), torch.zeros(1, 1280, 2304)  # twice 640 x 1152
+    clip[:, 200:600, 400:1200], mask[:, 200:600, 400:1200] = 1, 1
+    (cutout,) = nodes["VideoMage_SubjectClip"].execute(toy, clip, mask).result[0].cutouts
+    assert cutout.pixels.shape == (3, 1, 200, 400)
+    assert cutout.pixels[:, :, 2:-2, 2:-2].min() > 0.99, "mask and clip are shrunk alike"

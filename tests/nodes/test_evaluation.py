@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -48,3 +49,18 @@ def test_evaluates_folders_are_looked_at_when_queued(nodes: dict[str, Any], tmp_
     assert check("", " ") is True and check(None, None) is True
     said = check(str(tmp_path), "nowhere")
     assert "lacks config.json" in said and "dino_folder: nowhere is not a folder" in said
+
+
+def test_a_large_clip_is_shrunk_before_it_is_scored(nodes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    shapes: list[tuple[int, ...]] = []
+
+    class Shape:
+        def score(self, video: Any, prompt: str | None, references: Any) -> dict[str, float]:
+            shapes.extend([video.shape, *(picture.shape for those in references.values() for picture in those)])
+            return {"size": 1.0}
+
+    module = sys.modules[nodes["VideoMage_Evaluate"].__module__]
+    monkeypatch.setattr(module, "scorers", lambda *_: [Shape()])
+    large = torch.rand(2, 2048, 3072, 3)
+    nodes["VideoMage_Evaluate"].execute(large, "", "", False, "", "", pictures_1=large[:1])
+    assert shapes == [(2, 1024, 1536, 3), (1024, 1536, 3)]

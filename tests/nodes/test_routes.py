@@ -139,6 +139,8 @@ def test_a_base_that_was_replaced_is_read_again_and_never_on_the_servers_loop(
 
     assert fits() and fits()
     (file,) = (base / "unet").glob("*.safetensors")
+    (base / "unet" / f"._{file.name}").write_bytes(b"left behind by macOS")
+    assert fits() and len(threads) == 1, "a hidden file is no weights"
     save_file({name: weight + 0.1 for name, weight in load_file(file).items()}, file)
     assert not fits()
     assert len(threads) == 2 and threading.main_thread() not in threads

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def add_benchmark(commands: Any) -> None:
+    """Register ``benchmark`` and its flags."""
     parser = commands.add_parser(
         "benchmark",
         help="generate and score a grid of videos by every method, and write the report",
@@ -100,7 +101,7 @@ def _benchmark(options: argparse.Namespace) -> None:
         written = write_report(results, grid, metrics, meanings, about, options.report, swept=words)
     print(f"wrote {written}")
     if options.study is not None:
-        count = write_study(results.shown, grid, preset.sampling.fps, options.study)
+        count = write_study(results.sample_videos, grid, preset.sampling.fps, options.study)
         print(f"wrote {options.study} with {count} videos; next: python -m videomage_core study {options.study}")
 
 

@@ -16,6 +16,7 @@ from ..model.base_names import is_wan_folder, named_base
 
 
 def add_base(parser: argparse.ArgumentParser) -> None:
+    """Flags of every command that loads a base."""
     parser.add_argument(
         "--base", type=named_base, help="folder of a base in diffusers layout (default: the embedded base, emoji_base)"
     )
@@ -36,6 +37,7 @@ def add_base(parser: argparse.ArgumentParser) -> None:
 
 
 def preset_of(options: argparse.Namespace) -> Any:
+    """The preset of ``--preset``; without it, the one that fits the base."""
     from ..presets import PRESETS, preset_name
 
     if options.preset is None and options.base is not None and is_wan_folder(options.base):

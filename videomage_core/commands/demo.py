@@ -11,6 +11,7 @@ from .common import terminal_callbacks
 
 
 def add_demo(commands: Any) -> None:
+    """Register ``demo`` and its flags."""
     parser = commands.add_parser(
         "demo",
         help="the whole method on the embedded base and shipped examples",

@@ -10,10 +10,9 @@ from typing import Any
 
 from ..output_paths import require_output_file
 
-_LARGEST = (1024, 1024)  # pixels: larger videos and pictures are shrunk to cover it; no metric sees more
-
 
 def add_evaluate(commands: Any) -> None:
+    """Register ``evaluate`` and its flags."""
     parser = commands.add_parser(
         "evaluate",
         help="score a folder of videos: CLIP-T, CLIP-I, DINO-I, temporal consistency",
@@ -40,7 +39,7 @@ def add_evaluate(commands: Any) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from ..data.examples import caption_of
-    from ..data.images import list_images, load_picture
+    from ..data.images import MODELS_SEE, list_images, load_picture
     from ..data.media import count_frames, load_clip, to_uint8
     from ..evaluation.learned_metrics import METRICS, check_folder
     from ..evaluation.scores import scorers
@@ -55,14 +54,14 @@ def _evaluate(options: argparse.Namespace) -> None:
         if folder is not None:
             check_folder(folder, what)
     references = {
-        name: [to_uint8(load_picture(path, min_size=_LARGEST).pixels[:, None])[0] for path in list_images(folder)]
+        name: [to_uint8(load_picture(path, min_size=MODELS_SEE).pixels[:, None])[0] for path in list_images(folder)]
         for name, folder in folders
     }
     metrics = scorers(options.clip, options.dino, options.plain_background, str(choose_device(options.device)))
     rows: dict[str, dict[str, float]] = {}
     for path in videos:
         prompt = options.prompt or caption_of(path)
-        video = to_uint8(load_clip(path, count_frames(path), min_size=_LARGEST).pixels)
+        video = to_uint8(load_clip(path, count_frames(path), min_size=MODELS_SEE).pixels)
         rows[path.name] = {k: v for s in metrics for k, v in s.score(video, prompt, references).items()}
     left_out = []
     if options.clip and not all("CLIP-T" in row for row in rows.values()):
@@ -81,7 +80,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _videos(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"videos: {folder} is not a folder; give one that holds videos")
-    from ..data.media_files import CLIP_SUFFIXES, IMAGE_SUFFIXES, entries, files_in, passed_over
+    from ..data.media_files import CLIP_SUFFIXES, IMAGE_SUFFIXES, passed_over
+    from ..folders import entries, files_in
 
     frames = [path for path in entries(folder) if path.is_dir() and files_in(path, IMAGE_SUFFIXES)]
     videos = [path for path in entries(folder) if path in frames or path in files_in(folder, CLIP_SUFFIXES)]

@@ -59,6 +59,7 @@ def cutout_of(text: str, config: FusionConfig) -> tuple[str, Any, Any]:
 
 
 def trigger_of(text: str) -> tuple[Path, tuple[str, str]]:
+    """``FILE=WORDS=CLASS`` -> the file, its trigger words and its superclass."""
     parts = split_fields(text, "=", "--trigger")
     if len(parts) != 3 or not all(parts):
         raise ValueError(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 def add_fuse(commands: Any) -> None:
+    """Register ``fuse`` and its flags."""
     parser = commands.add_parser(
         "fuse",
         help="fuse the LoRAs of several subjects into one",

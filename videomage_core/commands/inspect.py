@@ -8,6 +8,7 @@ from typing import Any
 
 
 def add_inspect(commands: Any) -> None:
+    """Register ``inspect`` and its flags."""
     parser = commands.add_parser("inspect", help="describe a LoRA file", description="Describe a LoRA file.")
     parser.add_argument("file", type=Path, help="a .safetensors file of a LoRA, by any program")
     parser.set_defaults(execute=_inspect)

@@ -8,6 +8,7 @@ from typing import Any
 
 
 def add_merge(commands: Any) -> None:
+    """Register ``merge`` and its flags."""
     parser = commands.add_parser(
         "merge",
         help="average LoRA files for Wan into one that ComfyUI's Load LoRA reads",

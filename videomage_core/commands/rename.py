@@ -10,6 +10,7 @@ from ..output_paths import require_output_file
 
 
 def add_rename(commands: Any) -> None:
+    """Register ``rename`` and its flags."""
     parser = commands.add_parser("rename", help="rename a LoRA file's token", description="Rename a LoRA file's token.")
     parser.add_argument("file", type=Path, help="a .safetensors file made by VideoMage")
     parser.add_argument("old", help="the token, e.g. '<toy>'")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 def add_sample(commands: Any) -> None:
+    """Register ``sample`` and its flags."""
     parser = commands.add_parser(
         "sample",
         help="generate a video from a prompt, with or without LoRAs",
@@ -51,9 +52,7 @@ def add_sample(commands: Any) -> None:
         help="auto: collaborative sampling (SCS) with --motion, else all LoRAs in one model; averaged: each subject's "
         "--lora with the --motion in turn, outputs averaged, as the paper runs its baselines (Sec. 4.1) (%(default)s)",
     )
-    parser.add_argument(
-        "--clip", type=Path, help="a clip of the motion, whose inverted noise is mixed into the initial noise"
-    )
+    parser.add_argument("--clip", type=Path, help="clip whose inverted noise is mixed into the initial noise")
     parser.add_argument(
         "--attention-overlays",
         type=Path,

@@ -8,11 +8,12 @@ from typing import Any
 
 from ..config import SegmentationConfig
 from ..output_paths import require_output_folder
-from .segmenter_options import _LARGEST, add_models, folder_names, segmenter_of
+from .segmenter_options import add_models, folder_names, segmenter_of
 from .settings import add_settings, read_settings
 
 
 def add_segment(commands: Any) -> None:
+    """Register ``segment`` and its flags."""
     parser = commands.add_parser(
         "segment",
         help="segment what words name in an image or a clip",
@@ -32,7 +33,7 @@ def add_segment(commands: Any) -> None:
 def _segment(options: argparse.Namespace) -> None:
     require_output_folder(options.output, "--output")
     segmenter = segmenter_of(options, read_settings(options, SegmentationConfig()))
-    from ..data.images import load_picture, save_mask
+    from ..data.images import MODELS_SEE, load_picture, save_mask
     from ..data.masks import resize_mask
     from ..data.media import count_frames, frame_size, load_clip, save_video
     from ..data.media_files import IMAGE_SUFFIXES
@@ -42,10 +43,10 @@ def _segment(options: argparse.Namespace) -> None:
     words = [word for text in options.query for word in split_words(text)]
     picture = options.source.suffix.lower() in IMAGE_SUFFIXES and options.source.suffix.lower() != ".gif"
     if picture:
-        still = load_picture(options.source, min_size=_LARGEST)
+        still = load_picture(options.source, min_size=MODELS_SEE)
         pixels, size = still.pixels[:, None], still.source_size
     else:
-        pixels = load_clip(options.source, count_frames(options.source), min_size=_LARGEST).pixels
+        pixels = load_clip(options.source, count_frames(options.source), min_size=MODELS_SEE).pixels
         size = frame_size(options.source)
     masks = segmenter.segment(pixels, words)
     folders = folder_names(words)

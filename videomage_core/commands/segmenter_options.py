@@ -12,9 +12,6 @@ from ..config import SegmentationConfig
 from ..output_paths import illegal_on_windows
 from .common import terminal_callbacks
 
-_LARGEST = (1024, 1024)  # pixels: larger frames are shrunk to cover it; SAM 2 looks at as many
-
-
 _FLAGS = ("detector", "sam2", "bert")
 
 
@@ -25,6 +22,7 @@ def add_segmenter(parser: argparse.ArgumentParser, purpose: str) -> None:
 
 
 def add_models(group: Any, required: bool) -> None:
+    """Flags of the models' files."""
     group.add_argument(
         "--detector", type=Path, required=required, help="GroundingDINO: a file (.pth, .safetensors) or a folder"
     )

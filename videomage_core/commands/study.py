@@ -11,6 +11,7 @@ from ..output_paths import require_output_file
 
 
 def add_study(commands: Any) -> None:
+    """Register ``study`` and its flags."""
     from ..study import trials
 
     layout = (trials.__doc__ or "").split("\n\n")[1]

@@ -25,6 +25,7 @@ from .training_options import (
 
 
 def add_train_motion(commands: Any) -> None:
+    """Register ``train-motion`` and its flags."""
     parser = commands.add_parser(
         "train-motion",
         help="train a motion LoRA from a clip, without the appearance of its subjects",

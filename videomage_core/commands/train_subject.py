@@ -23,6 +23,7 @@ from .training_options import (
 
 
 def add_train_subject(commands: Any) -> None:
+    """Register ``train-subject`` and its flags."""
     parser = commands.add_parser(
         "train-subject",
         help="train a subject LoRA from a few images",

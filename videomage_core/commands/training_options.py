@@ -16,6 +16,7 @@ from .settings import add_settings
 
 
 def add_training(parser: argparse.ArgumentParser, config: type, output: str) -> None:
+    """Flags of every training: the base, the output, and a flag for each field of its config."""
     add_base(parser)
     parser.add_argument("--output", type=Path, default=Path(output), help="the LoRA file (%(default)s)")
     parser.add_argument("--settings", type=Path, help="TOML file of settings, named as the flags below; flags win")
@@ -23,6 +24,11 @@ def add_training(parser: argparse.ArgumentParser, config: type, output: str) -> 
 
 
 def check_training(options: argparse.Namespace) -> None:
+    """Refuse an output that cannot be written, before anything is loaded.
+
+    Raises:
+        ValueError: it is no safetensors file, or its folder cannot be written.
+    """
     if options.output.suffix != ".safetensors":
         raise ValueError(f"--output: got {options.output}, must end in .safetensors")
     require_output_file(options.output, "--output")
@@ -38,6 +44,7 @@ def say(line: str) -> None:
 
 
 def warn(prompts: Sequence[str]) -> None:
+    """Print each warning on the prompts once."""
     from ..model.text import prompt_warnings
 
     for warning in dict.fromkeys(line for prompt in prompts for line in prompt_warnings(prompt)):
@@ -49,6 +56,13 @@ def work_folder(options: argparse.Namespace) -> Path:
     return options.output.with_suffix(".training")
 
 
+def _samples(folder: Path) -> list[Path]:
+    from ..folders import files_in
+
+    files = files_in(folder, (".mp4",)) if folder.is_dir() else []
+    return [path for path in files if path.name.startswith("sample_")]
+
+
 def training_callbacks(options: argparse.Namespace) -> Callbacks:
     """Progress in the terminal; previews go to the training's folder."""
     from ..distributed import process_group
@@ -56,7 +70,7 @@ def training_callbacks(options: argparse.Namespace) -> Callbacks:
     if not process_group().first:  # of several processes one speaks
         return Callbacks(log=lambda _: None)
     folder = work_folder(options)
-    count = itertools.count(1 + len(list(folder.glob("sample_*.mp4"))))  # a resumed training goes on counting
+    count = itertools.count(1 + len(_samples(folder)))  # a resumed training goes on counting
 
     def preview(video: Any) -> None:
         from ..data.media import save_video
@@ -72,6 +86,7 @@ def sampling_config(preset: Any, config: Any) -> Any:
 
 
 def save_result(options: argparse.Namespace, trained: Any) -> None:
+    """Write the LoRA file and the sample video, and print the last losses."""
     from ..data.lora_file import save_lora
     from ..data.media import save_video
     from ..distributed import process_group

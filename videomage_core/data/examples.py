@@ -12,12 +12,13 @@ from pathlib import Path
 import torch
 
 from ..callbacks import Callbacks
+from ..folders import files_in
 from ..text_files import read_text
 from .frames import frames_to_pixels, quantize, shrunk_pixels
 from .images import Size, list_images, load_picture
 from .masks import FULL, Segmenter, segmenter_key_parts
 from .media import count_frames, load_clip, load_masks
-from .media_files import CLIP_SUFFIXES, Captions, files_in, passed_over
+from .media_files import CLIP_SUFFIXES, Captions, passed_over
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ import torch
 
 from ..callbacks import Callbacks
 from ..config import SegmentationConfig
+from ..folders import entries
 from ..segmentation.boxes import resize_image
 from ..segmentation.detector import check_detector, load_detector
 from ..segmentation.tracker import check_tracker, load_tracker
 from ..segmentation.words import Detection, boxes_of_words, caption_of, spans
 from .masks import EMPTY, require_useful
-from .media_files import entries
 
 _LONGER = 5 / 3  # the detector's picture may be longer than its shorter side by this, as in its makers' code
 _SAMPLE, _SAMPLES = 1 << 16, 64  # bytes, and how many samples of a large file: 4 MiB of it

@@ -20,13 +20,15 @@ import torch
 from PIL import ExifTags, Image, ImageOps
 
 from ..file_problem import file_problem
-from .media_files import IMAGE_FORMATS, IMAGE_SUFFIXES, files_in, heif_problem, passed_over
+from ..folders import files_in
+from .media_files import IMAGE_FORMATS, IMAGE_SUFFIXES, heif_problem, passed_over
 
 Size = tuple[int, int]
 Colour = tuple[int, int, int]
 Fit = Literal["crop", "pad"]
 
 WHITE: Colour = (255, 255, 255)
+MODELS_SEE: Size = (1024, 1024)  # (H, W): no segmenter or metric sees more, SAM 2 as much
 _T = Image.Transpose
 _TURNS = {
     2: _T.FLIP_LEFT_RIGHT,
@@ -40,6 +42,10 @@ _TURNS = {
 
 # All that Pillow is known to raise on damaged or hostile files.
 _UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, struct.error)
+
+
+class _OtherPixelsError(ValueError):
+    """A file that is whole, but whose pixels have no known meaning."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,8 @@ def _read(path: Path, least: Size | None) -> tuple[Image.Image, Size]:
         raise ValueError(
             f"image: {path} has {count:.0f} megapixels, at most {most:.0f} are read; save a smaller copy of it"
         ) from error
+    except _OtherPixelsError as error:
+        raise ValueError(f"image: {path} {error}") from error
     except _UNREADABLE as error:
         why = file_problem(path) or heif_problem(path)
         raise ValueError(
@@ -212,7 +220,7 @@ def _eight_bits(image: Image.Image) -> Image.Image:
         values = np.asarray(image).astype(np.int64)
         return Image.fromarray((values.clip(0, 65535) / 257).round().astype(np.uint8))
     if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers, whose white is unknown")
+        raise _OtherPixelsError("holds floating-point numbers, whose white is unknown; save it anew as PNG")
     return image
 
 

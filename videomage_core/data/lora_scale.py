@@ -23,8 +23,9 @@ from typing import Any
 
 import torch
 
+from ..text_files import read_json_object
 from .peft_settings import MOST_JSON, Factors, PeftSettings, Said, parsed, settings_of
-from .safetensors_file import SafetensorsFile
+from .safetensors_file import SafetensorsFile, short
 
 PEFT_NAMES, PEFT_CONFIG = "adapter_model", "adapter_config.json"
 _HEADER = "lora_adapter_metadata"
@@ -128,27 +129,40 @@ def _of_folder(path: Path) -> list[tuple[str, PeftSettings]]:
     try:
         if config.stat().st_size > MOST_JSON:
             raise ValueError(f"LoRA: {PEFT_CONFIG} beside {path.name} is larger than {MOST_JSON} bytes")
-        text = config.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        about = read_json_object(config, "LoRA")
+    except OSError as error:
         raise ValueError(f"LoRA: {PEFT_CONFIG} beside {path.name} cannot be read ({error})") from error
-    place = f"{PEFT_CONFIG} beside it"
-    return [("", settings_of(path.name, place, parsed(f"{PEFT_CONFIG} beside {path.name}", text)))]
+    return [("", settings_of(path.name, f"{PEFT_CONFIG} beside it", about))]
 
 
 # --- numbers in the header
 
 
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
+def _number(file: SafetensorsFile, entry: str) -> float | None:
+    """A number of the header; None where it is not said.  ValueError for one that can be no alpha and no rank.
+
+    kohya takes an alpha of 0 for the rank, as if none were said.
+    """
+    text = file.metadata.get(entry, "").strip()
+    if text in ("", "None", "null", "Dynamic"):
         return None
-    return value if math.isfinite(value) and value > 0 else None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if value == 0 and entry == "ss_network_alpha":
+        return None
+    if not (math.isfinite(value) and value > 0):
+        raise ValueError(
+            f"LoRA: {file.name} has {short(text)} for {entry} in its header, allowed is a number above 0; export it "
+            "again"
+        )
+    return value
 
 
 def _of_kohya(file: SafetensorsFile, factors: Factors) -> Said | None:
     """``ss_network_alpha``; "None" and "Dynamic" mean that it differs, and stands in ``.alpha`` alone."""
-    alpha, dim = (_number(file.metadata.get(f"ss_network_{entry}")) for entry in ("alpha", "dim"))
+    alpha, dim = (_number(file, f"ss_network_{entry}") for entry in ("alpha", "dim"))
     if alpha is None or dim is None:
         return None
     place = f"the header's ss_network_alpha (alpha {alpha:g} / {dim:g})"
@@ -177,7 +191,7 @@ def _of_kohya(file: SafetensorsFile, factors: Factors) -> Said | None:
 def _of_plain(file: SafetensorsFile, factors: Factors) -> Said | None:
     """A number under a plain name, as smaller trainers write it."""
     for name in ("lora_alpha", "network_alpha", "alpha"):
-        alpha = _number(file.metadata.get(name))
+        alpha = _number(file, name)
         if alpha is not None:
             rslora = file.metadata.get("use_rslora", "").lower() in ("true", "1")
             rank = math.sqrt(factors.rank) if rslora else factors.rank

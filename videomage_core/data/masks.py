@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
+from ..model.latent_time import latent_frames
 from .frames import quantize
 
 EMPTY, FULL = 0.002, 0.98  # shares of the picture under and over which a mask says nothing
@@ -148,3 +149,22 @@ def require_useful(mask: torch.Tensor, word: str) -> None:
         raise ValueError(
             f"mask of {word!r}: it covers the whole picture; it may be inverted, or the picture has no alpha channel"
         )
+
+
+def latent_masks(masks: torch.Tensor, height: int, width: int, factor: int) -> torch.Tensor:
+    """A video's masks on a grid of latent places: the mean of a latent frame's frames, and by area.
+
+    Args:
+        masks: [K, F, H, W] in 0..1.
+        height: of the grid.
+        width: of the grid.
+        factor: the base's ``temporal_factor``.
+
+    Returns:
+        [K, f, height, width].
+    """
+    latent_frames(masks.shape[1], factor)
+    if factor > 1:
+        first, rest = masks[:, :1], masks[:, 1:]
+        masks = torch.cat([first, rest.unflatten(1, (-1, factor)).mean(2)], 1)  # [K,1+n*factor,H,W] -> [K,1+n,H,W]
+    return resize_mask(masks, height, width)

@@ -15,10 +15,8 @@ from pathlib import Path
 import av
 import numpy as np
 import torch
-from PIL import Image
 
 from ..atomic_write import partial_file
-from ..file_problem import file_problem
 from .images import (
     WHITE,
     Colour,
@@ -28,19 +26,12 @@ from .images import (
     fitted,
     list_images,
     load_picture,
-    on_background,
     shrunk,
     to_pixels,
 )
+from .video_decoding import decoded_images, decoded_times
 
 FOLDER_FPS = 8.0  # of a folder of images when nobody says; the paper's rate (Sec. 4.1)
-
-# av tells the turn in degrees counter-clockwise, as Pillow counts.
-_TURNS = {
-    90: Image.Transpose.ROTATE_90,
-    180: Image.Transpose.ROTATE_180,
-    270: Image.Transpose.ROTATE_270,
-}
 
 
 @dataclass(frozen=True)
@@ -91,7 +82,7 @@ def load_clip(
     if path.is_dir():
         times = [index / (folder_fps or fps or FOLDER_FPS) for index in range(count_frames(path))]
     else:
-        times = _times(path, math.inf if fps is None else frames / fps)
+        times = decoded_times(path, math.inf if fps is None else frames / fps)
     if len(times) < 2:
         raise ValueError(f"clip: {path} has {len(times)} frame(s) and so no motion, give a clip of at least 2 frames")
     chosen, rate = choose_frames(np.array(times), frames, fps)
@@ -101,7 +92,7 @@ def load_clip(
 def count_frames(path: Path) -> int:
     """How many frames a clip has; a video is read to its end.  Raises as ``load_clip``."""
     _require_there(path)
-    return len(list_images(path)) if path.is_dir() else len(_times(path, math.inf))
+    return len(list_images(path)) if path.is_dir() else len(decoded_times(path, math.inf))
 
 
 def frame_size(path: Path) -> Size:
@@ -109,7 +100,7 @@ def frame_size(path: Path) -> Size:
     _require_there(path)
     if path.is_dir():
         return load_picture(list_images(path)[0], min_size=(1, 1)).source_size
-    _, image = next(_images(path, {0}, WHITE))
+    _, image = next(decoded_images(path, {0}, WHITE))
     return image.height, image.width
 
 
@@ -141,7 +132,7 @@ def _stills(
             yield index, load_picture(images[index], size, fit, background, min_size).pixels
         return
     shrink = min_size if size is None else None
-    for index, image in _images(path, set(indices), background):
+    for index, image in decoded_images(path, set(indices), background):
         yield index, to_pixels(fitted(shrunk(image, shrink), size, fit, background))
 
 
@@ -200,56 +191,6 @@ def _check_rates(**values: float | None) -> None:
             problems.append(f"{name}: got {value}, must be {'at least 1' if least else 'a number above 0'}")
     if problems:
         raise ValueError("; ".join(problems))
-
-
-def _decoded(path: Path) -> Iterator[tuple[int, float, av.VideoFrame]]:
-    """Index, time in seconds and frame, one by one."""
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.video:
-                raise ValueError(f"clip: {path} holds no video, give a video file or a folder of numbered images")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            rate = float(stream.average_rate or FOLDER_FPS)
-            for index, frame in enumerate(container.decode(stream)):
-                yield index, index / rate if frame.time is None else frame.time, frame
-    except av.FFmpegError as error:
-        why = file_problem(path)
-        why = f": it {why}" if why else f" ({error}); it is damaged or of an unknown format: save it anew as mp4 (h264)"
-        raise ValueError(f"clip: {path} cannot be read{why}") from error
-
-
-def _times(path: Path, seconds: float) -> list[float]:
-    """When each frame is shown, up to the first that is ``seconds`` or more after the start, [N]."""
-    times: list[float] = []
-    for _, time, _ in _decoded(path):
-        if times and time <= times[-1]:
-            time = times[-1] + 1e-3  # a broken timestamp must not send the clock back
-        times.append(time)
-        if time - times[0] >= seconds and len(times) > 1:
-            break
-    return times
-
-
-def _images(path: Path, indices: set[int], background: Colour) -> Iterator[tuple[int, Image.Image]]:
-    """The frames of these indices, one by one."""
-    left = len(indices)
-    for index, _, frame in _decoded(path):
-        if index in indices:
-            yield index, _upright(frame, background)
-            left -= 1
-            if not left:
-                break
-
-
-def _upright(frame: av.VideoFrame, background: Colour) -> Image.Image:
-    """A frame as RGB, turned as the file says (phones), transparent parts (gif) on the background."""
-    if any(component.is_alpha for component in frame.format.components):
-        image = on_background(Image.fromarray(frame.to_ndarray(format="rgba")), background)
-    else:
-        image = frame.to_image()
-    turn = frame.rotation % 360
-    return image.transpose(_TURNS[turn]) if turn in _TURNS else image
 
 
 def to_uint8(pixels: torch.Tensor) -> np.ndarray:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..folders import files_in
 from .examples import CaptionedClip, MotionClip, SubjectImage
 from .images import list_images
-from .media_files import CLIP_SUFFIXES, files_in, passed_over
+from .media_files import CLIP_SUFFIXES, passed_over
 
 
 def subject_inputs(

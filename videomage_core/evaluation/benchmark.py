@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from ..callbacks import Callbacks
-from ..data.images import list_images, load_picture
+from ..data.images import MODELS_SEE, list_images, load_picture
 from ..data.masks import Segmenter
 from ..data.media import to_uint8
 from ..model.backbone import Backbone
@@ -38,7 +38,10 @@ class GridMetrics:
     def __init__(self, grid: Grid, metrics: VideoMetrics) -> None:
         self._grid, self._metrics = grid, metrics
         self._pictures = {
-            name: [to_uint8(load_picture(path).pixels[:, None])[0] for path in list_images(subject.folder)]
+            name: [
+                to_uint8(load_picture(path, min_size=MODELS_SEE).pixels[:, None])[0]
+                for path in list_images(subject.folder)
+            ]
             for name, subject in grid.subjects.items()
         }
 
@@ -69,7 +72,7 @@ class Results:
         three_subjects: three subjects (Sec. 8.3).
         sweeps: by name, then by the setting's value (Table 3).
         training: seconds of each training, by its kind and what it changes, with all that it makes first.
-        shown: videos for the sheets: the first seed in the first place.
+        sample_videos: for the contact sheets: the first seed in the first place.
         failures: a sentence for each video that could not be made.
     """
 
@@ -78,7 +81,7 @@ class Results:
     three_subjects: list[Record] = field(default_factory=list)
     sweeps: dict[str, dict[str, list[Record]]] = field(default_factory=dict)
     training: dict[str, list[float]] = field(default_factory=dict)
-    shown: list[GeneratedVideo] = field(default_factory=list)
+    sample_videos: list[GeneratedVideo] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def records_of(self, group: str, method: str) -> list[Record]:
@@ -121,7 +124,7 @@ def run_grid(
             continue
         records.append(_scored(generated, metrics))
         if (cell.place, cell.seed) == (requested.places[0], requested.seeds[0]) and group in TABLES:
-            results.shown.append(generated)
+            results.sample_videos.append(generated)
         callbacks.progress(done + 1, len(jobs), "benchmark")
     for (kind, _), seconds in runner.training_seconds.items():
         results.training.setdefault(kind, []).append(seconds)

@@ -57,6 +57,7 @@ class Subject:
 
     @property
     def token(self) -> str:
+        """The special token: its name in angle brackets."""
         return f"<{self.name}>"
 
 
@@ -106,6 +107,7 @@ class Cell:
 
     @property
     def name(self) -> str:
+        """For files and folders, without blanks."""
         doing = self.motion or "no_motion"
         return f"{'+'.join(self.subjects)} {doing} {self.place} {self.seed}".replace(" ", "_")
 
@@ -122,6 +124,11 @@ class Grid:
     subsets: Mapping[str, Subset]
 
     def subset(self, name: str) -> Subset:
+        """A subset by its name.
+
+        Raises:
+            ValueError: the grid has none of that name.
+        """
         if name not in self.subsets:
             raise ValueError(f"subset: got {name!r}, {self.folder / GRID} has {', '.join(self.subsets) or 'none'}")
         return self.subsets[name]

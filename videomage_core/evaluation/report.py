@@ -116,7 +116,7 @@ def write_report(
         "about": dict(about),
         "swept": swept,
         "metrics": {m: {"more is better": more, "meaning": meanings[m]} for m, more in metrics.items()},
-        "sheets": sheets(results.shown, grid, folder, name),
+        "sheets": sheets(results.sample_videos, grid, folder, name),
         **to_json(results),
     }
     written = _write(figures, folder, name)

@@ -11,7 +11,7 @@ from PIL import Image
 from ..data.augmentation import resize_clip
 from ..data.contact_sheet import contact_sheet
 from ..data.examples import load_motion_clip, load_subject_images
-from ..data.images import WHITE
+from ..data.images import MODELS_SEE, WHITE
 from .benchmark import Results
 from .grid import Grid
 from .hypotheses import scores_of
@@ -23,12 +23,12 @@ from .video_cache import GeneratedVideo
 BESIDE = 3  # sheets of groups in a row
 
 
-def sheets(shown: Sequence[GeneratedVideo], grid: Grid, folder: Path, name: str) -> list[str]:
+def sheets(videos: Sequence[GeneratedVideo], grid: Grid, folder: Path, name: str) -> list[str]:
     """One sheet for each motion, and one for none: each group's pictures, the clip, and each method's video."""
     links = []
-    for motion in dict.fromkeys(generated.cell.motion for generated in shown):
+    for motion in dict.fromkeys(generated.cell.motion for generated in videos):
         groups: dict[tuple[str, ...], list[GeneratedVideo]] = {}
-        for generated in shown:
+        for generated in videos:
             if generated.cell.motion == motion:
                 groups.setdefault(generated.cell.subjects, []).append(generated)
         file = f"{name}_{(motion or 'still').replace(' ', '_')}.png"
@@ -41,12 +41,14 @@ def _sheet(group: Sequence[GeneratedVideo], grid: Grid) -> Image.Image:
     cell, (frames, height, width) = group[0].cell, group[0].video.shape[:3]
     rows, labels = [], []
     for subject in (grid.subjects[name] for name in cell.subjects):
-        pictures = load_subject_images(subject.folder)[:frames]
+        pictures = load_subject_images(subject.folder, min_size=MODELS_SEE)[:frames]
         rows.append(torch.cat([resize_clip(picture.pixels[:, None], 1, height, width) for picture in pictures], dim=1))
         labels.append(f"Pictures of {subject.token}")
     if cell.motion is not None:
         motion = grid.motions[cell.motion]
-        rows.append(resize_clip(load_motion_clip(motion.clip, [], frames).pixels, frames, height, width))
+        rows.append(
+            resize_clip(load_motion_clip(motion.clip, [], frames, min_size=MODELS_SEE).pixels, frames, height, width)
+        )
         labels.append(f"The clip: {motion.prompt}")
     for generated in group:
         pixels = torch.from_numpy(generated.video).permute(3, 0, 1, 2)  # [F,H,W,3] -> [3,F,H,W]
@@ -78,11 +80,11 @@ def plots(results: Results, metrics: Mapping[str, bool], folder: Path, name: str
     links = []
     for sweep, every in results.sweeps.items():
         values = {value: records for value, records in every.items() if records}
-        shown = [m for m in metrics if values and all(any(m in r.scores for r in rs) for rs in values.values())]
-        if not shown:
+        scored = [m for m in metrics if values and all(any(m in r.scores for r in rs) for rs in values.values())]
+        if not scored:
             continue
         lines = {
-            metric: [mean_of(scores_of(rs, value, metric), metric) for value, rs in values.items()] for metric in shown
+            metric: [mean_of(scores_of(rs, value, metric), metric) for value, rs in values.items()] for metric in scored
         }
         file = f"{name}_{sweep}.png"
         sweep_plot(list(values), lines).save(folder / "images" / file)

@@ -18,6 +18,7 @@ import torch
 from ..cache_key import cache_key
 from ..callbacks import Callbacks
 from ..config import TrainingConfig
+from ..data.augmentation import needed_size
 from ..data.examples import load_motion_clip, load_subject_images
 from ..data.lora_file import LoraModel
 from ..data.masks import Segmenter
@@ -143,8 +144,8 @@ class Runner:
     def subject(self, name: str, preset: Preset) -> LoraModel:
         """The subject's LoRA."""
         entry = self.grid.subjects[name]
-        images = load_subject_images(entry.folder)
         captions, config = preset.captions, preset.subject
+        images = load_subject_images(entry.folder, min_size=needed_size(config))
 
         def train(folder: Path) -> tuple[LoraModel, History]:
             trained = train_subject(
@@ -160,7 +161,13 @@ class Runner:
         """The motion's LoRA."""
         entry, config = self.grid.motions[name], preset.motion
         clip = dataclasses.replace(
-            load_motion_clip(entry.clip, list(entry.performers), config.frames), segmenter=self.segmenter
+            load_motion_clip(
+                entry.clip,
+                list(entry.performers),
+                config.frames,
+                min_size=needed_size(config, self.segmenter is not None),
+            ),
+            segmenter=self.segmenter,
         )
 
         def train(folder: Path) -> tuple[LoraModel, History]:
@@ -187,13 +194,19 @@ class Runner:
 
     def inverted(self, name: str, preset: Preset) -> torch.Tensor:
         """The motion clip's inverted noise, the same for every method."""
-        clip = load_motion_clip(self.grid.motions[name].clip, [], preset.sampling.frames)
-        return invert_clip(self.backbone, clip.pixels, preset.sampling, self.folder / "generated", self.callbacks)
+        return invert_clip(
+            self.backbone, self._clip(name, preset), preset.sampling, self.folder / "generated", self.callbacks
+        )
 
     def _clip_key(self, cell: Cell, preset: Preset) -> str:
         if cell.motion is None:
             return ""
-        return cache_key(load_motion_clip(self.grid.motions[cell.motion].clip, [], preset.sampling.frames).pixels)
+        return cache_key(self._clip(cell.motion, preset))
+
+    def _clip(self, motion: str, preset: Preset) -> torch.Tensor:
+        """A motion's clip as it joins the initial noise, [3, F, H, W] in -1..1."""
+        config, path = preset.sampling, self.grid.motions[motion].clip
+        return load_motion_clip(path, [], config.frames, min_size=needed_size(config)).pixels
 
     def _trained(
         self,

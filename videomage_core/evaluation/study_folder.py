@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from ..data.examples import load_motion_clip
-from ..data.images import list_images
+from ..data.images import MODELS_SEE, list_images
 from ..data.media import save_video
 from .grid import Grid
 from .video_cache import GeneratedVideo
@@ -42,7 +42,7 @@ def write_study(videos: Sequence[GeneratedVideo], grid: Grid, fps: float, folder
             picture = list_images(grid.subjects[name].folder)[0]
             shutil.copyfile(picture, references / f"{name}{picture.suffix.lower()}")
         assert cell.motion is not None
-        clip = load_motion_clip(grid.motions[cell.motion].clip, [], pixels.shape[1])
+        clip = load_motion_clip(grid.motions[cell.motion].clip, [], pixels.shape[1], min_size=MODELS_SEE)
         _save(clip.pixels, references / "motion.mp4", fps)
         (references / "prompt.txt").write_text(f"{grid.plain_prompt(cell)}\n", encoding="utf-8")
     return len(chosen)

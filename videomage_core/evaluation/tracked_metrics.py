@@ -15,9 +15,9 @@ import numpy as np
 import torch
 
 from ..data.examples import load_motion_clip
-from ..data.images import list_images, load_picture
+from ..data.images import MODELS_SEE, list_images, load_picture
 from ..data.media import to_uint8
-from ..data.media_files import folders_in
+from ..folders import folders_in
 from ..text_files import read_json_object
 from .grid import Cell, Grid
 from .likeness import CROP, NEIGHBOURS, centred, direction, embedding, mean_of_nearest, similarity, who_is_who
@@ -81,7 +81,7 @@ class TrackedMetrics:
     def __init__(self, grid: Grid, frames: int = FRAMES) -> None:
         self.grid = grid
         clips = {
-            name: load_motion_clip(motion.clip, list(motion.performers), frames)
+            name: load_motion_clip(motion.clip, list(motion.performers), frames, min_size=MODELS_SEE)
             for name, motion in grid.motions.items()
             if motion.performers and all(masks is not None for _, masks in motion.performers)
         }
@@ -248,7 +248,7 @@ def _cut_out(folder: Path) -> torch.Tensor:
     """Somebody's pictures, cropped, [n, 3, CROP, CROP] in 0..1."""
     cut = []
     for path in list_images(folder):
-        video = to_uint8(load_picture(path).pixels[:, None])
+        video = to_uint8(load_picture(path, min_size=MODELS_SEE).pixels[:, None])
         cut.append(crops(video, track(video, 1)[0], CROP))
     pictures = torch.cat(cut)
     if not len(pictures):
@@ -261,7 +261,9 @@ def _folders(home: Path) -> list[Path]:
 
 
 def _bands_of(folder: Path) -> np.ndarray:
-    return np.stack([row_bands(to_uint8(load_picture(path).pixels[:, None])) for path in list_images(folder)])
+    return np.stack(
+        [row_bands(to_uint8(load_picture(path, min_size=MODELS_SEE).pixels[:, None])) for path in list_images(folder)]
+    )
 
 
 def _read_trajectories(path: Path) -> dict[str, np.ndarray]:

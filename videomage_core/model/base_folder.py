@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
-from ..data.media_files import entries, files_in, folders_in
 from ..file_problem import file_problem
+from ..folders import entries, files_in, folders_in
 from ..text_files import read_json_object
 from .base_names import refuse_wan
 

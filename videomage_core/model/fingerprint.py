@@ -16,7 +16,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from ..data.media_files import files_in
+from ..folders import entries, files_in
 
 _TENSORS, _VALUES, _TOLERANCE = 16, 4096, 0.01
 
@@ -43,7 +43,7 @@ class Fingerprint:
 def fingerprint_of_file(folder: Path) -> Fingerprint | None:
     """The mark of a base whose U-Net lies in ``folder``, without loading it; None unless it is one safetensors file."""
     files = files_in(folder, (".safetensors",))
-    if not files or list(folder.glob("*.index.json")):
+    if not files or any(path.name.endswith(".index.json") for path in entries(folder)):
         return None
     with safe_open(files[0], framework="pt") as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a dict

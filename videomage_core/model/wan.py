@@ -17,13 +17,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..data.latent_time import latent_frames
 from . import attention_maps
 from .active_adapters import use_adapters
 from .attention_maps import AttentionLayer, AttentionMaps, ForwardEnded, Recording
 from .backbone import Gradients, LayerKind, NoiseLevel, Prediction, Role, Target
 from .base_folder import require_multiples
 from .flow_schedule import FlowSchedule
+from .latent_time import latent_frames
 from .placement import PlacedParts
 from .text import SpecialToken, TokenSpan
 from .wan_attention import TextContext, WanAttentionProcessor, WanRecordingProcessor

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..data.latent_time import latent_frames
 from ..text_files import read_json_object
 from .base_folder import require_multiples, weight_files
+from .latent_time import latent_frames
 
 _PARTS = ("transformer", "vae", "text_encoder", "tokenizer", "scheduler")
 _WITH_WEIGHTS = ("transformer", "vae", "text_encoder")

@@ -12,6 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from ..file_problem import file_problem
+from ..folders import files_in
 from ..text_files import read_json, read_json_object
 
 ASSETS = Path(__file__).parents[1] / "assets" / "segmentation"
@@ -63,7 +64,7 @@ def require_source(path: Path, kind: str) -> None:
             )
         if _MODEL_TYPES.get(there) != kind:
             raise ValueError(f"{kind}: the folder {path.name} holds {there!r}; expected {EXPECTED[kind]}")
-        if kind != "BERT" and not any(path.glob("*.safetensors")) and not any(path.glob("pytorch_model*.bin")):
+        if kind != "BERT" and not _has_weights(path):
             raise FileNotFoundError(f"{kind}: the folder {path.name} has no weights; expected {EXPECTED[kind]}")
         if kind != SAM2 and not any((path / name).is_file() for name in VOCABULARIES):
             raise FileNotFoundError(
@@ -74,6 +75,12 @@ def require_source(path: Path, kind: str) -> None:
         raise ValueError(
             f"{kind}: {path.name} is no file of weights ({', '.join(SUFFIXES)}); expected {EXPECTED[kind]}"
         )
+
+
+def _has_weights(folder: Path) -> bool:
+    """Whether transformers finds weights in a folder."""
+    files = files_in(folder, (".safetensors", ".bin"))
+    return any(file.suffix.lower() == ".safetensors" or file.name.startswith("pytorch_model") for file in files)
 
 
 def read_weights(path: Path, kind: str) -> dict[str, torch.Tensor]:

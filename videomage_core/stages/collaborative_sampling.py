@@ -47,13 +47,13 @@ import torch
 
 from ..callbacks import Callbacks
 from ..config import CollaborativeConfig
-from ..data.latent_time import repeat_latent_frames
 from ..data.lora_file import LoraModel, require_base
 from ..model import lora
 from ..model.attention_maps import AttentionLayer, mean_map, select_layers
 from ..model.backbone import Backbone
 from ..model.encoded_text import EncodedText
 from ..model.fingerprint import fingerprint
+from ..model.latent_time import repeat_latent_frames
 from ..model.text import SpecialToken
 from ..sampling import initial_noise, preview
 from .algorithm1 import (

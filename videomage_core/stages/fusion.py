@@ -28,15 +28,15 @@ from ..cache_key import training_key
 from ..callbacks import Callbacks
 from ..config import FusionConfig, SamplingConfig
 from ..data.cutmix import CutMix
-from ..data.latent_time import latent_masks, repeat_latent_frames
 from ..data.lora_file import LoraModel, collect_tokens, require_base
-from ..data.masks import Segmenter, segmenter_key_parts
+from ..data.masks import Segmenter, latent_masks, segmenter_key_parts
 from ..history import History
 from ..model import lora
 from ..model.attention_maps import AttentionLayer, mean_map, normalize_maps, select_layers
 from ..model.backbone import Backbone, NoiseLevel
 from ..model.encoded_text import concat_texts
 from ..model.fingerprint import fingerprint
+from ..model.latent_time import repeat_latent_frames
 from ..model.lora_weights import LoraWeights, average, compress
 from ..model.text import SpecialToken
 from ..sampling import add_noise

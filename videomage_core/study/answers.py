@@ -45,6 +45,7 @@ class Answers:
         self._known = {(row["participant"], row["method"], row["comparison"], row["cell"]) for row in self.rows}
 
     def answered(self, study: Study, participant: str, trial: Trial) -> bool:
+        """Whether the participant has answered a trial."""
         return (participant, study.method, trial.comparison, trial.cell) in self._known
 
     def add(self, study: Study, participant: str, trial: Trial, chosen: Mapping[str, str]) -> None:

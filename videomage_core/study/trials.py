@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..data.media_files import files_in, folders_in
+from ..folders import files_in, folders_in
 from ..text_files import read_text
 
 CLIPS = (".mp4", ".webm", ".gif")
@@ -64,6 +64,7 @@ class Study:
 
     @property
     def comparisons(self) -> list[str]:
+        """The methods that the study's is compared with, sorted."""
         return sorted({name for name, _ in self.videos} - {self.method})
 
     def order_for(self, participant: str) -> list[Trial]:

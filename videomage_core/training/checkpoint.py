@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,12 +14,22 @@ from typing import Any
 import torch
 
 from ..atomic_write import partial_file
+from ..folders import files_in
 from ..history import History
 from ..model.fingerprint import Fingerprint
 from .optimizer import ParameterGroup
 
 CHECKPOINT = "checkpoint.pt"
 _KEYS = {"identity", "base", "step", "parameters", "optimizer", "history"}
+
+
+def _set_aside(path: Path) -> dict[int, Path]:
+    """The longer trainings' checkpoints beside ``path``, by their step; other files of such names are a user's."""
+    matches = {
+        other: re.fullmatch(rf"{re.escape(path.stem)}-(\d+)", other.stem)
+        for other in files_in(path.parent, (path.suffix,))
+    }
+    return {int(match[1]): other for other, match in matches.items() if match}
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
@@ -62,7 +73,7 @@ def latest_checkpoint(path: Path, owner: Mapping[str, Any], steps: int) -> dict[
             with contextlib.suppress(FileNotFoundError):  # another process of the same training was first
                 os.replace(path, path.with_stem(f"{path.stem}-{found['step']}"))
             found = None
-    aside = {int(p.stem.rpartition("-")[2]): p for p in path.parent.glob(f"{path.stem}-*{path.suffix}")}
+    aside = _set_aside(path)
     for step in sorted((step for step in aside if step <= steps), reverse=True):
         if found is not None and found["step"] >= step:
             break

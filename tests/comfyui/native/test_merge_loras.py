@@ -6,6 +6,7 @@ Runs core in this process: COMFYUI_PATH, or ~/ComfyUI.
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
 import os
 import sys
@@ -109,23 +110,49 @@ def factors(seed: int) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
 
 
 PEFT, KOHYA = (".lora_A.weight", ".lora_B.weight"), (".lora_down.weight", ".lora_up.weight")
-# Rows that core reads itself -> (key of a layer, ends, alpha).
+# Rows -> (key of a layer, ends, alpha).  First those that core reads itself.
 ROWS: dict[str, tuple[Callable[[str], str], tuple[str, str], float | None]] = {
     "musubi": (lambda n: "lora_unet_" + n.replace(".", "_"), KOHYA, 2.0),
     "wan_fun": (lambda n: "lora_unet__" + n.replace(".", "_"), KOHYA, 2.0),
     "ai_toolkit": (lambda n: f"diffusion_model.{n}", PEFT, None),
+    "diffusion_pipe": (lambda n: f"diffusion_model.{n}", PEFT, float(RANK)),
     "save_lora": (lambda n: f"diffusion_model.{n}", KOHYA, 1.0),
+    "lightx2v": (lambda n: f"diffusion_model.{n}", KOHYA, 8.0),
+}
+DIFFUSERS = (
+    ("self_attn", "attn1"), ("cross_attn", "attn2"), ("attn1.o", "attn1.to_out.0"), ("attn2.o", "attn2.to_out.0"),
+    *((f"attn{n}.{which}", f"attn{n}.to_{which}") for n in (1, 2) for which in "qkv"),
+    ("ffn.0", "ffn.net.0.proj"), ("ffn.2", "ffn.net.2"),
+)  # fmt: skip
+
+
+def in_diffusers(name: str) -> str:
+    for ours, theirs in DIFFUSERS:
+        name = name.replace(ours, theirs)
+    return name
+
+
+UNREAD: dict[str, tuple[Callable[[str], str], tuple[str, str], float | None]] = {
+    "diffusers": (lambda n: f"transformer.{in_diffusers(n)}", PEFT, None),
+    "peft": (lambda n: f"base_model.model.{in_diffusers(n)}", PEFT, None),
+    "bare": (in_diffusers, (".lora_A.default.weight", ".lora_B.default.weight"), None),
 }
 
 
 def write(path: Path, row: str, seed: int) -> None:
-    name, (down, up), alpha = ROWS[row]
+    name, (down, up), alpha = {**ROWS, **UNREAD}[row]
     tensors = {}
     for layer, (a, b) in factors(seed).items():
         tensors |= {f"{name(layer)}{down}": a, f"{name(layer)}{up}": b}
         if alpha is not None:
             tensors[f"{name(layer)}.alpha"] = torch.tensor(alpha)
+    if row in ("save_lora", "lightx2v"):  # what extractors write beside the factors, without effect
+        tensors["diffusion_model.blocks.0.norm3.diff"] = torch.zeros(DIM)
+        tensors["diffusion_model.blocks.0.self_attn.q.diff_b"] = torch.zeros(DIM)
     save_file(tensors, path)
+    if row in ("peft", "bare"):
+        settings = {"peft_type": "LORA", "r": RANK, "lora_alpha": 2 * RANK}
+        (path.parent / "adapter_config.json").write_text(json.dumps(settings))
 
 
 def loaded_by_core(core: Any, model: Any, path: Path, strength: float = 1.0) -> Any:
@@ -155,8 +182,28 @@ def assert_same(got: dict[str, torch.Tensor], wanted: dict[str, torch.Tensor]) -
 def test_each_readable_row_gives_the_same_change_here_and_in_core(core, wan, wan_lora, row, tmp_path):
     write(tmp_path / "x.safetensors", row, 0)
     theirs = changes(core, loaded_by_core(core, wan, tmp_path / "x.safetensors"))
+    theirs = {key: change for key, change in theirs.items() if bool(change.any())}
     ours = wan_lora.read_wan_lora(tmp_path / "x.safetensors").experts[""]
     assert_same({f"diffusion_model.{layer}.weight": ours.delta(layer) for layer in ours.layers}, theirs)
+
+
+@pytest.mark.parametrize("row", UNREAD)
+def test_a_row_that_core_does_not_read_is_converted_for_it(core, wan, wan_lora, row, tmp_path):
+    file = tmp_path / "adapter_model.safetensors"  # peft's settings lie beside a file of this name
+    write(file, row, 0)
+    (path,) = wan_lora.save_wan_lora(tmp_path / "ours.safetensors", wan_lora.read_wan_lora(file))
+    scale = 1.0 if row == "diffusers" else 2.0
+    wanted = {f"diffusion_model.{layer}.weight": scale * b @ a for layer, (a, b) in factors(0).items()}
+    assert_same(changes(core, loaded_by_core(core, wan, path)), wanted)
+
+
+def test_what_would_be_lost_of_a_speed_up_lora_is_refused(wan_lora, tmp_path):
+    write(tmp_path / "x.safetensors", "lightx2v", 0)
+    tensors = load_file(tmp_path / "x.safetensors")
+    tensors["diffusion_model.blocks.0.norm3.diff"] = torch.ones(DIM)
+    save_file(tensors, tmp_path / "x.safetensors")
+    with pytest.raises(ValueError, match=r"blocks\.0\.norm3\.diff"):
+        wan_lora.read_wan_lora(tmp_path / "x.safetensors")
 
 
 def test_core_s_load_lora_reads_the_written_file_whole(core, wan, wan_lora, tmp_path, caplog):

@@ -243,3 +243,9 @@ def test_a_postscript_under_a_pictures_name_starts_no_program(tmp_path: Path) ->
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
     with pytest.raises(ValueError, match=r"a\.png cannot be read \(cannot identify image file"):
         load_image(tmp_path / "a.png")
+
+
+def test_floating_point_pixels_are_not_called_damaged(tmp_path):
+    Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "depth.tiff")
+    with pytest.raises(ValueError, match=r"depth\.tiff holds floating-point numbers.*save it anew as PNG$"):
+        load_picture(tmp_path / "depth.tiff")

@@ -215,8 +215,8 @@ def test_the_config_counts_beside_peft_s_own_name_alone(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "adapter_config.json beside adapter_model.safetensors is no JSON"),
-        ("[1]", "is a list, not the settings that peft writes"),
+        ("{", "adapter_config.json is no JSON"),
+        ("[1]", "adapter_config.json holds a JSON list, must be an object"),
         ("[" * 100_000, "is no JSON"),
         ('{"hello": 1}', r"has None for r in adapter_config.json"),
         ('{"r": "4", "lora_alpha": 1}', "has '4' for r"),
@@ -230,7 +230,7 @@ def test_the_config_counts_beside_peft_s_own_name_alone(tmp_path):
         ('{"r": 4, "lora_alpha": 1, "alpha_pattern": {"a": "b"}}', "has 'b' for alpha_pattern"),
         ('{"r": 4, "lora_alpha": 1, "alpha_pattern": {"(a+)+": 1}}', "too long or too nested"),
         ('{"r": 4, "lora_alpha": 1, "alpha_pattern": {"(a": 1}}', r"has the pattern '\(a'"),
-        (b"\xff\xfe{", "cannot be read"),
+        (b"\xff\xfe{", "adapter_config.json begins as UTF-16 but is damaged at byte 2"),
     ],
 )
 def test_a_broken_or_strange_config_is_named(text, message, tmp_path):
@@ -238,6 +238,24 @@ def test_a_broken_or_strange_config_is_named(text, message, tmp_path):
     (tmp_path / "adapter_config.json").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(ValueError, match=message):
         read_external_lora(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_config_that_another_editor_saved_is_read(encoding, tmp_path):
+    path = write(tmp_path, "unet.", name="adapter_model")
+    (tmp_path / "adapter_config.json").write_text('{"r": 4, "lora_alpha": 16}', encoding=encoding)
+    assert scale_of(path) == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("entry", ["lora_alpha", "network_alpha", "alpha", "ss_network_alpha"])
+@pytest.mark.parametrize("value", ["nan", "inf", "0", "-4", "four"])
+def test_a_number_in_the_header_that_is_none_is_refused(entry, value, tmp_path):
+    header = {entry: value, "ss_network_dim": "4"} if entry.startswith("ss_") else {entry: value}
+    if (entry, value) == ("ss_network_alpha", "0"):  # kohya's way to say: alpha = rank
+        assert scale_of(write(tmp_path, "unet.", header)) == pytest.approx(1.0)
+        return
+    with pytest.raises(ValueError, match=rf"x\.safetensors has '{value}' for {entry} in its header"):
+        read_external_lora(write(tmp_path, "unet.", header))
 
 
 def test_a_broken_header_is_named(tmp_path):

@@ -7,15 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from videomage_core.data.media_files import (
-    IMAGE_FORMATS,
-    IMAGE_SUFFIXES,
-    Captions,
-    below,
-    entries,
-    files_in,
-    passed_over,
-)
+from videomage_core.data.media_files import IMAGE_FORMATS, IMAGE_SUFFIXES, Captions, passed_over
+from videomage_core.folders import below, entries, files_in
 
 
 def touch(folder: Path, *names: str) -> None:

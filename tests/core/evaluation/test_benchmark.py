@@ -86,7 +86,7 @@ def test_every_method_makes_every_cell_and_nothing_twice(emoji_base, grid, work,
 
 def test_a_study_of_what_was_made(emoji_base, grid, work, tmp_path):
     results = run_grid(emoji_base, SHORT, grid, "quick", [Brightness()], work, Callbacks())
-    assert write_study(results.shown, grid, 8, tmp_path) == 4
+    assert write_study(results.sample_videos, grid, 8, tmp_path) == 4
     study = load_study(tmp_path, FULL)
     (name,) = study.cells
     cell = study.cells[name]
@@ -134,10 +134,10 @@ def test_runs_are_logged_when_they_begin_and_once_each(tmp_path):
 
 
 def test_what_cannot_be_made_is_named_and_all_else_is_made(emoji_base, grid, work, monkeypatch):
-    asked: list[str] = []
+    requested: list[str] = []
 
     def fails(runner: Runner, name: str, preset: object) -> None:
-        asked.append(name)
+        requested.append(name)
         raise ValueError("its loss is no number")
 
     monkeypatch.setattr(Runner, "motion", fails)

@@ -17,8 +17,8 @@ def stills(concept: str) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("plain_background", [True, False])
 def test_a_video_shares_most_colours_with_its_own_subjects(plain_background):
-    shown = (Character("noto", "frog"), Character("noto", "fox"))
-    video = draw(Scene(shown, "next to", "plain", 3)).frames
+    characters = (Character("noto", "frog"), Character("noto", "fox"))
+    video = draw(Scene(characters, "next to", "plain", 3)).frames
     metrics = ColourMetrics(plain_background)
     own, others = (
         metrics.score(video, None, {name: stills(name) for name in names})["colours"]

@@ -10,8 +10,8 @@ from videomage_core.evaluation.statistics import Estimate
 
 
 def line(mean: float, split: float, word: str, clusters: int = 6) -> Comparison:
-    found = Estimate(mean, mean - split, mean + split, 12, clusters, split / 2)
-    return Comparison(f"{word} by {mean}", found, word, word)
+    difference = Estimate(mean, mean - split, mean + split, 12, clusters, split / 2)
+    return Comparison(f"{word} by {mean}", difference, word, word)
 
 
 def coloured(image, row: int, colour: tuple[int, int, int]) -> np.ndarray:

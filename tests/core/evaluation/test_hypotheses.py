@@ -49,5 +49,5 @@ def test_what_holds_of_some_subjects_alone_is_told_of_these():
         with_motion=records(FULL, [gains[i % 6] + e for i, e in enumerate(noise)]) + records("without SCS", [0.0] * 24)
     )
     verdicts = {v.hypothesis.text: v for v in judge_hypotheses(results, {"identity": True})}
-    found = verdicts["SCS: without it identity is worse (Table 2)"]
-    assert (found.verdict_population, found.verdict_sample) == ("inconclusive", "significant")
+    verdict = verdicts["SCS: without it identity is worse (Table 2)"]
+    assert (verdict.verdict_population, verdict.verdict_sample) == ("inconclusive", "significant")

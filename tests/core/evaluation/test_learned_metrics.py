@@ -103,8 +103,8 @@ def test_dino_scores_are_the_cosines_of_class_tokens(dino):
         return model(pixel_values=prepared(picture, squashed=True)).last_hidden_state[:, 0]
 
     scores = LearnedMetrics(None, dino).score(VIDEO, "a c", {"dog": DOG})
-    wanted = mean_cosine([token(frame) for frame in VIDEO], [token(picture) for picture in DOG])
-    assert scores == {"DINO-I": pytest.approx(wanted, abs=1e-5)}
+    expected = mean_cosine([token(frame) for frame in VIDEO], [token(picture) for picture in DOG])
+    assert scores == {"DINO-I": pytest.approx(expected, abs=1e-5)}
 
 
 def test_a_video_of_its_own_picture_is_itself(clip, dino):
@@ -124,9 +124,9 @@ def test_what_is_not_there_is_said(clip, dino, tmp_path):
 
     for path in clip.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    kept = load_file(tmp_path / "model.safetensors")
-    kept.pop("visual_projection.weight")
-    save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    weights = load_file(tmp_path / "model.safetensors")
+    weights.pop("visual_projection.weight")
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ValueError, match=r"lacks the weights visual_projection\.weight"):
         LearnedMetrics(tmp_path, None)
 

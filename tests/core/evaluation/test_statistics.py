@@ -10,12 +10,12 @@ from videomage_core.evaluation.statistics import estimate, paired, shared_member
 
 def test_the_interval_of_independent_values_is_the_textbooks():
     values = np.random.default_rng(1).normal(5, 2, 400)
-    found = estimate(list(values), list(range(400)))
+    interval = estimate(list(values), list(range(400)))
     split = 1.966 * values.std(ddof=1) / 20
-    assert found.mean == pytest.approx(values.mean())
-    assert found.high - found.mean == pytest.approx(split, rel=1e-3)
-    assert found.mean - found.low == pytest.approx(split, rel=1e-3)
-    assert (found.count, found.clusters) == (400, 400)
+    assert interval.mean == pytest.approx(values.mean())
+    assert interval.high - interval.mean == pytest.approx(split, rel=1e-3)
+    assert interval.mean - interval.low == pytest.approx(split, rel=1e-3)
+    assert (interval.count, interval.clusters) == (400, 400)
 
 
 @pytest.mark.parametrize(("freedom", "quantile"), [(3, 3.182), (5, 2.571), (7, 2.365), (30, 2.042), (1000, 1.962)])
@@ -27,8 +27,8 @@ def test_six_groups_hold_the_truth_as_often_as_they_say():
     rng = np.random.default_rng(0)
     held = 0
     for _ in range(2000):
-        found = estimate(list(rng.normal(0, 1, 6)), list(range(6)))
-        held += found.low <= 0 <= found.high
+        interval = estimate(list(rng.normal(0, 1, 6)), list(range(6)))
+        held += interval.low <= 0 <= interval.high
     assert 0.935 < held / 2000 < 0.965
 
 
@@ -51,8 +51,8 @@ def test_a_paired_difference_cancels_what_cells_share():
     rng = np.random.default_rng(3)
     hard = {cell: float(rng.normal(0, 10)) for cell in range(30)}
     better = {cell: value + 1 + float(rng.normal(0, 0.1)) for cell, value in hard.items()}
-    found = paired(better, hard, lambda cell: cell % 6)
-    assert 0.85 < found.low < found.high < 1.15
+    interval = paired(better, hard, lambda cell: cell % 6)
+    assert 0.85 < interval.low < interval.high < 1.15
     better.pop(0)
     assert paired(better, hard, lambda cell: cell % 6).count == 29
 
@@ -71,9 +71,9 @@ def test_pairs_round_a_ring_hold_the_truth_although_they_share_subjects():
     rng, held, naive = np.random.default_rng(4), 0, 0
     for _ in range(2000):
         part = dict(zip("abcdef", rng.normal(0, 1, 6), strict=True))
-        found = estimate([part[one] + part[other] for one, other in RING], RING)
-        held += found.low <= 0 <= found.high
-        naive += abs(found.mean) <= (found.high - found.mean) / 2.5**0.5
+        interval = estimate([part[one] + part[other] for one, other in RING], RING)
+        held += interval.low <= 0 <= interval.high
+        naive += abs(interval.mean) <= (interval.high - interval.mean) / 2.5**0.5
     assert naive / 2000 < 0.85 and held / 2000 > 0.92
 
 
@@ -81,9 +81,9 @@ def test_the_same_groups_have_an_interval_of_their_own():
     rng, held, far = np.random.default_rng(5), 0, np.arange(6) * 10
     for _ in range(1000):
         values = far[:, None] + rng.normal(0, 1, (6, 4))
-        found = estimate(list(values.ravel()), list(np.repeat(np.arange(6), 4)))
-        assert found.within is not None
-        held += abs(found.mean - far.mean()) <= found.within
+        interval = estimate(list(values.ravel()), list(np.repeat(np.arange(6), 4)))
+        assert interval.within is not None
+        held += abs(interval.mean - far.mean()) <= interval.within
     assert 0.93 < held / 1000 < 0.97
     assert estimate([1.0, 2.0, 3.0, 4.0], [1, 2, 3, 4]).within is None
     assert estimate([1.0, 2.0, 3.0], [1, 1, 1]).within is None, "too few to say"
@@ -98,9 +98,9 @@ def test_a_rates_interval_holds_the_truth_and_never_leaves_its_bounds(rate, alik
     rng, held, clusters = np.random.default_rng(6), 0, list(np.repeat(np.arange(6), 12))
     for _ in range(400):
         rates = np.repeat(rng.beta(rate * alike, (1 - rate) * alike, 6), 12)
-        found = estimate(list(rng.binomial(1, rates).astype(float)), clusters, (0, 1))
-        assert 0 <= found.low <= found.mean <= found.high <= 1
-        held += found.low <= rate <= found.high
+        interval = estimate(list(rng.binomial(1, rates).astype(float)), clusters, (0, 1))
+        assert 0 <= interval.low <= interval.mean <= interval.high <= 1
+        held += interval.low <= rate <= interval.high
     assert held / 400 > 0.92
 
 
@@ -111,5 +111,5 @@ def test_bounds_far_away_change_nothing():
 
 
 def test_where_all_groups_agree_each_counts_as_one_value():
-    found = estimate([1.0] * 24, [i % 6 for i in range(24)], (0, 1))
-    assert found.high == 1 and found.low == pytest.approx(6 / (6 + student(5) ** 2))
+    interval = estimate([1.0] * 24, [i % 6 for i in range(24)], (0, 1))
+    assert interval.high == 1 and interval.low == pytest.approx(6 / (6 + student(5) ** 2))

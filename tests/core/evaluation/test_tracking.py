@@ -32,9 +32,9 @@ def box_of(mask: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("background", ["grass", "night", "water"])
 def test_one_character_is_where_it_was_drawn(motion: str, background: str) -> None:
     drawing = draw(Scene((FOX,), motion, background, 21))
-    (found,) = track(drawing.frames, 1)
-    assert np.linalg.norm(found.centres - true_centres(drawing)[0], axis=1).mean() < 1.5
-    assert np.mean([overlap(found.boxes[f], box_of(drawing.masks[0][f])) for f in range(8)]) > 0.8
+    (tracked,) = track(drawing.frames, 1)
+    assert np.linalg.norm(tracked.centres - true_centres(drawing)[0], axis=1).mean() < 1.5
+    assert np.mean([overlap(tracked.boxes[f], box_of(drawing.masks[0][f])) for f in range(8)]) > 0.8
 
 
 @pytest.mark.parametrize("motion", TRAINED_PAIR)
@@ -43,9 +43,9 @@ def test_two_characters_are_told_apart_and_keep_their_identity(motion: str, back
     drawing = draw(Scene((ROBOT, FOX), motion, background, 22))
     centres = true_centres(drawing)
     pair = match(track(drawing.frames, 2), centres)
-    for found, true, mask in zip(pair, centres, drawing.masks, strict=True):
-        assert np.linalg.norm(found.centres - true, axis=1).max() < 3
-        assert np.mean([overlap(found.boxes[f], box_of(mask[f])) for f in range(8)]) > 0.7
+    for tracked, true, mask in zip(pair, centres, drawing.masks, strict=True):
+        assert np.linalg.norm(tracked.centres - true, axis=1).max() < 3
+        assert np.mean([overlap(tracked.boxes[f], box_of(mask[f])) for f in range(8)]) > 0.7
 
 
 @pytest.mark.parametrize("places", [(10, 24, 38), (9, 39, 24)])
@@ -57,9 +57,9 @@ def test_three_characters_are_told_apart_though_they_move(places: tuple[int, ...
         for x, y, colour in zip(places, (14 + frame, 30 - frame, 36), colours, strict=True):
             video[frame, y - 5 : y + 5, x - 4 : x + 4] = colour
     tracks = track(video, 3)
-    for found, index in zip(tracks, order, strict=True):
-        shown = np.all(video == colours[index], axis=-1)
-        assert (found.masks == shown).all()
+    for tracked, index in zip(tracks, order, strict=True):
+        true_mask = np.all(video == colours[index], axis=-1)
+        assert (tracked.masks == true_mask).all()
 
 
 @pytest.mark.parametrize("background", BACKGROUNDS)
@@ -84,8 +84,8 @@ def test_white_fur_inside_a_dark_outline_belongs_to_the_character() -> None:
 
 def test_crops_show_the_character_alone() -> None:
     drawing = draw(Scene((ROBOT, FOX), "next to", "grass", 26))
-    for found in track(drawing.frames, 2):
-        pictures = crops(drawing.frames, found, 40)
+    for tracked in track(drawing.frames, 2):
+        pictures = crops(drawing.frames, tracked, 40)
         assert pictures.shape == (8, 3, 40, 40) and pictures.min() >= 0 and pictures.max() <= 1
         assert (pictures[:, :, 0, 0] - 0.5).abs().max() < 0.05  # grey in the corner: no grass
 

@@ -17,20 +17,20 @@ def tracks(motion: str, seed: int, who: tuple[int, int] = (0, 9)) -> list[Track]
 
 
 def test_a_clip_agrees_with_itself_and_with_its_mirror_image():
-    shown = tracks("riding", 3)
-    mirrored = [track_from_masks(np.ascontiguousarray(t.masks[:, :, ::-1])) for t in shown]
-    for other in (shown, mirrored):
-        found = agreement(other, shown)
-        assert np.isclose(found.placement, 1, atol=1e-6) and np.isclose(found.movement, 1, atol=1e-6)
-    assert trajectory(shown).ndim == 1
+    observed = tracks("riding", 3)
+    mirrored = [track_from_masks(np.ascontiguousarray(t.masks[:, :, ::-1])) for t in observed]
+    for other in (observed, mirrored):
+        agreed = agreement(other, observed)
+        assert np.isclose(agreed.placement, 1, atol=1e-6) and np.isclose(agreed.movement, 1, atol=1e-6)
+    assert trajectory(observed).ndim == 1
 
 
 def test_the_same_motion_of_others_agrees_more_than_another_motion():
     reference = tracks("riding", 3)
 
     def both(motion: str) -> float:
-        found = [agreement(tracks(motion, seed, (4, 17)), reference) for seed in range(6)]
-        return float(np.mean([one.placement + one.movement for one in found])) / 2
+        agreed = [agreement(tracks(motion, seed, (4, 17)), reference) for seed in range(6)]
+        return float(np.mean([one.placement + one.movement for one in agreed])) / 2
 
     same = both("riding")
     for motion in ("next to", "walking away from", "chasing", "dancing with"):
@@ -39,19 +39,19 @@ def test_the_same_motion_of_others_agrees_more_than_another_motion():
 
 def test_who_stands_as_in_the_clip_and_does_not_move_is_placed_but_moves_not():
     for motion in ("riding", "dancing with"):
-        shown = tracks(motion, 3)
-        still = [track_from_masks(np.repeat(t.masks[:1], len(t.masks), axis=0)) for t in shown]
-        found = agreement(still, shown)
-        assert abs(found.movement) < 1e-9 and found.placement > 0.9, motion
+        observed = tracks(motion, 3)
+        still = [track_from_masks(np.repeat(t.masks[:1], len(t.masks), axis=0)) for t in observed]
+        agreed = agreement(still, observed)
+        assert abs(agreed.movement) < 1e-9 and agreed.placement > 0.9, motion
 
 
 def test_half_the_way_is_less_alike():
-    shown = trajectory(tracks("riding", 3))
-    split = shown.copy()
+    observed = trajectory(tracks("riding", 3))
+    split = observed.copy()
     split[2 * FRAMES :] /= 2
-    found = trajectory_agreement(split, shown)
-    assert np.isclose(found.movement, 0.8) and np.isclose(found.placement, 1)
-    assert np.isclose(trajectory_agreement(shown / 2, shown).placement, 0.8)
+    agreed = trajectory_agreement(split, observed)
+    assert np.isclose(agreed.movement, 0.8) and np.isclose(agreed.placement, 1)
+    assert np.isclose(trajectory_agreement(observed / 2, observed).placement, 0.8)
 
 
 def test_who_stands_still_is_not_placed_as_they_are_who_circle():

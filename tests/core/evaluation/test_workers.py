@@ -59,11 +59,13 @@ def test_two_workers_make_the_same_videos(emoji_base, grid, tmp_path):
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        told: list[str] = []
-        callbacks = Callbacks(progress=lambda done, total, what: told.append(f"{what} {done}/{total}"), log=told.append)
+        lines: list[str] = []
+        callbacks = Callbacks(
+            progress=lambda done, total, what: lines.append(f"{what} {done}/{total}"), log=lines.append
+        )
         ahead, alone = Videos(), Videos()
         precompute(2, partial(build, grid, tmp_path / "two"), grid, "quick", SHORT, tmp_path / "two", callbacks)
-        assert told[-1].startswith("making ahead: video") and len(told) > 8
+        assert lines[-1].startswith("making ahead: video") and len(lines) > 8
         trained: list[str] = []
         run_grid(emoji_base, SHORT, grid, "quick", [ahead], tmp_path / "two", Callbacks(log=trained.append))
         assert not trained, "all was there"

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from videomage_core.data.latent_time import latent_frames
 from videomage_core.model import lora
 from videomage_core.model.attention_maps import AttentionLayer
 from videomage_core.model.backbone import Backbone
 from videomage_core.model.encoded_text import concat_texts, repeat_text
+from videomage_core.model.latent_time import latent_frames
 from videomage_core.model.memory import HIGH, LOW, MEDIUM
 from videomage_core.model.text import SpecialToken
 from videomage_core.model.unet3d import UNet3DBackbone

@@ -94,6 +94,10 @@ def test_sources_are_checked_without_reading(tmp_path):
     (folder / "config.json").write_text(json.dumps({"model_type": "grounding-dino"}))
     with pytest.raises(FileNotFoundError, match="the folder folder has no weights"):
         w.require_source(folder, w.DINO)
+    for name in ("._model.safetensors", "training_args.bin"):  # what macOS leaves behind, and a trainer
+        (folder / name).touch()
+    with pytest.raises(FileNotFoundError, match="the folder folder has no weights"):
+        w.require_source(folder, w.DINO)
     (folder / "model.safetensors").touch()
     with pytest.raises(
         FileNotFoundError, match=r"the folder folder has no vocabulary \(vocab\.txt or tokenizer\.json\); expected"

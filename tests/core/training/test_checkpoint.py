@@ -33,6 +33,19 @@ def test_another_process_may_have_set_it_aside_first(tmp_path, monkeypatch, firs
     assert latest_checkpoint(path, OWNER, 9)["step"] == 9
 
 
+def test_a_users_own_files_of_likely_names_are_left_alone(tmp_path):
+    path = tmp_path / CHECKPOINT
+    for name in ("checkpoint-before holidays.pt", "checkpoint-9x.pt", "checkpoint-.pt"):
+        (tmp_path / name).write_text("mine")
+    save_checkpoint(path, {**OWNER, "step": 3, "parameters": {}, "optimizer": {}, "history": {}})
+    assert latest_checkpoint(path, OWNER, 5)["step"] == 3
+    assert sorted(p.name for p in tmp_path.iterdir() if p.read_bytes() == b"mine") == [
+        "checkpoint-.pt",
+        "checkpoint-9x.pt",
+        "checkpoint-before holidays.pt",
+    ]
+
+
 def test_a_resumed_training_may_name_its_parameters_in_another_order(tmp_path):
     """A LoRA read from its file names its weights in another order than the same one just trained."""
     whole, _ = train(tmp_path / "whole")

@@ -79,8 +79,8 @@ def test_an_autoencoder_with_downsampling_cannot_start_so(frames):
 
 
 def test_colours_are_swapped_in_every_other_frame():
-    shown = np.arange(4 * 2 * 2 * 3, dtype=np.uint8).reshape(4, 2, 2, 3)
-    varied = varied_colours(shown, np.random.default_rng(1))
-    assert np.array_equal(varied[1::2], shown[1::2])
-    assert np.array_equal(np.sort(varied, axis=-1), np.sort(shown, axis=-1))
-    assert not np.array_equal(varied[::2], shown[::2])
+    frames = np.arange(4 * 2 * 2 * 3, dtype=np.uint8).reshape(4, 2, 2, 3)
+    varied = varied_colours(frames, np.random.default_rng(1))
+    assert np.array_equal(varied[1::2], frames[1::2])
+    assert np.array_equal(np.sort(varied, axis=-1), np.sort(frames, axis=-1))
+    assert not np.array_equal(varied[::2], frames[::2])

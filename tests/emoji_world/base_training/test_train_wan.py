@@ -14,8 +14,8 @@ def test_the_recipe_runs_goes_on_and_writes(tmp_path):
     from diffusers import WanPipeline
 
     work, output = tmp_path / "work", tmp_path / "base"
-    asked = ["--cache-dir", str(work), "--output", str(output), *FEW]
-    train_wan.main([*asked, "--autoencoder-steps", "2", "--still-steps", "2", "--clip-steps", "2"])
+    arguments = ["--cache-dir", str(work), "--output", str(output), *FEW]
+    train_wan.main([*arguments, "--autoencoder-steps", "2", "--still-steps", "2", "--clip-steps", "2"])
     pipeline = WanPipeline.from_pretrained(output, local_files_only=True)
     assert pipeline.transformer.config.num_layers == 8
     assert pipeline.vae.config.latents_std[0] > 0
@@ -26,7 +26,7 @@ def test_the_recipe_runs_goes_on_and_writes(tmp_path):
     assert float(trained.abs().max()) > 0
 
     other = tmp_path / "from_base"
-    asked = [
+    arguments = [
         "--cache-dir",
         str(tmp_path / "more"),
         "--data",
@@ -36,7 +36,7 @@ def test_the_recipe_runs_goes_on_and_writes(tmp_path):
         "--from-base",
         str(output),
     ]
-    train_wan.main([*asked, *FEW, "--still-steps", "1", "--clip-steps", "0"])
+    train_wan.main([*arguments, *FEW, "--still-steps", "1", "--clip-steps", "0"])
     again = WanPipeline.from_pretrained(other, local_files_only=True)
     for name, weight in pipeline.vae.state_dict().items():
         assert torch.equal(weight, again.vae.state_dict()[name])

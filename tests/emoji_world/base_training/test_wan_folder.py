@@ -35,11 +35,11 @@ def base(tmp_path_factory) -> Path:
 def test_diffusers_opens_it_and_samples(base):
     pipeline = WanPipeline.from_pretrained(base, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
-    asked = {"height": 16, "width": 16, "num_inference_steps": 2, "guidance_scale": 3.0, "output_type": "np"}
+    settings = {"height": 16, "width": 16, "num_inference_steps": 2, "guidance_scale": 3.0, "output_type": "np"}
     latents = torch.randn(1, 16, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    video = pipeline("a dog on grass", latents=latents, **asked).frames
+    video = pipeline("a dog on grass", latents=latents, **settings).frames
     assert video.shape == (1, 3, 16, 16, 3)
-    other = pipeline("a cat at night", latents=latents, **asked).frames
+    other = pipeline("a cat at night", latents=latents, **settings).frames
     assert not np.array_equal(video, other)
 
 

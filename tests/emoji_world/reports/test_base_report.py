@@ -53,19 +53,19 @@ def test_a_rendered_prompt_keeps_its_caption_and_changes_with_the_seed() -> None
 
 
 def test_finished_chunks_are_not_sampled_again(tmp_path: Path) -> None:
-    asked: list[tuple[str, int]] = []
+    requests: list[tuple[str, int]] = []
 
     def generate(captions: list[str], seeds: list[int]) -> np.ndarray:
-        if len(asked) >= 16:
+        if len(requests) >= 16:
             raise KeyboardInterrupt
-        asked.extend(zip(captions, seeds, strict=True))
+        requests.extend(zip(captions, seeds, strict=True))
         return np.stack([np.full((2, 4, 4, 3), len(c) + s, np.uint8) for c, s in zip(captions, seeds, strict=True)])
 
     with pytest.raises(KeyboardInterrupt):
         sampled(tmp_path, PROMPTS[:10], 2, generate)
-    done, asked = asked, []
+    done, requests = requests, []
     videos = sampled(tmp_path, PROMPTS[:10], 2, generate)
-    assert not set(done) & set(asked) and len(done) + len(asked) == 20
+    assert not set(done) & set(requests) and len(done) + len(requests) == 20
     expected = [len(p.scene.caption) + seed for seed in range(2) for p in PROMPTS[:10]]
     assert videos[:, 0, 0, 0, 0].tolist() == expected
 

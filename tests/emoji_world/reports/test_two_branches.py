@@ -23,11 +23,11 @@ def test_a_video_is_the_sampler_s(emoji_base, make_concept, way):
     config = dataclasses.replace(
         CONFIG, alpha=way.alpha, guided_step_from=way.guided_step_from if way.alpha else "updated"
     )
-    wanted = sample_collaboratively(emoji_base, toy, motion, PROMPT, 5, config).video
+    expected = sample_collaboratively(emoji_base, toy, motion, PROMPT, 5, config).video
     branches = TwoBranches(emoji_base, toy, motion, PROMPT, config)
     with branches.on_base():
         got = branches.video(initial_noise(emoji_base, 5, config), way)
-    assert (got == to_uint8(wanted)).all()
+    assert (got == to_uint8(expected)).all()
 
 
 def test_one_loss_alone_moves_one_branch_and_changes_are_of_both_losses(emoji_base, make_concept):

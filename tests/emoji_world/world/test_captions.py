@@ -29,11 +29,11 @@ def test_one_in_ten_is_dropped():
 
 
 def test_phrasings_are_many_and_the_prompts_own_is_common():
-    found = texts(Scene((PANDA, CAR), "chasing", "grass", 0))
-    assert len(set(found)) > 60
-    assert found.count("a panda is chasing a car on grass") > 60
+    phrasings = texts(Scene((PANDA, CAR), "chasing", "grass", 0))
+    assert len(set(phrasings)) > 60
+    assert phrasings.count("a panda is chasing a car on grass") > 60
     for phrase in ("a panda chases a car on grass", "on grass a panda is chasing a car"):
-        assert phrase in found
+        assert phrase in phrasings
 
 
 @pytest.mark.parametrize("motion", sorted(set(PAIR) - {"next to"}))
@@ -51,16 +51,16 @@ def test_next_to_has_no_order():
 
 
 def test_a_painted_character_keeps_its_colour_in_every_phrasing():
-    found = [text for text in texts(Scene((PANDA, CAR), "lifting", "snow", 0, colours=("blue", None))) if text]
-    assert all(text.count("blue") == 1 for text in found)
-    assert "a blue panda is lifting a car in the snow" in found
+    phrasings = [text for text in texts(Scene((PANDA, CAR), "lifting", "snow", 0, colours=("blue", None))) if text]
+    assert all(text.count("blue") == 1 for text in phrasings)
+    assert "a blue panda is lifting a car in the snow" in phrasings
 
 
 def test_general_and_unknown_words_come_now_and_then():
     known = set(vocabulary())
-    found = " ".join(texts(Scene((PANDA,), "jumping", "grass", 0), 2000))
-    assert "an animal" in found and "a character" in found
-    unknown = [word for word in re.findall("[a-z]+", found) if word not in known]
+    phrasings = " ".join(texts(Scene((PANDA,), "jumping", "grass", 0), 2000))
+    assert "an animal" in phrasings and "a character" in phrasings
+    unknown = [word for word in re.findall("[a-z]+", phrasings) if word not in known]
     assert 100 < len(unknown) < 500
 
 

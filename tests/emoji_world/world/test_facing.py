@@ -32,9 +32,9 @@ def test_a_walker_looks_where_it_goes(character, motion, mirrored):
     box = drawing.frames[0][rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].astype(float)
     sprite = character.sprite()
     alpha = sprite[..., 3:]
-    shown = sprite[..., :3] * alpha + drawing.frames[0][0, 0] / 255 * (1 - alpha)
+    composed = sprite[..., :3] * alpha + drawing.frames[0][0, 0] / 255 * (1 - alpha)
     ys, xs = np.nonzero(alpha[..., 0] > 0.5)
-    crop = shown[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1] * 255
+    crop = composed[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1] * 255
     at = np.ix_(
         np.linspace(0, len(crop) - 1, box.shape[0]).round().astype(int),
         np.linspace(0, crop.shape[1] - 1, box.shape[1]).round().astype(int),

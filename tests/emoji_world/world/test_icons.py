@@ -19,10 +19,10 @@ def test_the_table_is_of_the_worlds_concepts_and_the_drawings_on_disk():
 def test_the_notice_counts_the_drawings():
     notice = (ART.parents[1] / "NOTICE").read_text(encoding="utf-8")
     counts = {artist: len(list((ART / artist).glob("*.png"))) for artist in PACKAGES}
-    told = [
+    counted = [
         int(number) for line in re.findall("    Drawings: (.*)", notice) for number in re.findall(r"(\d+)[ .]", line)
     ]
-    assert sorted(told) == sorted(counts.values())
+    assert sorted(counted) == sorted(counts.values())
     assert f"all {sum(counts.values())} drawings" in notice
 
 

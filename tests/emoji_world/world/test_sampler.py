@@ -50,8 +50,8 @@ def test_no_concept_is_in_a_role_more_often_than_another():
 
 def test_nothing_held_out_is_shown_and_all_else_is():
     scenes = [random_scene(seed, still) for seed in range(3000) for still in (False, True)]
-    shown = {character for scene in scenes for character in scene.characters}
-    assert shown == set(RICH.training_characters())
+    drawn = {character for scene in scenes for character in scene.characters}
+    assert drawn == set(RICH.training_characters())
     assert {scene.background for scene in scenes} == set(BACKGROUNDS)
 
 

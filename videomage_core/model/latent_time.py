@@ -1,4 +1,4 @@
-"""Masks and maps between a video's frames and its latent frames.
+"""Frames and maps between a video's frames and its latent frames.
 
 A base may hold several frames in one latent frame: the first alone, then ``factor`` at a time (Wan: 4).  With a factor
 of 1 both are the same.
@@ -7,8 +7,6 @@ of 1 both are the same.
 from __future__ import annotations
 
 import torch
-
-from .masks import resize_mask
 
 
 def latent_frames(frames: int, factor: int) -> int:
@@ -24,25 +22,6 @@ def latent_frames(frames: int, factor: int) -> int:
             f"nearest: {below} and {below + factor}"
         )
     return 1 + (frames - 1) // factor
-
-
-def latent_masks(masks: torch.Tensor, height: int, width: int, factor: int) -> torch.Tensor:
-    """A video's masks on a grid of latent places: the mean of a latent frame's frames, and by area.
-
-    Args:
-        masks: [K, F, H, W] in 0..1.
-        height: of the grid.
-        width: of the grid.
-        factor: the base's ``temporal_factor``.
-
-    Returns:
-        [K, f, height, width].
-    """
-    latent_frames(masks.shape[1], factor)
-    if factor > 1:
-        first, rest = masks[:, :1], masks[:, 1:]
-        masks = torch.cat([first, rest.unflatten(1, (-1, factor)).mean(2)], 1)  # [K,1+n*factor,H,W] -> [K,1+n,H,W]
-    return resize_mask(masks, height, width)
 
 
 def repeat_latent_frames(maps: torch.Tensor, factor: int) -> torch.Tensor:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from videomage_core.data.latent_time import latent_frames, latent_masks, repeat_latent_frames
-from videomage_core.data.masks import resize_mask
+from videomage_core.data.masks import latent_masks, resize_mask
+from videomage_core.model.latent_time import latent_frames, repeat_latent_frames
 
 
 def test_a_latent_mask_is_the_mean_of_its_frames():
