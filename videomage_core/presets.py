@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .config import (
     EMOJI_SAMPLING,
@@ -129,7 +130,7 @@ EMOJI = Preset(
 )
 # Wan's own sampling, as WanPipeline's defaults and its authors' example; trainings on fewer frames, to fit in memory.
 # Nothing here was tuned (ours, beside the paper's): rank and rates are the paper's.
-_WAN_SIZE: dict[str, int] = {"height": 480, "width": 832}
+_WAN_SIZE: dict[str, Any] = {"height": 480, "width": 832}
 _WAN_SAMPLING = SamplingConfig(frames=33, fps=16.0, guidance_scale=5.0, **_WAN_SIZE)
 WAN = Preset(
     _WAN_SAMPLING,

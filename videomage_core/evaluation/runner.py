@@ -25,6 +25,7 @@ from ..data.masks import Segmenter
 from ..data.media import to_uint8
 from ..history import History
 from ..model.backbone import Backbone
+from ..model.encoded_text import values_of
 from ..model.fingerprint import fingerprint
 from ..presets import Preset
 from ..stages.baselines import sample_averaged, sample_base, sample_merged
@@ -266,4 +267,4 @@ def _encoders_version(backbone: Backbone) -> str:
     noise = torch.randn((1, *shape), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         text, pixels = backbone.encode_prompt(["a dog"]), backbone.decode_video(noise.to(backbone.device))
-    return f"{float(text.abs().mean()):.4g} {float(pixels.abs().mean()):.4g}"
+    return f"{float(values_of(text).abs().mean()):.4g} {float(pixels.abs().mean()):.4g}"

@@ -149,7 +149,7 @@ class UNet3DBackbone(PlacedParts):
         """See ``Backbone``."""
         return self.schedule.random_level(batch, generator)
 
-    def predict(self, x: torch.Tensor, level: NoiseLevel, text: torch.Tensor) -> torch.Tensor:
+    def predict(self, x: torch.Tensor, level: NoiseLevel, text: Any) -> torch.Tensor:
         """See ``Backbone``."""
         if not self.memory.sequential_batch or torch.is_grad_enabled():
             return self._forward(x, level.t.expand(len(x)), text)
@@ -213,7 +213,7 @@ class UNet3DBackbone(PlacedParts):
         end = self._recomputed_layer(ordered[-1]) if stop and ordered else None
         return attention_maps.record(self.unet, ordered, spans, rows, stop, end, constant)
 
-    def record_forward(self, x: torch.Tensor, level: NoiseLevel, text: torch.Tensor) -> None:
+    def record_forward(self, x: torch.Tensor, level: NoiseLevel, text: Any) -> None:
         """See ``Backbone``."""
         with suppress(ForwardEnded):
             self._forward(x, level.t.expand(len(x)), text)

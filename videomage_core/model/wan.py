@@ -201,7 +201,7 @@ class WanBackbone(PlacedParts):
         """See ``Backbone``."""
         return self.schedule.random_level(batch, generator)
 
-    def predict(self, x: torch.Tensor, level: NoiseLevel, text: PaddedText) -> torch.Tensor:
+    def predict(self, x: torch.Tensor, level: NoiseLevel, text: Any) -> torch.Tensor:
         """See ``Backbone``."""
         t = level.t.expand(len(x))
         if not self.memory.sequential_batch or torch.is_grad_enabled():
@@ -290,7 +290,7 @@ class WanBackbone(PlacedParts):
         end = self._recomputed_layer(ordered[-1]) if stop and ordered else None
         return attention_maps.record(self.transformer, ordered, spans, rows, stop, end, constant, processor_of)
 
-    def record_forward(self, x: torch.Tensor, level: NoiseLevel, text: PaddedText) -> None:
+    def record_forward(self, x: torch.Tensor, level: NoiseLevel, text: Any) -> None:
         """See ``Backbone``."""
         with suppress(ForwardEnded):
             self._forward(x, level.t.expand(len(x)), text)

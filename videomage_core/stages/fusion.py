@@ -226,7 +226,7 @@ def attention_loss(maps: Sequence[torch.Tensor], masks: torch.Tensor, temporal_f
     """
     of_layers = []
     for m_sca in maps:
-        mask = latent_masks(masks, *m_sca.shape[-2:], temporal_factor).to(m_sca)
+        mask = latent_masks(masks, m_sca.shape[-2], m_sca.shape[-1], temporal_factor).to(m_sca)
         distances = (normalize_maps(m_sca[0]) - mask).square().mean(dim=(1, 2, 3))  # [K,f,h,w] -> [K]
         of_layers.append(distances.sum() / 2)
     return torch.stack(of_layers).mean()
