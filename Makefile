@@ -15,14 +15,14 @@ COMFY_TESTS := tests/comfyui
 OTHER_TESTS := -k 'not newer' tests/comfyui --ignore tests/comfyui/test_hostile.py --ignore tests/comfyui/test_study_page.py
 COMFY_BIN := $(COMFY_VENV)/bin
 COMFY_STAMP := $(COMFY_VENV)/.installed
-LIMITED := $(if $(shell command -v timeout),timeout 1800) # seconds; macOS has no such program
+LIMITED := $(if $(shell command -v timeout),timeout 2700) # seconds; macOS has no such program
 
 # Beside a CPU build of torch pip's torchvision, which SAM 2 and ComfyUI ask for, cannot be imported; see the file.
 mend_torchvision = $(1)/python -c "import torchvision" 2>/dev/null || cp tests/cpu_torchvision/cpu_torchvision.* \
 	"$$($(1)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")"
 SHIM := $(wildcard tests/cpu_torchvision/cpu_torchvision.*)
 
-.PHONY: setup demo test test-comfyui test-one-comfyui workflows pictures lint base metrics benchmark-quick benchmark benchmark-full speed faults
+.PHONY: setup demo test test-comfyui test-first-comfyui test-one-comfyui workflows pictures lint base metrics benchmark-quick benchmark benchmark-full speed faults
 
 setup: $(STAMP)
 
@@ -31,16 +31,18 @@ demo: $(STAMP)
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --ignore tests/comfyui
-	$(MAKE) test-comfyui
+	$(MAKE) test-first-comfyui
 
-# Starts a real ComfyUI: that of COMFYUI_PATH, ~/ComfyUI, or the one whose custom node this is, with its own page and
-# the newest; then a newer one at ~/ComfyUI-0.8, with its own.
-test-comfyui:
-	@if test -z "$(COMFYUI)"; then echo "No ComfyUI found (COMFYUI_PATH, ~/ComfyUI): its tests are skipped."; \
-	else $(MAKE) test-one-comfyui; fi
+# Starts each ComfyUI that is there: the first one, then a newer one at ~/ComfyUI-0.8, with its own page.
+test-comfyui: test-first-comfyui
 	@if test -z "$(OTHER_COMFYUI)"; then echo "No second ComfyUI found (~/ComfyUI-0.8): tests with it are skipped."; \
 	else $(MAKE) test-one-comfyui COMFYUI="$(OTHER_COMFYUI)" COMFY_VENV=.venv-comfyui-other \
 		COMFY_TESTS="$(OTHER_TESTS)"; fi
+
+# That of COMFYUI_PATH, ~/ComfyUI, or the one whose custom node this is, with its own page and the newest.
+test-first-comfyui:
+	@if test -z "$(COMFYUI)"; then echo "No ComfyUI found (COMFYUI_PATH, ~/ComfyUI): its tests are skipped."; \
+	else $(MAKE) test-one-comfyui; fi
 
 test-one-comfyui: $(COMFY_STAMP)
 	COMFYUI_PATH="$(COMFYUI)" $(LIMITED) $(COMFY_BIN)/python -m pytest --durations=10 $(COMFY_TESTS)
