@@ -68,6 +68,16 @@ def learnt(page: Page, title: str, points: int) -> None:
     page.page.wait_for_function(f"({_CURVE})(['{title}', {points}])", timeout=3_600_000)
 
 
+_LORA_NODES = """() => { const add = (type, pos, size) => { const node = LiteGraph.createNode(type);
+            app.graph.add(node); Object.assign(node, { pos }); node.setSize(size); return node; };
+            const load = add('VideoMage_LoadLora', [0, 0], [340, 230]);
+            load.widgets[0].value = 'videomage/dog.safetensors'; load.widgets[1].value = '<dog>=<rex>';
+            const info = add('VideoMage_LoraInfo', [400, 0], [420, 290]);
+            const save = add('VideoMage_SaveLora', [0, 320], [340, 130]);
+            save.widgets[0].value = 'rex';
+            load.connect(0, info, 0); load.connect(0, save, 0); }"""
+
+
 def take_all(page: Page, server: Server) -> None:
     page.page.set_viewport_size(VIEW)
     open_workflow(page, 1)
@@ -84,16 +94,7 @@ def take_all(page: Page, server: Server) -> None:
     open_workflow(page, 4)
     take(page, "sampler", "Load VideoMage LoRA: riding", "SCS Sampler")
     page.clear()
-    page.run(
-        """() => { const add = (type, pos, size) => { const node = LiteGraph.createNode(type);
-            app.graph.add(node); Object.assign(node, { pos }); node.setSize(size); return node; };
-            const load = add('VideoMage_LoadLora', [0, 0], [340, 230]);
-            load.widgets[0].value = 'videomage/dog.safetensors'; load.widgets[1].value = '<dog>=<rex>';
-            const info = add('VideoMage_LoraInfo', [400, 0], [420, 290]);
-            const save = add('VideoMage_SaveLora', [0, 320], [340, 130]);
-            save.widgets[0].value = 'rex';
-            load.connect(0, info, 0); load.connect(0, save, 0); }"""
-    )
+    page.run(_LORA_NODES)
     run(page)
     ended(page, server)
     take(page, "lora", "Load VideoMage LoRA", "LoRA Info", "Save VideoMage LoRA")

@@ -177,10 +177,8 @@ def guidance(
             return subject_maps, (gradient(to_sub, x_sub), gradient(to_mot, x_mot))
         with torch.no_grad(), record_forward(motion, temporal) as (_, motion_maps):
             pass
-        with record_forward(subject, temporal, constant=cross) as (
-            x_sub,
-            subject_maps,
-        ):  # in the backward pass recorded again
+        # Recorded again in the backward pass.
+        with record_forward(subject, temporal, constant=cross) as (x_sub, subject_maps):
             to_sub = gradient(map_distance(subject_maps.temporal, motion_maps.temporal), x_sub)
         subject_maps.temporal.clear()  # and with it the graph
         with record_forward(motion, cross) as (x_mot, motion_maps):
