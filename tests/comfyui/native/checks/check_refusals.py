@@ -59,7 +59,7 @@ def check_what_is_no_plain_lora_is_refused_where_branches_differ_and_shared_wher
 
 def check_another_base_is_refused(subject):
     said = refusal(subject, tiny.tiny_wan())
-    assert "model_motion: its base is another one than model_subject's; wire both from one Load Diffusion Model" in said
+    assert "model_motion: its base is not model_subject's; connect both to the same Load Diffusion Model node" in said
 
 
 @pytest.mark.parametrize(
