@@ -139,23 +139,35 @@ def _require_clone(name: str, patcher: Any, first_name: str, first: Any) -> None
             "in bypass mode; load it with the usual Load LoRA node"
         )
     own, other = _extras(patcher), _extras(first)
-    if own != other:
+    alone = own.keys() ^ other.keys()
+    if alone:
         raise ValueError(
-            f"{name}: {', '.join(sorted(own ^ other))} is set on {name} or {first_name} alone; put such nodes (model "
+            f"{name}: {', '.join(sorted(alone))} is set on {name} or {first_name} alone; put such nodes (model "
             "sampling and the like) between Load Diffusion Model and the LoRAs, so that both sides have it"
+        )
+    differing = [key for key in own if key != "model_sampling" and not _same(own[key], other[key])]
+    if differing:
+        raise ValueError(
+            f"{name}: {', '.join(sorted(differing))} is set otherwise than on {first_name}; put one node for it "
+            "between Load Diffusion Model and the LoRAs, so that both sides have the same"
         )
     shifts = [getattr(of.object_patches.get("model_sampling"), "shift", None) for of in (patcher, first)]
     if shifts[0] != shifts[1]:
         raise ValueError(f"{name}: its shift is {shifts[0]}, {first_name}'s is {shifts[1]}; give both the same")
 
 
-def _extras(patcher: Any) -> set[str]:
-    """Names of all that is set on a MODEL beside patches of its weights."""
+def _extras(patcher: Any) -> dict[str, Any]:
+    """All that is set on a MODEL beside patches of its weights, by name."""
     options = {name: value for name, value in patcher.model_options.items() if name != "transformer_options"}
     every = [options, patcher.model_options.get("transformer_options", {}), patcher.object_patches]
     every.append(getattr(patcher, "weight_wrapper_patches", {}))
     every += [keys for keys in getattr(patcher, "wrappers", {}).values() if isinstance(keys, dict)]
-    return {str(name) for part in every for name, value in part.items() if not _empty(value)}
+    extras: dict[str, list[Any]] = {}
+    for part in every:
+        for name, value in part.items():
+            if not _empty(value):
+                extras.setdefault(str(name), []).append(value)
+    return extras
 
 
 def _empty(value: Any) -> bool:
@@ -180,13 +192,15 @@ def _in_all(entries: Sequence[list[Patch]]) -> tuple[list[Patch], list[list[Patc
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two patches do the same; the same file loaded twice is."""
+    """Whether two patches or settings do the same; the same file loaded twice does."""
     if one is other:
         return True
     if type(one) is not type(other):
         return False
     if isinstance(one, torch.Tensor):
         return one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other, strict=True))
     if hasattr(one, "weights"):

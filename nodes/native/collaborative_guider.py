@@ -23,6 +23,7 @@ from ...videomage_core.model.attention_maps import AttentionMaps, ForwardEnded, 
 from ...videomage_core.model.dit_maps import Span, tangent, token_grid
 from ...videomage_core.stages.algorithm1 import betas_at, decay_at, guidance_losses, mix
 from ...videomage_core.stages.effects import composed
+from ...videomage_core.training.grad_scaling import scaled_gradients
 from .branches import Branches
 from .gradients import check_gradient, differentiable_rope, outside_inference_mode
 from .guided_steps import CollaborativeSampler
@@ -93,11 +94,13 @@ class CollaborativeGuider(comfy.samplers.CFGGuider):
     ) -> Any:  # fmt: skip
         self._sigmas, self._seen, self._heads, self.attention_maps = sigmas.tolist(), [], HeadSplit(), []
         collaborative = CollaborativeSampler(self, sampler)
-        with self.branches.installed(self.config.guided, self.compute_dtype, torch.device(device)):
-            result = super().inner_sample(noise, latent_image, device, collaborative, sigmas, *given, **named)
-        if self._seen:
-            self.attention_maps = list(zip(self.words, torch.stack(self._seen).mean(0), strict=True))
-        self._seen = []
+        try:
+            with self.branches.installed(self.config.guided, self.compute_dtype, torch.device(device)):
+                result = super().inner_sample(noise, latent_image, device, collaborative, sigmas, *given, **named)
+            if self._seen:
+                self.attention_maps = list(zip(self.words, torch.stack(self._seen).mean(0), strict=True))
+        finally:
+            self._seen = []
         return result
 
     def predict_noise(
@@ -200,7 +203,7 @@ class CollaborativeGuider(comfy.samplers.CFGGuider):
             # Half precision would round the gradients of these means to zero.
             scale = 2.0**16 if self.compute_dtype == torch.float16 else 1.0
             to_sub, to_mot = (
-                torch.autograd.grad(loss * scale, of)[0] / scale
+                _gradient(loss, of, scale)
                 for loss, of in zip(guidance_losses(subject, motion), (x_sub, x_mot), strict=True)
             )
             self._check(x, sigma, options, subject, motion, (to_sub, to_mot))
@@ -252,7 +255,14 @@ class CollaborativeGuider(comfy.samplers.CFGGuider):
         for loss, gradient in zip(losses, gradients, strict=True):
             if bool(gradient.any()):  # branches that agree tell each other nothing
                 check_gradient(loss, x, gradient, self.compute_dtype)
-        _CHECKED.add(key)
+        if all(bool(gradient.any()) for gradient in gradients):
+            _CHECKED.add(key)
+
+
+def _gradient(loss: torch.Tensor, of: torch.Tensor, scale: float) -> torch.Tensor:
+    (gradient,) = scaled_gradients(loss, [of], scale)
+    assert gradient is not None
+    return gradient
 
 
 def real_tokens(conds: list[dict[str, Any]]) -> int | None:

@@ -7,8 +7,8 @@ cloned weights.  That holds for fp8 storage, weights in main memory and LoRAs th
 
 Rotary embedding may be a kernel without an autograd formula, and may work in place: it is replaced meanwhile.
 
-``check_gradient`` compares the first gradient with a finite difference: a core that changes what this file builds on is
-refused, and never silently sampled with.
+``check_gradient`` compares the first gradient with a finite difference along it: a core that changes what this file
+builds on is refused.  It does not see a part of the gradient that is missing at right angles to the rest.
 """
 
 from __future__ import annotations

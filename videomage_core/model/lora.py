@@ -130,7 +130,7 @@ def _require_free_and_present(backbone: Backbone, name: str, targets: Sequence[T
 
 
 def _train_only_rows(weight: nn.Parameter, rows: tuple[int, ...]) -> None:
-    """B starts as zero, and zero gradients keep it so: the other rows of the layer never change."""
+    """The other rows of B have no gradient, and stay as they start: zero in a new LoRA, as loaded in another."""
     mask = torch.zeros_like(weight[:, :1])
     mask[list(rows)] = 1
     weight.register_hook(lambda gradient: gradient * mask.to(gradient))

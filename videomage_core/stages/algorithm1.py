@@ -211,15 +211,26 @@ def attended(
 # --- Eq. 11: the update
 
 
-def guided_update(x: torch.Tensor, gradient: torch.Tensor, alpha: float) -> torch.Tensor:
-    """Eq. 11: x - alpha_t * gradient.  Both [B, C, F, h, w]."""
-    return x - alpha * gradient
+def guided_update(x: torch.Tensor, gradient: torch.Tensor, alpha: float | torch.Tensor) -> torch.Tensor:
+    """Eq. 11: x - alpha_t * gradient, both [B, C, F, h, w]; x itself where alpha_t is 0, also if the gradient is NaN.
+
+    Args:
+        x: noisy latents.
+        gradient: of the loss to them.
+        alpha: alpha_t, one for all or [B, 1, 1, 1, 1].
+    """
+    steps = torch.as_tensor(alpha, dtype=torch.float32, device=x.device)
+    return torch.where(steps == 0, x, x - alpha * gradient)
 
 
-def alpha_for_share(x: torch.Tensor, gradient: torch.Tensor, share: float) -> float:
-    """The alpha_t of an update with RMS(update) / RMS(x) = ``share``; 0 where the gradient is 0 or not finite."""
-    size = rms(gradient)
-    return share * rms(x) / size if 0 < size < float("inf") else 0.0
+def alpha_for_share(x: torch.Tensor, gradient: torch.Tensor, share: float) -> torch.Tensor:
+    """The alpha_t of each video, [B, 1, 1, 1, 1], of an update with RMS(update) / RMS(x) = ``share``.
+
+    0 where the gradient is 0 or not finite: such a video is left alone.
+    """
+    size, of_x = (of.square().mean((1, 2, 3, 4), keepdim=True).sqrt() for of in (gradient, x))
+    known = size.isfinite() & (size > 0)
+    return torch.where(known, share * of_x / size, torch.zeros_like(size))
 
 
 def rms(values: torch.Tensor) -> float:

@@ -119,8 +119,18 @@ def test_a_share_says_how_far_an_update_goes_on_any_scale():
     for size in (1e-9, 1.0, 1e9):
         alpha = alpha_for_share(x, size * gradient, 0.01)
         assert rms(guided_update(x, size * gradient, alpha) - x) / rms(x) == pytest.approx(0.01)
-    assert alpha_for_share(x, torch.zeros_like(x), 0.01) == 0
-    assert alpha_for_share(x, torch.full_like(x, float("nan")), 0.01) == 0
+    for bad in (0.0, float("nan"), float("inf")):
+        useless = torch.full_like(x, bad)
+        assert torch.equal(guided_update(x, useless, alpha_for_share(x, useless, 0.01)), x)
+
+
+def test_each_video_of_a_batch_has_a_step_of_its_own():
+    x, gradient = random(*LATENTS), random(*LATENTS)
+    x, gradient = torch.cat([x, 5 * x]), torch.cat([gradient, torch.full_like(gradient, float("nan"))])
+    updated = guided_update(x, gradient, alpha_for_share(x, gradient, 0.01))
+    alone = guided_update(x[:1], gradient[:1], alpha_for_share(x[:1], gradient[:1], 0.01))
+    torch.testing.assert_close(updated[:1], alone)
+    assert torch.equal(updated[1:], x[1:])
 
 
 # line 13

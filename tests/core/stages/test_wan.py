@@ -127,12 +127,23 @@ def test_losses_fall(tiny_wan, tmp_path):
         assert sum(losses[-10:]) < 0.95 * sum(losses[:10]), losses
 
 
-def test_omega_zero_is_the_plain_loss(tiny_wan):
-    x0, text = tiny_wan.encode_video(clip().pixels[None]), tiny_wan.encode_prompt(["a dog is passing"])
-    got = motion_loss(
-        tiny_wan, [motion_lora._Example(x0, text, None)], dataclasses.replace(MOTION, omega=0.0), seeded(2)
-    )["L_mot"]
-    assert torch.equal(got, prediction_error(tiny_wan, x0, text, seeded(2)).mean())
+def test_omega_zero_is_the_plain_loss_and_another_moves_the_target(tiny_wan):
+    with torch.no_grad():
+        x0, text = tiny_wan.encode_video(clip().pixels[None]), tiny_wan.encode_prompt(["a dog is passing"])
+        appearance = tiny_wan.encode_prompt(["a dog on grass"])
+        example = motion_lora._Example(x0, text, appearance)
+
+        def loss(omega: float) -> torch.Tensor:
+            return motion_loss(tiny_wan, [example], dataclasses.replace(MOTION, omega=omega), seeded(2))["L_mot"]
+
+        assert torch.equal(loss(0.0), prediction_error(tiny_wan, x0, text, seeded(2)).mean())
+        generator = seeded(2)
+        level = tiny_wan.random_level(1, generator)
+        eps = torch.randn(x0.shape, generator=generator)
+        x_t = (1 - level.s) * x0 + level.s * eps
+        static, output = (tiny_wan.predict(x_t, level, of) for of in (appearance, text))
+        wanted = (output - (1.5 * (eps - x0) - 0.5 * static)).square().mean()  # Eq. 5 for the velocity eps - x0
+    torch.testing.assert_close(loss(0.5), wanted)
 
 
 def test_motion_directors_objective_runs(tiny_wan, tmp_path):

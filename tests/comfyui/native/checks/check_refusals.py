@@ -62,6 +62,14 @@ def check_another_base_is_refused(subject):
     assert "model_motion: its base is not model_subject's; connect both to the same Load Diffusion Model node" in said
 
 
+def check_a_setting_of_another_value_is_refused(subject):
+    motion, subject = subject.clone(), subject.clone()
+    subject.set_model_sampler_cfg_function(lambda args: args["cond"])
+    motion.set_model_sampler_cfg_function(lambda args: args["uncond"])
+    said = refusal(subject, motion)
+    assert "model_motion: sampler_cfg_function is set otherwise than on model_subject" in said
+
+
 @pytest.mark.parametrize(
     ("family", "config"),
     [
