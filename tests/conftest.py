@@ -93,12 +93,17 @@ def in_mode(emoji_base: UNet3DBackbone) -> Callable[[str], AbstractContextManage
 
 @pytest.fixture(scope="session")
 def zeroscope_size(shared_emoji_base: UNet3DBackbone) -> UNet3DBackbone:
-    """ZeroScope's U-Net with random weights in bf16; text encoder and autoencoder have its shapes, but few layers."""
+    """ZeroScope's U-Net with random weights; text encoder and autoencoder have its shapes, but few layers.
+
+    In bf16; in fp32 on processors without instructions for bf16, where a step takes ten times as long.
+    """
     from diffusers import AutoencoderKL, UNet3DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
+    has_bf16 = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    dtype = torch.bfloat16 if has_bf16 else torch.float32
     with torch.device("meta"):
-        unet = UNet3DConditionModel().to(torch.bfloat16)
+        unet = UNet3DConditionModel().to(dtype)
     unet = unet.to_empty(device="cpu")
     generator = torch.Generator().manual_seed(0)
     for name, weight in unet.named_parameters():
@@ -122,7 +127,7 @@ def zeroscope_size(shared_emoji_base: UNet3DBackbone) -> UNet3DBackbone:
             block_out_channels=(8,) * 4, down_block_types=("DownEncoderBlock2D",) * 4,
             up_block_types=("UpDecoderBlock2D",) * 4, norm_num_groups=4,
         )  # fmt: skip
-    parts = (unet, vae.to(torch.bfloat16), text_encoder.to(torch.bfloat16))
+    parts = (unet, vae.to(dtype), text_encoder.to(dtype))
     return UNet3DBackbone("zeroscope", *parts, tokenizer, _Scheduler(shared_emoji_base.alphas_cumprod))
 
 
