@@ -1,4 +1,4 @@
-"""One training step of each kind at ZeroScope's size, in bf16 where the processor has it: gradients where they belong, and nowhere else."""
+"""One training step of each kind at ZeroScope's size: gradients where they belong, and nowhere else."""
 
 from __future__ import annotations
 
