@@ -212,15 +212,8 @@ def attended(
 
 
 def guided_update(x: torch.Tensor, gradient: torch.Tensor, alpha: float | torch.Tensor) -> torch.Tensor:
-    """Eq. 11: x - alpha_t * gradient, both [B, C, F, h, w]; x itself where alpha_t is 0, also if the gradient is NaN.
-
-    Args:
-        x: noisy latents.
-        gradient: of the loss to them.
-        alpha: alpha_t, one for all or [B, 1, 1, 1, 1].
-    """
-    steps = torch.as_tensor(alpha, dtype=torch.float32, device=x.device)
-    return torch.where(steps == 0, x, x - alpha * gradient)
+    """Eq. 11: x - alpha_t * gradient, both [B, C, F, h, w]; x where alpha_t is 0, even if the gradient is NaN."""
+    return torch.where(torch.as_tensor(alpha, device=x.device) == 0, x, x - alpha * gradient)
 
 
 def alpha_for_share(x: torch.Tensor, gradient: torch.Tensor, share: float) -> torch.Tensor:
