@@ -3,6 +3,7 @@ text encoder."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -16,7 +17,7 @@ from .backbone import MemoryMode
 from .offloading import bytes_of, checkpointed, offloaded, patch_forward
 
 
-class PlacedParts:
+class PlacedParts(ABC):
     """What bases share that are made of a network, an autoencoder and a text encoder."""
 
     vae: Any
@@ -27,23 +28,23 @@ class PlacedParts:
         self._recomputing, self._undo = False, list[Callable[[], None]]()
 
     @property
+    @abstractmethod
     def network(self) -> nn.Module:
         """See ``Backbone``."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def text_encoder(self) -> nn.Module:
         """Encodes prompts."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def device(self) -> torch.device:
         """See ``Backbone``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def checkpointed_layers(self) -> list[nn.Module]:
         """The modules of the network that are recomputed, or loaded, each by itself."""
-        raise NotImplementedError
 
     def use_memory(self, mode: MemoryMode, device: torch.device | None = None) -> None:
         """See ``Backbone``; offloaded modules are in main memory."""
