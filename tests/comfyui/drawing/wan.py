@@ -122,7 +122,7 @@ WAN_21 = Workflow(
             "* models/vae: " + WAN_VAE + "\n* models/loras: a LoRA for each subject and one for the motion, of any "
             "trainer that *Load LoRA* reads\n\n" + WAN_WORDS + WAN_FEW_STEPS.format(steps="4") +
             "**Memory**, counted: weights (1.3B fp16: 2.8 GB; 14B fp8: 14 GB) and beside them, for 33 frames of "
-            "832x480, 1.3 GB (1.3B) or 4.3 GB (14B); for 81 frames 3 GB or 10 GB.\n\n" + NOT_RUN, 760),
+            "832x480, 2.0 GB (1.3B) or 6.5 GB (14B); for 81 frames 4.5 GB or 15 GB.\n\n" + NOT_RUN, 760),
         ]),
         ("Model files", [
             load_wan("base", "UNETLoader", "wan2.1_t2v_1.3B_fp16.safetensors", "diffusion_models"), *TEXT_AND_VAE]),
@@ -155,7 +155,7 @@ WAN_22 = Workflow(
             "files a LoRA, high noise and low noise; with one file, choose it in both places\n\n" + WAN_WORDS +
             WAN_FEW_STEPS.format(steps="4 (split at 2)") +
             "**Memory**, counted: weights of one model at a time (14 GB in fp8) and beside them, for 33 frames of "
-            "832x480, 4.3 GB; for 81 frames 10 GB.\n\n" + NOT_RUN, 860),
+            "832x480, 6.5 GB; for 81 frames 15 GB.\n\n" + NOT_RUN, 860),
         ]),
         ("Model files", [
             load_wan("high file", "UNETLoader", "wan2.2_t2v_high_noise_14B_fp8_scaled.safetensors", "diffusion_models",
