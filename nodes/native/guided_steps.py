@@ -102,9 +102,10 @@ class CollaborativeSampler(comfy.samplers.Sampler):
         guider, options, seed = self.guider, extra_args["model_options"], extra_args.get("seed")
         each, share = sigma * x.new_ones(x.shape[0]), guider.step_size(float(sigma))
         gradients = guider.guidance(masked.latents(x, each, options), each, options)
+        sampled = x
         if masked.mask is not None:  # the rest of x is written over, whatever the update
-            gradients = (gradients[0] * masked.mask, gradients[1] * masked.mask)
-        alphas = [alpha_for_share(x, gradient, share) for gradient in gradients]
+            sampled, gradients = x * masked.mask, (gradients[0] * masked.mask, gradients[1] * masked.mask)
+        alphas = [alpha_for_share(sampled, gradient, share) for gradient in gradients]
         x_sub, x_mot = (guided_update(x, g, alpha) for g, alpha in zip(gradients, alphas, strict=True))
         for name, gradient in zip(("subject", "motion"), gradients, strict=True):
             if not bool(gradient.isfinite().all()):

@@ -39,15 +39,15 @@ OUTER = ("model_function_wrapper", "sampler_calc_cond_batch_function", "context_
 class HeadSplit:
     """Which heads are temporal, by block: errors of the test, summed over the noise levels seen so far."""
 
-    errors: dict[int, torch.Tensor] = field(default_factory=dict)  # [2, H]
-    chosen: dict[int, torch.Tensor] = field(default_factory=dict)  # bool [H], in this step
+    errors: dict[int, torch.Tensor] = field(default_factory=dict)  # [B, 2, H]
+    chosen: dict[int, torch.Tensor] = field(default_factory=dict)  # bool [B, H], in this step
 
     def next_step(self) -> None:
         """Forget the choice, so that the next recorded pass tests the heads again and adds what it finds."""
         self.chosen.clear()
 
     def of(self, block: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, frames: int) -> torch.Tensor:
-        """The temporal heads of a block, bool [H], the same in both branches of a step."""
+        """The temporal heads of a block in each video, bool [B, H], the same in both branches of a step."""
         if block not in self.chosen:
             found = head_errors(q, k, v, frames, sampled_rows(q.shape[2]))
             self.errors[block] = self.errors.get(block, 0) + found

@@ -88,13 +88,16 @@ def temporal_maps(
         query: [B, H, N, d] of self-attention, after rotary embedding.
         key: the same.
         frames: f, latent frames.
-        heads: bool [H], the temporal ones, at least one; None: all.
+        heads: bool [H], the temporal ones, at least one; or [B, H], those of each video; None: all.
 
     Returns:
         [B, P, f, f]; each row sums to 1.
     """
     if query.shape[2] % frames or frames < 2:
         raise ValueError(f"frames: got {frames} for {query.shape[2]} places, must be at least 2 and divide them")
+    if heads is not None and heads.ndim == 2:
+        videos = zip(query.split(1), key.split(1), heads, strict=True)
+        return torch.cat([temporal_maps(*video[:2], frames, video[2]) for video in videos])
     if heads is not None:
         query, key = query[:, heads], key[:, heads]
     query, key = (_exact(of).unflatten(2, (frames, -1)).transpose(2, 3) for of in (query, key))  # -> [B,H,P,f,d]
@@ -122,7 +125,7 @@ def head_errors(
         rows: [R], query rows.
 
     Returns:
-        [2, H] mean squared errors, spatial and temporal.
+        [B, 2, H] mean squared errors, spatial and temporal.
     """
     places = query.shape[2]
     rows = rows.to(query.device)
@@ -133,8 +136,8 @@ def head_errors(
     errors = []
     for mask in masks:
         masked = scores.masked_fill(~mask, -math.inf).softmax(-1) @ value
-        errors.append((masked - whole).square().mean((0, 2, 3)))
-    return torch.stack(errors)
+        errors.append((masked - whole).square().mean((2, 3)))
+    return torch.stack(errors, 1)
 
 
 def head_masks(places: int, frames: int, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -150,9 +153,9 @@ def head_masks(places: int, frames: int, rows: torch.Tensor) -> tuple[torch.Tens
 
 
 def temporal_heads(errors: torch.Tensor) -> torch.Tensor:
-    """The temporal heads, bool [H], of errors [2, H] summed over noise levels; all heads where none is temporal."""
-    chosen = errors[1] < errors[0]
-    return chosen if bool(chosen.any()) else torch.ones_like(chosen)
+    """The temporal heads, bool [..., H], of errors [..., 2, H] summed over noise levels; all where none is temporal."""
+    chosen = errors[..., 1, :] < errors[..., 0, :]
+    return chosen | ~chosen.any(-1, keepdim=True)
 
 
 def tangent(

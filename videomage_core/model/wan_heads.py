@@ -34,7 +34,7 @@ class _Probe(WanAttentionProcessor):
 
     def observe(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, text: TextContext | None) -> None:
         found = head_errors(query, key, value, self.frames, sampled_rows(query.shape[2]))
-        self.errors = self.errors + found.cpu()  # [2, H]
+        self.errors = self.errors + found.sum(0).cpu()  # [2, H]
 
 
 @torch.no_grad()

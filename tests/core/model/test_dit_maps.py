@@ -96,6 +96,14 @@ def test_temporal_maps_are_attention_at_one_place_through_the_frames(heads):
         torch.testing.assert_close(got, temporal_maps(query, key, FRAMES))
 
 
+def test_each_video_has_temporal_heads_of_its_own():
+    query, key = random(2, 3, PLACES, 6), random(2, 3, PLACES, 6)
+    heads = torch.tensor([[True, False, True], [False, True, False]])
+    got = temporal_maps(query, key, FRAMES, heads)
+    torch.testing.assert_close(got[:1], brute_temporal(query[:1], key[:1], [0, 2]))
+    torch.testing.assert_close(got[1:], brute_temporal(query[1:], key[1:], [1]))
+
+
 @pytest.mark.parametrize("frames", [1, 5])
 def test_frames_that_cannot_be_are_refused(frames):
     query = random(1, 1, PLACES, 4)
@@ -126,7 +134,7 @@ def test_errors_are_those_of_masked_attention_on_the_rows():
     for kind, mask in enumerate(head_masks(PLACES, FRAMES, torch.arange(PLACES))):
         masked = torch.nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         whole = torch.nn.functional.scaled_dot_product_attention(query, key, value)
-        torch.testing.assert_close(got[kind], (masked - whole)[:, :, rows].square().mean((0, 2, 3)))
+        torch.testing.assert_close(got[:, kind], (masked - whole)[:, :, rows].square().mean((2, 3)))
     assert torch.equal(rows, sampled_rows(PLACES, 7)) and len(set(rows.tolist())) == 7
     assert len(sampled_rows(5, 64)) == 5
 
@@ -139,8 +147,10 @@ def test_heads_made_to_look_along_time_and_within_frames_are_told_apart():
     along_time, within = (torch.nn.functional.pad(of, (0, width - of.shape[1])) * 30 for of in (place, frame))
     query = torch.stack([along_time, within, along_time])[None]
     errors = head_errors(query, query, random(1, 3, PLACES, width), FRAMES, sampled_rows(PLACES))
-    assert temporal_heads(errors).tolist() == [True, False, True]
-    assert temporal_heads(errors[:, 1:2]).tolist() == [True]  # none is: all
+    assert temporal_heads(errors).tolist() == [[True, False, True]]
+    assert temporal_heads(errors[..., 1:2]).tolist() == [[True]]  # none is: all
+    two = torch.cat([errors, errors[..., [1, 1, 0]]])
+    assert temporal_heads(two).tolist() == [[True, False, True], [False, False, True]]
 
 
 # grids

@@ -70,7 +70,7 @@ def whole_maps(network: Any, state: Any, x: Any, t: Any, text: Any, spans: Any, 
             columns = [weights[..., span["start"] : span["end"]].sum(-1).mean(1) for span in spans]
             maps.cross[f"blocks.{block}"] = torch.stack(columns, 1).unflatten(-1, (3, 2, 3))
         elif block in heads:
-            q, k = (of[:, heads[block]].unflatten(2, (3, 6)).transpose(2, 3) for of in split[:2])
+            q, k = (of[:, heads[block][0]].unflatten(2, (3, 6)).transpose(2, 3) for of in split[:2])
             scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
             maps.temporal[f"blocks.{block}"] = scores.softmax(-1).mean(1)
         return (weights @ split[2]).transpose(1, 2).flatten(2)

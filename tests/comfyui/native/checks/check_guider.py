@@ -9,7 +9,7 @@ import comfy.samplers
 import pytest
 import tiny_wan as tiny
 import torch
-from videomage_pack.nodes.native import collaborative_guider, guider, recording
+from videomage_pack.nodes.native import collaborative_guider, guided_steps, guider, recording
 from videomage_pack.videomage_core.config import GuiderConfig
 
 CONFIG = GuiderConfig(cfg=3.0, tau=0)
@@ -115,6 +115,32 @@ def check_a_mask_keeps_what_it_covers(subject, motion):
     nothing = dataclasses.replace(config, step_size=1e-9)
     plain = tiny.run(built(subject, motion), latent=latent, denoise_mask=mask)
     assert close(tiny.run(built(subject, motion, nothing), latent=latent, denoise_mask=mask), plain)
+
+
+def check_a_video_of_a_batch_is_what_it_is_alone(subject, motion):
+    config = dataclasses.replace(CONFIG, tau=3, step_size=0.05)
+    noise = torch.cat([tiny.random(*tiny.LATENTS, seed=seed) for seed in (9, 10)])
+    together = tiny.run(built(subject, motion, config), latent=torch.zeros_like(noise), noise=noise)
+    for video, alone in zip(together.split(1), noise.split(1), strict=True):
+        assert close(video, tiny.run(built(subject, motion, config), noise=alone))
+
+
+def check_the_step_size_is_that_of_what_a_mask_leaves_to_sampling(subject, motion, monkeypatch):
+    shares: list[float] = []
+    update = guided_steps.guided_update
+
+    def measured(x: torch.Tensor, gradient: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+        moved = update(x, gradient, alpha)
+        shares.append(float((moved - x)[..., :1].norm() / x[..., :1].norm()))
+        assert torch.equal(moved[..., 1:], x[..., 1:])
+        return moved
+
+    monkeypatch.setattr(guided_steps, "guided_update", measured)
+    mask = torch.zeros(1, 1, 3, 4, 6)
+    mask[..., :1] = 1
+    config = dataclasses.replace(CONFIG, tau=2, step_size=0.05, alpha_decay="none")
+    tiny.run(built(subject, motion, config), latent=tiny.random(*tiny.LATENTS, seed=4), denoise_mask=mask)
+    assert shares == pytest.approx([0.05] * 4, rel=1e-4)
 
 
 class Noise:
