@@ -1,4 +1,4 @@
-"""Ratios on the embedded base: SCS beside its work, and a training step beside a bare one."""
+"""Ratios on the built-in base: SCS beside its work, and a training step beside a bare one."""
 
 from __future__ import annotations
 

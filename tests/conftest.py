@@ -47,7 +47,7 @@ def left_as_it_was(base: UNet3DBackbone | WanBackbone) -> Iterator[None]:
 
 @pytest.fixture
 def emoji_base(shared_emoji_base: UNet3DBackbone) -> Iterator[UNet3DBackbone]:
-    """The embedded base, which must be left as it was."""
+    """The built-in base, which must be left as it was."""
     with left_as_it_was(shared_emoji_base):
         yield shared_emoji_base
 
@@ -78,7 +78,7 @@ def tiny_wan(shared_tiny_wan: WanBackbone) -> Iterator[WanBackbone]:
 
 @pytest.fixture
 def in_mode(emoji_base: UNet3DBackbone) -> Callable[[str], AbstractContextManager[None]]:
-    """Inside ``in_mode(name)`` the embedded base works in that memory mode."""
+    """Inside ``in_mode(name)`` the built-in base works in that memory mode."""
 
     @contextmanager
     def inside(name: str) -> Iterator[None]:
@@ -173,7 +173,7 @@ def make_concept() -> Callable[..., LoraModel]:
 
 @pytest.fixture
 def latents() -> torch.Tensor:
-    """Noise of the embedded base's latent size: [1, 6, 8, 12, 12]."""
+    """Noise of the built-in base's latent size: [1, 6, 8, 12, 12]."""
     return torch.randn(1, 6, 8, 12, 12, generator=torch.Generator().manual_seed(0))
 
 

@@ -1,6 +1,6 @@
 """The demonstration: two characters from pictures, a motion from a clip of two others, one video.
 
-On the embedded base and the examples in ``assets/examples``, with every step of the method: two
+On the built-in base and the examples in ``assets/examples``, with every step of the method: two
 subject LoRAs, a motion LoRA, their fusion, collaborative sampling; and at the same initial noise the base
 alone and all LoRAs in one model, to compare.
 """

@@ -1,4 +1,4 @@
-"""The recipe of the embedded base, in one command, resumable at any point.
+"""The recipe of the built-in base, in one command, resumable at any point.
 
     python -m emoji_world.base_training.train_base
 

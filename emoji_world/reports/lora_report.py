@@ -1,4 +1,4 @@
-"""Measure what the LoRA stages learn on the embedded base.
+"""Measure what the LoRA stages learn on the built-in base.
 
     python -m emoji_world.reports.lora_report --split development
 

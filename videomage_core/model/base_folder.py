@@ -122,7 +122,7 @@ def check_base_folder(folder: Path) -> None:
     if kind != "UNet3DConditionModel":
         raise ValueError(
             f"base: {folder}/unet is a {kind}, allowed is UNet3DConditionModel "
-            "(ZeroScope v2, ModelScope text-to-video, or the embedded base)"
+            "(ZeroScope v2, ModelScope text-to-video, or the built-in base)"
         )
     _check_scheduler(folder / "scheduler" / "scheduler_config.json")
 

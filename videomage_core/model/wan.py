@@ -1,4 +1,4 @@
-"""Wan 2.1, and the embedded ``emoji_wan``: any diffusers folder with a WanTransformer3DModel and one expert.
+"""Wan 2.1, and the built-in ``emoji_wan``: any diffusers folder with a WanTransformer3DModel and one expert.
 
 The network predicts the flow v = eps - x0.  Layers are called as diffusers calls them: in each block ``attn1`` is
 self-attention over all places of all frames, ``attn2`` cross-attention to the text.  Self-attention's heads are either

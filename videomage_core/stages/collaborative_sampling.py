@@ -33,7 +33,7 @@ Where the paper is silent (ours):
   what it moved.  The other choice (``guided_step_from``) is the x_t that was not moved.  There the network takes much
   of
   the move for noise that is missing, so less is taken out of x_t, and the step goes against the move: on the
-  embedded base the losses hardly fall, and at alpha 1e6 they rise (docs/guidance.md).
+  built-in base the losses hardly fall, and at alpha 1e6 they rise (docs/guidance.md).
 * Maps, losses and latents are float32.
 """
 

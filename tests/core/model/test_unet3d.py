@@ -16,7 +16,7 @@ from videomage_core.model.text import TokenSpan
 from videomage_core.model.unet3d import UNet3DBackbone
 
 
-def test_the_embedded_base_is_small_and_in_ordinary_layout():
+def test_the_built_in_base_is_small_and_in_ordinary_layout():
     assert {p.name for p in EMOJI_BASE.iterdir()} >= {
         "unet", "vae", "text_encoder", "tokenizer", "scheduler", "model_index.json",
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Algorithm 1 as a whole on the embedded base."""
+"""Algorithm 1 as a whole on the built-in base."""
 
 from __future__ import annotations
 

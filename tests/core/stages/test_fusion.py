@@ -1,4 +1,4 @@
-"""Fusing subject LoRAs on the embedded base (Eq. 6-8)."""
+"""Fusing subject LoRAs on the built-in base (Eq. 6-8)."""
 
 from __future__ import annotations
 

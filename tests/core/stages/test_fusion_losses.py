@@ -1,4 +1,4 @@
-"""L_fusion (Eq. 6) and L_attn (Eq. 7) on the embedded base, against the equations written out."""
+"""L_fusion (Eq. 6) and L_attn (Eq. 7) on the built-in base, against the equations written out."""
 
 from __future__ import annotations
 

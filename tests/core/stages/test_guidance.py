@@ -1,4 +1,4 @@
-"""Guidance of the branches (Eq. 10 and 11) on the embedded base, against the equations written out."""
+"""Guidance of the branches (Eq. 10 and 11) on the built-in base, against the equations written out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MotionDirector's two paths on the embedded base."""
+"""MotionDirector's two paths on the built-in base."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Eq. 5 on the embedded base."""
+"""Eq. 5 on the built-in base."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Eq. 2-4 on the embedded base."""
+"""Eq. 2-4 on the built-in base."""
 
 from __future__ import annotations
 
