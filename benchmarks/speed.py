@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.counting import Counted, count, eight_bit, zeroscope
 from benchmarks.layouts import channels_last, compiled
-from benchmarks.measured import beside_the_network, of_sampling, of_training
+from benchmarks.measured import of_sampling, of_training, outside_the_network
 from benchmarks.savings import of_savings
 from benchmarks.speed_report import growth_plot, report
 from benchmarks.stage_steps import of_size, stage_steps
@@ -169,7 +169,7 @@ def parts(device: torch.device, rounds: int) -> dict[str, Callable[[], Any]]:
         "seconds": lambda: each_step(built_in(), EMOJI),
         "growth_in_seconds": lambda: growth_in_seconds(built_in()),
         "sampling": lambda: of_sampling(built_in(), max(3, rounds // 2) if rounds > 1 else 1),
-        "beside": lambda: beside_the_network(built_in()),
+        "outside": lambda: outside_the_network(built_in()),
         "training": lambda: of_training(built_in(), rounds),
         "savings": lambda: of_savings(built_in(), rounds),
         "channels_last": lambda: channels_last(built_in(), rounds),

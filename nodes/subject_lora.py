@@ -203,7 +203,7 @@ class TrainSubject(Node):
                     **inputs,
                 )
                 assert trained.sample is not None
-                return StoredResult(trained.concept, trained.history, {"sample": trained.sample})
+                return StoredResult(trained.lora_model, trained.history, {"sample": trained.sample})
 
             trained = train_or_load(base, "subject", file_name, config, key, cls.hidden.unique_id, train)
         return training_result(trained, samples_of(trained))

@@ -137,7 +137,7 @@ class _Scheduler:
         self.config = type("Config", (dict,), {"prediction_type": "epsilon"})()
 
 
-def random_concept(
+def random_lora_model(
     base: UNet3DBackbone | WanBackbone,
     seed: int,
     token: str | None = "<toy>",
@@ -166,9 +166,9 @@ def random_concept(
 
 
 @pytest.fixture(scope="session")
-def make_concept() -> Callable[..., LoraModel]:
-    """``random_concept``, as a fixture: test files cannot import from here."""
-    return random_concept
+def make_lora_model() -> Callable[..., LoraModel]:
+    """``random_lora_model``, as a fixture: test files cannot import from here."""
+    return random_lora_model
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ class DemoLoras:
 
 
 def run_demo(output: Path, seed: int, callbacks: Callbacks, preset: Preset = EMOJI) -> None:
-    """Make everything, or go on where an earlier run in ``output`` stopped.
+    """Make everything, or resume an earlier run in ``output``.
 
     Args:
         output: folder for ``video.mp4``, LoRA files, ``contact_sheet.png``, ``attention.png``, ``report.json``.
@@ -101,7 +101,7 @@ def run_demo(output: Path, seed: int, callbacks: Callbacks, preset: Preset = EMO
     for name, lora in zip(SUBJECTS, learned.subjects, strict=True):
         save_lora(output / f"{name}.safetensors", lora)
     save_lora(output / "riding.safetensors", learned.motion)
-    save_lora(output / "dog_and_panda.safetensors", learned.fused.concept)
+    save_lora(output / "dog_and_panda.safetensors", learned.fused.lora_model)
     result, videos = compose(backbone, learned, seed, preset, callbacks, clock)
 
     for name, video in zip(("video", "base", "merged"), videos.values(), strict=True):
@@ -143,7 +143,7 @@ def train_loras(backbone: Backbone, preset: Preset, work: Path, callbacks: Callb
             train_subject, backbone, pictures[name], f"<{name}>", name, preset.subject, work / name,
             captions=preset.captions, callbacks=callbacks, cache=work,
         )  # fmt: skip
-        subjects.append(clock(f"subject LoRA {name}", job).concept)
+        subjects.append(clock(f"subject LoRA {name}", job).lora_model)
     motion = clock(
         "motion LoRA",
         lambda: train_motion(backbone, [clip], CLIP_PROMPT, preset.motion, work / "motion", callbacks=callbacks),
@@ -153,14 +153,14 @@ def train_loras(backbone: Backbone, preset: Preset, work: Path, callbacks: Callb
         lambda: fuse_subjects(backbone, subjects, preset.fusion, work / "fusion", preset.prompts, callbacks=callbacks),
     )
     inverted = clock("inversion", lambda: invert_clip(backbone, clip.pixels, preset.sampling, work, callbacks))
-    return DemoLoras(pictures, clip, subjects, motion.concept, fused, inverted)
+    return DemoLoras(pictures, clip, subjects, motion.lora_model, fused, inverted)
 
 
 def compose(
     backbone: Backbone, learned: DemoLoras, seed: int, preset: Preset, callbacks: Callbacks, clock: Clock
 ) -> tuple[CollaborativeResult, dict[str, torch.Tensor]]:
     """The video, and beside it, from the same initial noise, what it is compared with; each [3, F, H, W]."""
-    fused, motion, noise = learned.fused.concept, learned.motion, learned.inverted
+    fused, motion, noise = learned.fused.lora_model, learned.motion, learned.inverted
     result = clock(
         RESULT,
         lambda: sample_collaboratively(

@@ -31,10 +31,10 @@ def at_hand() -> None:
 
 def flat(trained) -> torch.Tensor:
     """All that was learned; finite, and no layer was left out."""
-    layers = trained.concept.weights.layers.values()
+    layers = trained.lora_model.weights.layers.values()
     assert all(float(b.abs().max()) > 0 for _, b in layers)
     learned = torch.cat(
-        [*(f.flatten() for pair in layers for f in pair), *(t.vectors[0] for t in trained.concept.tokens)]
+        [*(f.flatten() for pair in layers for f in pair), *(t.vectors[0] for t in trained.lora_model.tokens)]
     )
     losses = torch.tensor([loss for term in trained.history.losses.values() for loss in term])
     assert bool(learned.isfinite().all()) and bool(losses.isfinite().all())

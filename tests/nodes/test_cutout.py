@@ -11,8 +11,8 @@ from videomage_core.data.lora_file import LoraModel
 
 
 @pytest.fixture
-def toy(make_concept: Any, shared_emoji_base: Any) -> LoraModel:
-    return make_concept(shared_emoji_base, 1)
+def toy(make_lora_model: Any, shared_emoji_base: Any) -> LoraModel:
+    return make_lora_model(shared_emoji_base, 1)
 
 
 def test_a_clip_and_a_photo_are_cut_out_by_their_masks(nodes: dict[str, Any], toy: LoraModel) -> None:

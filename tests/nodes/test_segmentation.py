@@ -237,7 +237,7 @@ def test_a_training_shows_what_its_segmenter_does_and_stops_with_it(
 
 @pytest.mark.parametrize("stage", ["subject", "motion", "fusion"])
 def test_comfyui_is_asked_for_the_memory_of_the_segmenter(
-    nodes: dict[str, Any], host: comfy_stub.Host, make_concept: Any, stage: str
+    nodes: dict[str, Any], host: comfy_stub.Host, make_lora_model: Any, stage: str
 ) -> None:
     base = nodes["VideoMage_LoadBase"].execute("emoji base (built in)", "fp32", "auto").result[0]
     comfy_memory, memory = (
@@ -248,7 +248,9 @@ def test_comfyui_is_asked_for_the_memory_of_the_segmenter(
     least = memory.required_memory(base.backbone, comfy_memory.segmenter_workloads(Reporting()), memory.HIGH)
     assert least > needed
     frames, _, _, prompt, _ = nodes["VideoMage_ExampleMotion"].execute().result
-    loras = {f"lora_{i}": make_concept(base.backbone, i, f"<{name}>", name) for i, name in enumerate(("dog", "cat"), 1)}
+    loras = {
+        f"lora_{i}": make_lora_model(base.backbone, i, f"<{name}>", name) for i, name in enumerate(("dog", "cat"), 1)
+    }
 
     def mode(segmenter: Any, room: int) -> str:
         host.free_memory, host.interrupt_at = room, 0  # as soon as anything is computed

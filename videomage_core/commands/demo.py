@@ -16,7 +16,7 @@ def add_demo(commands: Any) -> None:
         "demo",
         help="the whole method on the built-in base and shipped examples",
         description="Learn two characters and a motion from shipped examples, and make a video of those two doing "
-        "that; about seven and a half minutes on two cores.  Stopped, the same command goes on where it was.",
+        "that; about seven and a half minutes on two cores.  Stopped, the same command resumes.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--output", type=Path, default=Path("outputs/demo"), help="folder for what is made")

@@ -27,7 +27,7 @@ def add_train_subject(commands: Any) -> None:
     parser = commands.add_parser(
         "train-subject",
         help="train a subject LoRA from a few images",
-        description="Learn a subject from a few pictures (Eq. 2-4).  Stopped, the same command goes on where it was.",
+        description="Learn a subject from a few pictures (Eq. 2-4).  Stopped, the same command resumes.",
     )
     parser.add_argument("images", type=Path, help="folder of pictures; a .txt beside one is its own prompt")
     parser.add_argument("--token", required=True, help="the new word, in angle brackets, e.g. '<toy>'")

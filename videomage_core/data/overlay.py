@@ -1,4 +1,4 @@
-"""Where the model looks, shown: attention maps laid over the frames they are of."""
+"""Attention maps laid over the frames they belong to."""
 
 from __future__ import annotations
 

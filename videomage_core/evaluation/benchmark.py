@@ -107,7 +107,7 @@ def run_grid(
         grid: what is asked.
         subset: one of the grid's subsets.
         metrics: what scores the videos.
-        folder: keeps trainings and videos: the same call goes on where it was stopped.
+        folder: keeps trainings and videos: the same call resumes.
         callbacks: progress and cancel.
         segmenter: finds performers without masks, and subjects in their LoRAs' videos; None: plain backgrounds.
 

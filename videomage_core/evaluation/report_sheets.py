@@ -32,7 +32,7 @@ def sheets(videos: Sequence[GeneratedVideo], grid: Grid, folder: Path, name: str
             if generated.cell.motion == motion:
                 groups.setdefault(generated.cell.subjects, []).append(generated)
         file = f"{name}_{(motion or 'still').replace(' ', '_')}.png"
-        _beside([_sheet(groups[subjects], grid) for subjects in sorted(groups)]).save(folder / "images" / file)
+        _grid([_sheet(groups[subjects], grid) for subjects in sorted(groups)]).save(folder / "images" / file)
         links.append(f"![{motion or 'without a motion'}](images/{file})")
     return links
 
@@ -60,7 +60,7 @@ def _sheet(group: Sequence[GeneratedVideo], grid: Grid) -> Image.Image:
     return contact_sheet(rows, labels)
 
 
-def _beside(sheets: Sequence[Image.Image]) -> Image.Image:
+def _grid(sheets: Sequence[Image.Image]) -> Image.Image:
     """Up to BESIDE in a row."""
     lines = [sheets[i : i + BESIDE] for i in range(0, len(sheets), BESIDE)]
     width = max(sum(sheet.width for sheet in line) for line in lines)

@@ -17,12 +17,12 @@ from .weights import (
     DINO,
     EXPECTED,
     asset,
-    beside,
     folder_kind,
     known_sizes,
     load_folder,
     load_into,
     load_tokenizer,
+    own_sizes,
     read_weights,
     require_source,
 )
@@ -145,7 +145,7 @@ def load_detector(path: Path, bert: Path | None, device: torch.device) -> Detect
 def _sizes(weights: dict[str, torch.Tensor], path: Path) -> dict[str, Any]:
     """Of the published model whose backbone is as wide, or of one's own: those in the JSON beside the file."""
     width = len(weights["backbone.0.patch_embed.proj.weight"])
-    given = beside(path)
+    given = own_sizes(path)
     if width not in CONFIGS and "swin" not in given:
         raise ValueError(
             f"{DINO}: {path.name} has a backbone of width {width}; known are 96 (Swin-T) and 128 (Swin-B); sizes of "

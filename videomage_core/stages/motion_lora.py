@@ -1,4 +1,4 @@
-"""Learn a motion from a clip, without the looks of who performs it: Sec. 3.2, Eq. 5; Sec. 7.1.
+"""Learn a motion from a clip, without the appearance of who performs it: Sec. 3.2, Eq. 5; Sec. 7.1.
 
 First the clip's subjects are cut out of one frame, and each is learned as a special token by
 textual inversion: the base stays frozen, Eq. 4's first term alone moves the token's vectors.
@@ -88,29 +88,29 @@ def train_motion(
         fitted = [resize_clip(clip.pixels, config.frames, config.height, config.width) for clip in clips]
         latents = [backbone.encode_video(pixels[None]) for pixels in fitted]
         texts = [backbone.encode_prompt([clip.prompt or prompt]) for clip in clips]
-    looks: list[EncodedText | None] = [None] * len(clips)
-    if needs_teacher(config):
-        looks = [
+    appearance_texts: list[EncodedText | None] = [None] * len(clips)
+    if removes_appearance(config):
+        appearance_texts = [
             _appearance(backbone, clip, config, folder / f"inversion_{i}", callbacks) for i, clip in enumerate(clips)
         ]
-    examples = [_Example(x, text, c_ap) for x, text, c_ap in zip(latents, texts, looks, strict=True)]
+    examples = [_Example(x, text, c_ap) for x, text, c_ap in zip(latents, texts, appearance_texts, strict=True)]
     key = motion_key(clips, prompt, config)
     targets = layers_of(backbone, "temporal", config)
     with lora.trainable_adapter(backbone, MOTION, targets, config) as parameters, ExitStack() as stack:
         groups = [ParameterGroup("lora", parameters, config.learning_rate)]
-        beside: list[torch.Tensor] = []  # MotionDirector's spatial LoRA
+        spatial_parameters: list[torch.Tensor] = []  # MotionDirector's spatial LoRA
         if config.objective == "motion_director":
             appearance = stack.enter_context(appearance_lora(backbone, config))
             groups.append(ParameterGroup("appearance", appearance, config.learning_rate))
-            beside = list(appearance.values())
+            spatial_parameters = list(appearance.values())
 
         def loss_fn(generator: torch.Generator, backward: Backward) -> None:
             drawn = torch.randint(len(examples), (config.batch_size,), generator=generator)
             chosen = [examples[i] for i in drawn.tolist()]
-            if not beside:
+            if not spatial_parameters:
                 return backward(motion_loss(backbone, chosen, config, generator))
             x0, text = torch.cat([e.latents for e in chosen]), concat_texts([e.motion for e in chosen])
-            dual_path_loss(backbone, x0, text, beside, list(parameters.values()), generator, backward)
+            dual_path_loss(backbone, x0, text, spatial_parameters, list(parameters.values()), generator, backward)
 
         training = LoraTraining(
             "motion", MOTION, config, folder, key, base_fingerprint, sample_prompt or prompt, sampling
@@ -170,14 +170,14 @@ def _check(backbone: Backbone, clips: Sequence[MotionClip], prompt: str, config:
 def require_subjects(clips: Sequence[MotionClip], config: MotionConfig) -> None:
     """ValueError if Eq. 5 has no subjects whose appearance to remove."""
     for index, clip in enumerate(clips):
-        if needs_teacher(config) and not clip.subjects:
+        if removes_appearance(config) and not clip.subjects:
             raise ValueError(
                 f"clip {index + 1}: got no subjects, whose appearance Eq. 5 removes; name them, e.g. 'person' and "
                 "'horse', or choose omega 0 or the objective 'motion_director'"
             )
 
 
-def needs_teacher(config: MotionConfig) -> bool:
+def removes_appearance(config: MotionConfig) -> bool:
     """Whether the target is Eq. 5's, and not plain noise."""
     return config.objective == "appearance-agnostic" and config.omega > 0
 

@@ -67,7 +67,7 @@ def fit(
     loss_scale: float = 1.0,
     base: Fingerprint | None = None,
 ) -> History:
-    """Train the groups' parameters in place, or go on where an earlier run stopped.
+    """Train the groups' parameters in place, or resume an earlier run.
 
     Args:
         groups: what is trained.

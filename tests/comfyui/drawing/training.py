@@ -109,10 +109,10 @@ MOTION = Workflow(
             START,
             [
                 note(
-                    "# Learn a motion\n\nFrom one clip, without the looks of who performs it. **Your own**: put "
+                    "# Learn a motion\n\nFrom one clip, without the appearance of who performs it. **Your own**: put "
                     "*Load Video* in the place of *Example Motion*; write in *prompt* what happens, in *subjects* who "
                     "does it, and wire a mask for each (white on the subject; one frame of it is enough).\n\n"
-                    "omega is how strongly the performers' looks are taken out.\n\nThe LoRA is saved as "
+                    "omega is how strongly the performers' appearance is taken out.\n\nThe LoRA is saved as "
                     "models/loras/videomage/riding.safetensors (riding_2 where *01 First run* has made one before)."
                 ),
                 base(EMOJI),

@@ -40,9 +40,9 @@ def test_both_ways_give_the_same(sam2_both_ways, frames, start):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_one_look_at_each_frame_and_no_frame_left_out(sam2_both_ways, way):
-    looks = []
-    masks = follow(sam2_both_ways[way], clip(5), start=2, seen=lambda: looks.append(1))
-    assert masks.flatten(2).any(2).all() and 5 <= len(looks) <= 6
+    calls = []
+    masks = follow(sam2_both_ways[way], clip(5), start=2, seen=lambda: calls.append(1))
+    assert masks.flatten(2).any(2).all() and 5 <= len(calls) <= 6
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -121,11 +121,11 @@ def test_a_model_for_pictures_is_refused_for_a_clip_before_anything_loads(sam2_b
 def test_the_package_looks_at_the_clips_frames_alone_once_each(sam2_both_ways, monkeypatch):
     """Not at the stand-in from which its state is made."""
     tracker = load_tracker(sam2_both_ways[0], CPU)
-    looks, usual = [], tracker.model.forward_image
-    monkeypatch.setattr(tracker.model, "forward_image", lambda picture: (looks.append(1), usual(picture))[1])
+    calls, usual = [], tracker.model.forward_image
+    monkeypatch.setattr(tracker.model, "forward_image", lambda picture: (calls.append(1), usual(picture))[1])
     with torch.no_grad():
         tracker.follow(clip(4), 0, BOXES, lambda: None)
-    assert len(looks) == 4 and "_get_image_feature" not in vars(tracker.model)
+    assert len(calls) == 4 and "_get_image_feature" not in vars(tracker.model)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -37,7 +37,7 @@ def train(base, folder: Path, config: MotionConfig = CONFIG, **more):
 
 
 def flat(trained) -> torch.Tensor:
-    return torch.cat([f.flatten() for pair in trained.concept.weights.layers.values() for f in pair])
+    return torch.cat([f.flatten() for pair in trained.lora_model.weights.layers.values() for f in pair])
 
 
 def example(base, appearance: bool = True):
@@ -48,11 +48,11 @@ def example(base, appearance: bool = True):
 
 def test_it_learns_the_temporal_layers_alone(emoji_base, tmp_path):
     trained = train(emoji_base, tmp_path)
-    layers = trained.concept.weights.layers
+    layers = trained.lora_model.weights.layers
     assert set(layers) == {t.module for t in emoji_base.targets("temporal")}
     assert any(name.startswith("transformer_in.") for name in layers)
     assert all(float(b.abs().sum()) > 0 for _, b in layers.values())
-    assert trained.concept.tokens == ()
+    assert trained.lora_model.tokens == ()
 
 
 def test_omega_zero_is_the_plain_loss(emoji_base):

@@ -45,17 +45,17 @@ def train(base, folder: Path, config: SubjectConfig = CONFIG, **more):
 
 
 def flat(trained) -> torch.Tensor:
-    factors = [f.flatten() for pair in trained.concept.weights.layers.values() for f in pair]
-    return torch.cat([*factors, trained.concept.tokens[0].vectors.flatten()])
+    factors = [f.flatten() for pair in trained.lora_model.weights.layers.values() for f in pair]
+    return torch.cat([*factors, trained.lora_model.tokens[0].vectors.flatten()])
 
 
 def test_it_learns_the_token_and_the_spatial_layers_alone(emoji_base, tmp_path):
     trained = train(emoji_base, tmp_path)
-    layers = trained.concept.weights.layers
+    layers = trained.lora_model.weights.layers
     assert set(layers) == {t.module for t in emoji_base.targets("spatial")}
     assert all(float(b.abs().sum()) > 0 for _, b in layers.values())
     start = emoji_base.initial_vectors("robot", 1)
-    assert not torch.equal(trained.concept.tokens[0].vectors, start)
+    assert not torch.equal(trained.lora_model.tokens[0].vectors, start)
     assert set(trained.history.losses) == {"L_sub", "L_reg", "loss"}
     assert len(trained.history.seconds) == CONFIG.steps
 
