@@ -71,7 +71,7 @@ def _times(figures: Figures) -> list[str]:
         "## Seconds by stage",
         "",
         "A stage is its steps, each timed alone on the built-in base at its preset's settings, times how often the "
-        "stage takes it: two subjects, four pictures each. Not in it: the optimiser's own step, "
+        "stage takes it: two subjects, four images each. Not in it: the optimiser's own step, "
         "prompts encoded outside of steps, files written, and the video that the command line and the nodes make at a "
         "training's end, which costs a plain sampling.",
         "",

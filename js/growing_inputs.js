@@ -7,7 +7,7 @@ const GROWING = {
   VideoMage_SampleVideo: ["lora_", 1],
   VideoMage_TrainMotion: ["mask_", 1],
   VideoMage_ContactSheet: ["row_", 2],
-  VideoMage_Evaluate: ["pictures_", 1],
+  VideoMage_Evaluate: ["images_", 1],
   VideoMage_SCSGuider: ["model_subject_", 1],
 };
 

@@ -57,10 +57,10 @@ async def training(request: Any) -> web.Response:
 async def sample(request: Any) -> web.StreamResponse:
     """GET ?kind=&name=&node= -> its last sample, a JPEG."""
     try:
-        picture = await asyncio.to_thread(_asked(request).sample_file.read_bytes)
+        image = await asyncio.to_thread(_asked(request).sample_file.read_bytes)
     except OSError as error:
         raise web.HTTPNotFound(text="no sample yet") from error
-    return web.Response(body=picture, content_type="image/jpeg", headers={"Cache-Control": "no-store"})
+    return web.Response(body=image, content_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 
 async def lora(request: Any) -> web.Response:
@@ -114,11 +114,11 @@ def _read_mark(unet: Path, *written: object) -> Fingerprint | None:
     return fingerprint_of_file(unet)
 
 
-def _data_url(picture: Any) -> str | None:
-    if picture is None:
+def _data_url(image: Any) -> str | None:
+    if image is None:
         return None
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -133,9 +133,9 @@ async def presets(request: Any) -> web.Response:
 
 
 async def thumbnail(request: Any) -> web.StreamResponse:
-    """GET -> the picture of a shipped workflow, where the template browser asks for it.
+    """GET -> the image of a shipped workflow, where the template browser asks for it.
 
-    Some versions of ComfyUI serve a pack's workflows there and not their pictures; where the pictures are served too,
+    Some versions of ComfyUI serve a pack's workflows there and not their images; where the images are served too,
     ComfyUI's own answer comes first.
     """
     titles = {path.stem: path for path in files_in(PACK / "workflows", (".jpg",))}

@@ -188,11 +188,11 @@ def sam2_both_ways(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path
 
 
 @pytest.fixture(scope="session")
-def sam2_for_pictures(sam2_both_ways: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sam2_for_images(sam2_both_ways: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same SAM 2 without its memory, as ``Sam2Model`` is saved."""
     from emoji_world.fixtures.weight_conversion import without_memory
 
-    return without_memory(sam2_both_ways[1], tmp_path_factory.mktemp("sam2") / "pictures")
+    return without_memory(sam2_both_ways[1], tmp_path_factory.mktemp("sam2") / "images")
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 Two doors of the core, which all versions since 0.3.64 have: ``patches_replace["dit"][("double_block", i)]`` says which
 block runs, and ``optimized_attention_override`` hands over q, k and v, normed and after rotary embedding: of
-self-attention first, then of cross-attention (with a picture's tokens before the text's, where the model takes one).
+self-attention first, then of cross-attention (with an image's tokens before the text's, where the model takes one).
 Recorded passes use PyTorch's attention, which has a gradient.
 
 Activations are computed again in the backward pass, block by block, so a graph holds one block's input for each.
@@ -88,7 +88,7 @@ class Recorder:
         return options
 
     def _block(self, index: int, block: Any) -> Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]:
-        text_call = 2 if hasattr(block.cross_attn, "k_img") else 1  # a picture's tokens come before the text's
+        text_call = 2 if hasattr(block.cross_attn, "k_img") else 1  # an image's tokens come before the text's
         last = index == self.blocks[-1]
 
         def run(args: dict[str, Any], original: dict[str, Any]) -> dict[str, Any]:

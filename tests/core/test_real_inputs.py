@@ -132,7 +132,7 @@ def test_what_a_photo_is_kept_as_does_not_matter(emoji_base, tmp_path, change, p
 
 
 def box(image: Image.Image) -> Image.Image:
-    """A mask, white on the middle of a picture."""
+    """A mask, white on the middle of an image."""
     width, height = image.size
     mask = Image.new("L", image.size)
     mask.paste(255, (width // 4, height // 4, 3 * width // 4, 3 * height // 4))

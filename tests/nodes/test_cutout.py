@@ -30,7 +30,7 @@ def test_masks_that_say_nothing_or_do_not_fit_are_refused(nodes: dict[str, Any],
     node, clip = nodes["VideoMage_SubjectClip"], torch.rand(4, 8, 8, 3)
     for mask, said in [
         (torch.zeros(4, 8, 8), "mask of '<toy>': it is empty"),
-        (torch.ones(8, 8), "mask of '<toy>': it covers the whole picture"),
+        (torch.ones(8, 8), "mask of '<toy>': it covers the whole image"),
         (torch.ones(3, 8, 8), "mask of <toy>: got 3 frames for a clip of 4"),
     ]:
         with pytest.raises(ValueError, match=said):

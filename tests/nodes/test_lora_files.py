@@ -92,10 +92,10 @@ def test_no_path_but_a_listed_name_is_read(nodes: dict[str, Any], toy: LoraModel
 def test_a_path_of_home_is_understood(nodes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    pictures = next(module for name, module in sys.modules.items() if name.endswith(".nodes.conversions"))
+    images = next(module for name, module in sys.modules.items() if name.endswith(".nodes.conversions"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert pictures.folder("~", "images_folder") == tmp_path
-    assert pictures.folder("  ", "images_folder") is None
+    assert images.folder("~", "images_folder") == tmp_path
+    assert images.folder("  ", "images_folder") is None
 
 
 def test_an_ordinary_lora_is_a_subject_called_by_its_trigger_words(

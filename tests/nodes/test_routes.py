@@ -146,16 +146,16 @@ def test_a_base_that_was_replaced_is_read_again_and_never_on_the_servers_loop(
     assert len(threads) == 2 and threading.main_thread() not in threads
 
 
-def test_the_pack_serves_its_workflows_pictures_and_nothing_else(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
+def test_the_pack_serves_its_workflows_images_and_nothing_else(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
     (route,) = (path for path in host.routes if path.startswith("/workflow_templates/"))
 
     def thumbnail(title: str) -> Any:
         return asyncio.run(host.routes[route](SimpleNamespace(match_info={"title": title})))
 
-    pictures = sorted((Path(__file__).parents[2] / "workflows").glob("*.jpg"))
-    assert pictures
-    for picture in pictures:
-        assert thumbnail(picture.stem).body == picture.read_bytes()
+    images = sorted((Path(__file__).parents[2] / "workflows").glob("*.jpg"))
+    assert images
+    for image in images:
+        assert thumbnail(image.stem).body == image.read_bytes()
     for title in ("gone", "../README", "..%2F..%2Fsecret"):
         with pytest.raises(web.HTTPNotFound):
             thumbnail(title)

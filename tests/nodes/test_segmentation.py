@@ -81,8 +81,8 @@ def test_words_become_masks_an_overlay_and_the_words(nodes: dict[str, Any], mode
     assert overlay.shape == frames.shape and not torch.equal(overlay, frames)
     assert subjects == "pig, pig" and tuned.config.detector_image_size == 128
     assert host.room and {total for _, total, _ in host.progress} == {2, 8}  # two searched, all followed
-    picture = node.execute(load(nodes), frames[:1], "pig", **SETTINGS).result
-    assert picture[0].shape == (1, *frames.shape[1:3])
+    image = node.execute(load(nodes), frames[:1], "pig", **SETTINGS).result
+    assert image[0].shape == (1, *frames.shape[1:3])
 
 
 def test_too_many_and_no_words_are_told_before_anything_runs(nodes: dict[str, Any]) -> None:
@@ -115,7 +115,7 @@ def test_out_of_memory_frees_everything_and_says_what_to_lower(
 
 
 class Middle:
-    """A segmenter whose masks are the middle of the picture; it counts what it is asked."""
+    """A segmenter whose masks are the middle of the image; it counts what it is asked."""
 
     def __init__(self, mark: str = "middle") -> None:
         self.mark, self.asked = mark, []
@@ -131,7 +131,7 @@ class Middle:
 
 
 class Reporting(Middle):
-    """The same, which tells of each picture."""
+    """The same, which tells of each image."""
 
     def __init__(self) -> None:
         super().__init__("reporting")

@@ -27,7 +27,7 @@ from ..segmentation.tracker import check_tracker, load_tracker
 from ..segmentation.words import Detection, boxes_of_words, caption_of, spans
 from .masks import EMPTY, require_useful
 
-_LONGER = 5 / 3  # the detector's picture may be longer than its shorter side by this, as in its makers' code
+_LONGER = 5 / 3  # the detector's image may be longer than its shorter side by this, as in its makers' code
 _SAMPLE, _SAMPLES = 1 << 16, 64  # bytes, and how many samples of a large file: 4 MiB of it
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -75,7 +75,7 @@ class GroundedSam2:
 
         Raises:
             ValueError: a word is found nowhere (says the best score), its mask is empty or covers all, or a SAM 2 for
-                pictures is given a clip.
+                images is given a clip.
             FileNotFoundError, ImportError: weights or a package are missing.
             Cancelled: stopped by the host.
         """
@@ -104,10 +104,10 @@ class GroundedSam2:
         found = {}
         for done, f in enumerate(frames):
             self.callbacks.check()
-            picture, fitted = resize_image(
+            image, fitted = resize_image(
                 pixels[:, f], c.detector_image_size, round(c.detector_image_size * _LONGER), detector.queries
             )
-            scores, boxes = detector.find(picture.to(device), caption_of(words))
+            scores, boxes = detector.find(image.to(device), caption_of(words))
             found[f] = _Seen(places, scores, fitted.to_frame(boxes))
             self.callbacks.progress(done + 1, len(frames), "finding words")
         return found

@@ -8,7 +8,7 @@ ComfyUI's Load LoRA reads (``lora_layout``); learned token vectors as ``lora_emb
 alpha to be, gets it right.
 
 Metadata: one JSON text under "videomage", parsed and never evaluated, and beside it what LoRA managers
-read (``model_spec``).  It holds no path, no training picture, and prompts only if the user wants them in.
+read (``model_spec``).  It holds no path, no training image, and prompts only if the user wants them in.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ..model.lora_weights import LoraWeights
 from ..model.text import SpecialToken
 from .cutmix import Cutout
 from .lora_layout import layout_of_keys, layout_of_modules
-from .lora_metadata import FORMAT, MOST_RANK, Kind, damaged, picture_to_text, read_metadata, shortened
+from .lora_metadata import FORMAT, MOST_RANK, Kind, damaged, image_to_text, read_metadata, shortened
 from .model_spec import manager_header
 from .safetensors_file import opened, read_safetensors, write_safetensors
 
@@ -111,7 +111,7 @@ def save_lora(path: Path, lora_model: LoraModel) -> None:
         "rank": lora_model.weights.rank,
         "tokens": [{"name": t.name, "superclass": t.superclass} for t in lora_model.tokens],
         "details": lora_model.details,
-        "thumbnail": picture_to_text(lora_model.thumbnail),
+        "thumbnail": image_to_text(lora_model.thumbnail),
     }
     write_safetensors(
         path, tensors, {"format": "pt", **_for_managers(path.stem, lora_model), "videomage": json.dumps(about)}
@@ -131,7 +131,7 @@ def _for_managers(title: str, lora_model: LoraModel) -> dict[str, str]:
         [a.shape[0] for a, _ in lora_model.weights.layers.values()],
         f"A {lora_model.kind} by VideoMage{': ' + named if named else ''}.",
         "x".join(map(str, sides)) if all(isinstance(side, int) for side in sides) else "",
-        picture_to_text(lora_model.thumbnail),
+        image_to_text(lora_model.thumbnail),
     )
 
 

@@ -69,7 +69,7 @@ def read_metadata(metadata: dict[str, str], name: str) -> LoraMetadata:
     named = tuple((str(token["name"]), str(token["superclass"])) for token in tokens)
     return LoraMetadata(
         about["kind"], base, _fingerprint(about.get("fingerprint"), name), named, rank, details,
-        text_to_picture(about.get("thumbnail")),
+        image_from_text(about.get("thumbnail")),
     )  # fmt: skip
 
 
@@ -99,22 +99,22 @@ def shortened(value: Any) -> str:
     return text if len(text) <= 120 else f"{text[:120]}..."
 
 
-def picture_to_text(picture: Image.Image | None) -> str | None:
-    if picture is None:
+def image_to_text(image: Image.Image | None) -> str | None:
+    if image is None:
         return None
-    small = picture.convert("RGB")
+    small = image.convert("RGB")
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
     small.save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def text_to_picture(text: str | None) -> Image.Image | None:
+def image_from_text(text: str | None) -> Image.Image | None:
     """The thumbnail, or None if there is none that can be trusted: the file may come from anyone."""
     if not isinstance(text, str):
         return None
     try:
-        picture = Image.open(io.BytesIO(base64.b64decode(text)), formats=("PNG",))
-        return picture.convert("RGB") if max(picture.size) <= THUMBNAIL else None
+        image = Image.open(io.BytesIO(base64.b64decode(text)), formats=("PNG",))
+        return image.convert("RGB") if max(image.size) <= THUMBNAIL else None
     except (OSError, ValueError, Image.DecompressionBombError):
         return None

@@ -1,7 +1,7 @@
 """Makes a benchmark's videos: LoRAs are trained once and shared, videos cached by content and method.
 
 Everything lies in one folder and is named after all that it depends on.  A stopped benchmark
-resumes, and a change of settings, base or pictures makes anew only what depends on it; so does a stage whose
+resumes, and a change of settings, base or images makes anew only what depends on it; so does a stage whose
 ``VERSION`` was raised.
 """
 

@@ -4,7 +4,7 @@ The network predicts the flow v = eps - x0.  Layers are called as diffusers call
 self-attention over all places of all frames, ``attn2`` cross-attention to the text.  Self-attention's heads are either
 temporal or spatial (``wan_heads``); its output projection mixes both kinds, and no LoRA is put there (ours).
 
-A picture is a video of one frame and passes all layers: so Wan was trained on pictures.
+An image is a video of one frame and passes all layers: so Wan was trained on images.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ def check_wan_folder(folder: Path) -> None:
         "it has two experts, as Wan 2.2's 14B models": bool(index.get("boundary_ratio"))
         or bool((index.get("transformer_2") or [None])[0]),
         "it gives each place a noise level of its own, as Wan 2.2's 5B model": bool(index.get("expand_timesteps")),
-        "it begins from a picture": network.get("added_kv_proj_dim") is not None
+        "it begins from an image": network.get("added_kv_proj_dim") is not None
         or network.get("in_channels", 16) != network.get("out_channels", 16),
         "its patches hold several frames": int(network.get("patch_size", (1, 2, 2))[0]) != 1,
     }

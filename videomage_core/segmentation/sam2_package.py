@@ -14,7 +14,7 @@ import torch
 
 from .weights import SAM2, asset, known_sizes, own_sizes
 
-_STRIDE = 16  # pixels of the picture in a place of the last feature map
+_STRIDE = 16  # pixels of the image in a place of the last feature map
 
 
 def sizes_of(weights: Mapping[str, torch.Tensor], path: Path) -> dict[str, Any]:

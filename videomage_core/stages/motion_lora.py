@@ -195,10 +195,10 @@ def _appearance(
     )
     tokens = [
         invert_subject(
-            backbone, picture, f"<sub{i + 1}>", clip.subjects[i], config, folder / f"subject_{i + 1}", callbacks,
+            backbone, image, f"<sub{i + 1}>", clip.subjects[i], config, folder / f"subject_{i + 1}", callbacks,
             cache_key(i, *clip.key_parts(), *cut),
         )
-        for i, picture in enumerate(cut_out(clip, config))
+        for i, image in enumerate(cut_out(clip, config))
     ]  # fmt: skip
     names = [token.name for token in tokens]
     subjects = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
@@ -219,7 +219,7 @@ def cut_out(clip: MotionClip, config: MotionConfig) -> list[torch.Tensor]:
         segmenter = GivenMasks(clip.masks[:, index : index + 1])
     masks = segmenter.segment(frame[:, None], clip.subjects)[:, 0]  # [N,1,H,W] -> [N,H,W]
     plain = 2 * config.textual_inversion_background - 1
-    pictures = []
+    images = []
     for word, mask in zip(clip.subjects, masks, strict=True):
         rows, columns = (mask > 0.5).any(1).nonzero().flatten(), (mask > 0.5).any(0).nonzero().flatten()
         if len(rows) == 0:
@@ -229,12 +229,12 @@ def cut_out(clip: MotionClip, config: MotionConfig) -> list[torch.Tensor]:
         alone = frame * mask + plain * (1 - mask)
         top, bottom, left, right = (int(v) for v in (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1))
         cut = alone[:, top:bottom, left:right]
-        pictures.append(_on_plain(cut, plain, config))
-    return pictures
+        images.append(_on_plain(cut, plain, config))
+    return images
 
 
 def _on_plain(cut: torch.Tensor, plain: float, config: MotionConfig) -> torch.Tensor:
-    """A cut-out [3, h, w] in the middle of a plain picture of the config's size, all of it to be seen."""
+    """A cut-out [3, h, w] in the middle of a plain image of the config's size, all of it to be seen."""
     height, width = cut.shape[-2:]
     edge = round(_MARGIN * max(height, width))
     canvas = torch.full((4, height + 2 * edge, width + 2 * edge), plain)
@@ -244,7 +244,7 @@ def _on_plain(cut: torch.Tensor, plain: float, config: MotionConfig) -> torch.Te
 
 def invert_subject(
     backbone: Backbone,
-    picture: torch.Tensor,
+    image: torch.Tensor,
     name: str,
     superclass: str,
     config: MotionConfig,
@@ -252,15 +252,15 @@ def invert_subject(
     callbacks: Callbacks,
     source: str | None = None,
 ) -> SpecialToken:
-    """Textual inversion (Sec. 7.1): a token for one picture [3, H, W]; the base is frozen, no LoRA.
+    """Textual inversion (Sec. 7.1): a token for one image [3, H, W]; the base is frozen, no LoRA.
 
-    ``source`` marks what the picture was cut out of, and how; None: the picture itself is what was given.
+    ``source`` marks what the image was cut out of, and how; None: the image itself is what was given.
     """
     start = SpecialToken(name, backbone.initial_vectors(superclass, config.textual_inversion_num_vectors), superclass)
     vectors = torch.nn.Parameter(start.vectors.to(backbone.device))
     learned = dataclasses.replace(start, vectors=vectors)
     with torch.no_grad():
-        x0 = backbone.encode_video(picture[None, :, None])  # [3,H,W] -> [1,C,1,h,w]
+        x0 = backbone.encode_video(image[None, :, None])  # [3,H,W] -> [1,C,1,h,w]
 
     def loss_fn(generator: torch.Generator, backward: Backward) -> None:
         text = repeat_text(backbone.encode_prompt([f"A {name}"], [learned]), config.batch_size)
@@ -273,7 +273,7 @@ def invert_subject(
     )  # fmt: skip
     groups = [ParameterGroup("token", {"vectors": vectors}, config.textual_inversion_learning_rate)]
     key = training_key(
-        "inversion", VERSION, loop, source or quantize(picture, -1), superclass, config.batch_size,
+        "inversion", VERSION, loop, source or quantize(image, -1), superclass, config.batch_size,
         config.textual_inversion_learning_rate, config.textual_inversion_num_vectors,
     )  # fmt: skip
     base_fingerprint, scale = fingerprint(backbone.network), loss_scale_for(backbone.dtype)

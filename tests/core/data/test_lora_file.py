@@ -177,7 +177,7 @@ def test_layers_of_different_ranks_come_back_as_they_were(lora_model, tmp_path):
 
 @pytest.mark.parametrize("text", ["!!!", "JSFQUy1BZG9iZS0zLjA=", ""])
 def test_a_thumbnail_that_is_no_small_png_is_left_out(lora_model, tmp_path, monkeypatch, text):
-    monkeypatch.setattr("videomage_core.data.lora_file.picture_to_text", lambda _: text)
+    monkeypatch.setattr("videomage_core.data.lora_file.image_to_text", lambda _: text)
     save_lora(tmp_path / "toy.safetensors", lora_model)
     assert load_lora(tmp_path / "toy.safetensors").thumbnail is None
 

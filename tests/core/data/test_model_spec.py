@@ -22,8 +22,8 @@ def lora_model(ranks: tuple[int, ...] = (2, 2)) -> LoraModel:
     tokens = (SpecialToken("<toy>", torch.ones(1, 8), "stuffed animal"),)
     details = {"settings": {"width": 576, "height": 320}, "prompts": "a secret"}
     mark = Fingerprint("0" * 16, (0.0,) * 16)
-    picture = Image.new("RGB", (8, 8), "red")
-    return LoraModel("subject", LoraWeights(layers), tokens, "zeroscope_v2_576w", mark, details, picture)
+    image = Image.new("RGB", (8, 8), "red")
+    return LoraModel("subject", LoraWeights(layers), tokens, "zeroscope_v2_576w", mark, details, image)
 
 
 def header_of(path) -> dict[str, str]:
@@ -31,7 +31,7 @@ def header_of(path) -> dict[str, str]:
         return dict(file.metadata())
 
 
-def test_a_saved_file_says_title_base_words_size_and_picture(tmp_path):
+def test_a_saved_file_says_title_base_words_size_and_image(tmp_path):
     save_lora(tmp_path / "my toy.safetensors", lora_model())
     header = header_of(tmp_path / "my toy.safetensors")
     assert header["modelspec.sai_model_spec"] == "1.0.1"

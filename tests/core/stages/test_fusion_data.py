@@ -212,7 +212,7 @@ def test_a_clip_that_says_nothing_is_refused(emoji_base, make_lora_model):
         add_cutout(subject, pixels, torch.ones(3, 8, 8))
     with pytest.raises(ValueError, match=r"mask of '<toy>': it is empty"):
         add_cutout(subject, pixels, torch.zeros(1, 8, 8))
-    with pytest.raises(ValueError, match=r"mask of '<toy>': it covers the whole picture"):
+    with pytest.raises(ValueError, match=r"mask of '<toy>': it covers the whole image"):
         add_cutout(subject, pixels, torch.ones(1, 8, 8))
     with pytest.raises(ValueError, match=r"LoRA: got a fusion's, expected the LoRA of one subject"):
         add_cutout(dataclasses.replace(subject, kind="fusion"), pixels, torch.ones(1, 8, 8))

@@ -171,7 +171,7 @@ def drawn_pair() -> CutMix:
 
 
 def test_following_both_losses_makes_both_smaller(emoji_base, make_lora_model):
-    """On a picture that the base can read: a map's largest value counts as a constant, so that in noise, where it
+    """On an image that the base can read: a map's largest value counts as a constant, so that in noise, where it
     wanders, a step along the gradient may raise the loss."""
     subjects = [make_lora_model(emoji_base, 1, "<toy>", "dog"), make_lora_model(emoji_base, 2, "<pet>", "panda")]
     tokens = [*subjects[0].tokens, *subjects[1].tokens]

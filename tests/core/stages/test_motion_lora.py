@@ -108,10 +108,10 @@ def test_the_debiased_objective_needs_no_subjects(emoji_base, tmp_path):
 def test_cut_out_shows_one_subject_on_a_plain_ground():
     first, second = cut_out(clip(), CONFIG)
     ground = 2 * CONFIG.textual_inversion_background - 1
-    for picture, colour in ((first, (1.0, 0.0, 0.0)), (second, (0.0, 0.0, -1.0))):
-        assert picture.shape == (3, 48, 48)
-        assert picture[:, 24, 24].tolist() == pytest.approx(colour, abs=1e-4)
-        assert picture[:, 0, 0].tolist() == pytest.approx([ground] * 3, abs=1e-4)
+    for image, colour in ((first, (1.0, 0.0, 0.0)), (second, (0.0, 0.0, -1.0))):
+        assert image.shape == (3, 48, 48)
+        assert image[:, 24, 24].tolist() == pytest.approx(colour, abs=1e-4)
+        assert image[:, 0, 0].tolist() == pytest.approx([ground] * 3, abs=1e-4)
 
 
 def test_several_clips_and_a_stop(emoji_base, tmp_path):
@@ -166,8 +166,8 @@ def test_a_prompt_that_lacks_a_place_for_the_subjects_is_refused():
 )
 def test_a_subject_inverted_with_other_settings_is_not_taken_for_this_one(emoji_base, tmp_path, change):
     def inverted(config: MotionConfig) -> torch.Tensor:
-        picture = cut_out(clip(), config)[0]
-        return motion_lora.invert_subject(emoji_base, picture, "<sub1>", "dog", config, tmp_path, Callbacks()).vectors
+        image = cut_out(clip(), config)[0]
+        return motion_lora.invert_subject(emoji_base, image, "<sub1>", "dog", config, tmp_path, Callbacks()).vectors
 
     assert torch.equal(inverted(CONFIG), inverted(CONFIG))
     with pytest.raises(ValueError, match="holds the checkpoint of another training"):

@@ -45,7 +45,7 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def pictures() -> list[SubjectImage]:
+def images() -> list[SubjectImage]:
     mask = torch.zeros(40, 40)
     mask[8:30, 6:34] = 1
     return [SubjectImage(torch.rand(3, 40, 40, generator=seeded(5)) * 2 - 1, mask)]
@@ -74,7 +74,7 @@ def flat(lora_model: LoraModel) -> torch.Tensor:
 
 def subject(base, folder: Path, config: SubjectConfig = SUBJECT, **more):
     auxiliary = [CaptionedClip(torch.rand(3, FRAMES, SIDE, SIDE, generator=seeded(6)) * 2 - 1, "a cat on grass")]
-    return train_subject(base, pictures(), "<toy>", "robot", config, folder, auxiliary=auxiliary, **more)
+    return train_subject(base, images(), "<toy>", "robot", config, folder, auxiliary=auxiliary, **more)
 
 
 def motion(base, folder: Path, config: MotionConfig = MOTION, **more):

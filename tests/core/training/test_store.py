@@ -33,14 +33,14 @@ def made(shared_emoji_base, make_lora_model) -> StoredResult:
 
 
 def test_the_folder_is_named_after_all_that_the_result_depends_on(tmp_path):
-    picture, config = torch.zeros(3, 4, 4), SubjectConfig()
+    image, config = torch.zeros(3, 4, 4), SubjectConfig()
 
-    def folder(config: SubjectConfig = config, shown: torch.Tensor = picture, token: str = "<dog>", base: str = "zero"):
+    def folder(config: SubjectConfig = config, shown: torch.Tensor = image, token: str = "<dog>", base: str = "zero"):
         return run_dir(tmp_path, "dog", subject_key([SubjectImage(shown)], token, "dog", config), base)
 
     assert folder().parent == tmp_path and folder().name.startswith("dog-")
-    assert folder() == folder(shown=picture.clone()) == folder(token="<DOG>")
-    changed = [folder(shown=picture + 1), folder(token="<cat>"), folder(dataclasses.replace(config, rank=8))]
+    assert folder() == folder(shown=image.clone()) == folder(token="<DOG>")
+    changed = [folder(shown=image + 1), folder(token="<cat>"), folder(dataclasses.replace(config, rank=8))]
     assert len({folder(), folder(base="wan"), *changed}) == 5
 
 
