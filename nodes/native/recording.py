@@ -82,9 +82,9 @@ class Recorder:
     def options(self, model_options: dict[str, Any], model: nn.Module) -> dict[str, Any]:
         """Model options with which a forward is recorded; whatever others have wrapped around the model is left out."""
         options = {name: value for name, value in model_options.items() if name not in OUTER}
-        kept = {k: v for k, v in options.get("transformer_options", {}).items() if k not in DROPPED}
+        remaining = {k: v for k, v in options.get("transformer_options", {}).items() if k not in DROPPED}
         replaced = {("double_block", i): self._block(i, model.blocks[i]) for i in range(self.blocks[-1] + 1)}  # type: ignore[index]
-        options["transformer_options"] = {**kept, "patches_replace": {"dit": replaced}}
+        options["transformer_options"] = {**remaining, "patches_replace": {"dit": replaced}}
         return options
 
     def _block(self, index: int, block: Any) -> Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]:

@@ -32,7 +32,7 @@ def needed_size(config: SamplingConfig | LoraTrainingConfig, segmented: bool = F
 def augment(
     pixels: torch.Tensor, mask: torch.Tensor | None, config: SubjectConfig, generator: torch.Generator
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The views of one image: (pixels [3, H, W], mask [H, W]) at the config's size.
+    """The augmented copies of one image: (pixels [3, H, W], mask [H, W]) at the config's size.
 
     The first is the image itself.  The others, as many as ``config.num_augmentations`` says, are mirrored by
     chance and cut to a part, where the settings allow either.
@@ -40,7 +40,7 @@ def augment(
     Args:
         pixels: [3, h, w] in -1..1, of any size.
         mask: [h, w] in 0..1; None counts the whole image; what padding adds never counts.
-        config: size, fit, flip, min_crop_scale, views.
+        config: size, resize_mode, random_flip, min_crop_scale, num_augmentations.
         generator: of the chances.
     """
     both = torch.cat([pixels, torch.ones_like(pixels[:1]) if mask is None else mask[None]])  # [4,h,w]

@@ -90,7 +90,7 @@ def load_subject_images(
         source: a folder of images, or image files.
         masks: a folder with a mask for each image, of the same name, white on the subject;
             without one, an image's alpha channel is its mask, where it has one that is not opaque.
-        min_size: larger images are shrunk while they are read, as in ``read_image``; ``views.needed_size``.
+        min_size: larger images are shrunk while they are read, as in ``read_image``; ``augmentation.needed_size``.
 
     Raises:
         FileNotFoundError: no such folder or file, or a mask is missing.
@@ -144,7 +144,7 @@ def add_masks(
     """
     if segmenter is None:
         return list(images)
-    shown, problem, callbacks = [], "", callbacks or Callbacks()
+    masked, problem, callbacks = [], "", callbacks or Callbacks()
     for index, image in enumerate(images):
         mask = image.mask
         if mask is None:
@@ -154,10 +154,10 @@ def add_masks(
             except ValueError as error:
                 problem = str(error)
                 callbacks.log(f"image {index + 1}: all of it counts ({error})")
-        shown.append(replace(image, mask=mask))
-    if problem and all(image.mask is None for image in shown):
-        raise ValueError(f"masks: the segmenter finds {word!r} in none of {len(shown)} images ({problem})")
-    return shown
+        masked.append(replace(image, mask=mask))
+    if problem and all(image.mask is None for image in masked):
+        raise ValueError(f"masks: the segmenter finds {word!r} in none of {len(masked)} images ({problem})")
+    return masked
 
 
 def load_captioned_clips(folder: Path, frames: int, height: int, width: int) -> list[CaptionedClip]:
@@ -198,7 +198,7 @@ def load_motion_clip(
             white on the subject, as long as the clip; or None.
         frames: how many are taken, F.
         fps: the rate wanted; None spreads the frames over the whole clip.
-        min_size: larger frames are shrunk while they are read, as in ``read_image``; ``views.needed_size``.
+        min_size: larger frames are shrunk while they are read, as in ``read_image``; ``augmentation.needed_size``.
 
     Raises:
         FileNotFoundError: no such file.

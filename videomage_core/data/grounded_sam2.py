@@ -68,7 +68,7 @@ class GroundedSam2:
     def key_parts(self) -> tuple[object, ...]:
         """What its masks depend on, to tell one training from another: names, contents and settings."""
         files = [self.detector, self.tracker, *([self.bert] if self.bert else [])]
-        return (*(part for path in files for part in (path.name, _mark(path))), repr(self.config))
+        return (*(part for path in files for part in (path.name, _fingerprint(path))), repr(self.config))
 
     def segment(self, pixels: torch.Tensor, words: Sequence[str]) -> torch.Tensor:
         """See ``Segmenter``: pixels [3, F, H, W] -> masks [N, F, H, W], 0 or 1.
@@ -186,17 +186,17 @@ def _number(count: int, thing: str) -> str:
     return f"the {thing}" if count == 1 else f"any of {count} {thing}s"
 
 
-def _mark(path: Path) -> str:
+def _fingerprint(path: Path) -> str:
     """Of a file's or a folder's content: sizes, and samples from head to tail, as gigabytes are too much to read."""
-    told = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for file in [path] if path.is_file() else [p for p in entries(path) if p.is_file()]:
         size = file.stat().st_size
-        told.update(f"{'' if file == path else file.name} {size} ".encode())
+        sha256.update(f"{'' if file == path else file.name} {size} ".encode())
         with file.open("rb") as content:
             for at in (*range(0, size, max(_SAMPLE, size // _SAMPLES)), max(0, size - _SAMPLE)):
                 content.seek(at)
-                told.update(content.read(_SAMPLE))
-    return told.hexdigest()[:16]
+                sha256.update(content.read(_SAMPLE))
+    return sha256.hexdigest()[:16]
 
 
 def _free() -> None:

@@ -104,8 +104,8 @@ def read_image(
     pixels = to_pixels(fitted(opaque, size, fit, background))
     if alpha is None:
         return LoadedImage(pixels, None, source_size)
-    shown = np.array(fitted(alpha, size, fit, 0))
-    return LoadedImage(pixels, torch.from_numpy(shown).float() / 255, source_size)
+    opacity = np.array(fitted(alpha, size, fit, 0))
+    return LoadedImage(pixels, torch.from_numpy(opacity).float() / 255, source_size)
 
 
 def _read(path: Path, least: Size | None) -> tuple[Image.Image, Size]:

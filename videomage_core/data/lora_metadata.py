@@ -80,13 +80,13 @@ def _is_token(token: Any) -> bool:
     return all(isinstance(text, str) and 0 < len(text) <= MOST_NAME and text.isprintable() for text in texts)
 
 
-def _fingerprint(kept: Any, name: str) -> Fingerprint:
+def _fingerprint(stored: Any, name: str) -> Fingerprint:
     architecture, weights = (
-        kept.get(entry) if isinstance(kept, dict) else None for entry in ("architecture", "weights")
+        stored.get(entry) if isinstance(stored, dict) else None for entry in ("architecture", "weights")
     )
     numbers = isinstance(weights, list) and all(isinstance(w, int | float) and abs(w) < 1e6 for w in weights)
     if not isinstance(architecture, str) or len(architecture) > MOST_NAME or not numbers or weights is None:
-        raise ValueError(damaged(name, f"has no fingerprint of its base but {shortened(kept)}"))
+        raise ValueError(damaged(name, f"has no fingerprint of its base but {shortened(stored)}"))
     return Fingerprint(architecture, tuple(weights))
 
 

@@ -145,7 +145,7 @@ def _together(path: Path, indices: Sequence[int], stills: Iterator[tuple[int, to
         if still.shape[1:] != clip.shape[2:]:
             sizes = [tuple(still.shape[1:]), tuple(clip.shape[2:])]
             raise ValueError(f"clip: {path} holds frames of several sizes ({sizes}), give a size to bring them to")
-        for place in (n for n, wanted in enumerate(indices) if wanted == index):
+        for place in (n for n, of_frame in enumerate(indices) if of_frame == index):
             clip[:, place] = still
     assert clip is not None, "indices are of frames that are there"
     return clip
@@ -175,11 +175,11 @@ def choose_frames(times: np.ndarray, frames: int, fps: float | None) -> tuple[li
     interval = since[-1] / (len(times) - 1)
     # The last frame is shown for an interval too; half of one more forgives rates like 29.97.
     if fps is not None and since[-1] + 1.5 * interval >= frames / fps:
-        wanted, rate = np.arange(frames) / fps, fps
+        moments, rate = np.arange(frames) / fps, fps
     else:
-        wanted = np.linspace(0, since[-1], frames)
+        moments = np.linspace(0, since[-1], frames)
         rate = (frames - 1) / since[-1] if frames > 1 else 1 / interval
-    nearest = np.abs(since[None, :] - wanted[:, None]).argmin(axis=1)  # [F,N] -> [F]
+    nearest = np.abs(since[None, :] - moments[:, None]).argmin(axis=1)  # [F,N] -> [F]
     return nearest.tolist(), float(rate)
 
 

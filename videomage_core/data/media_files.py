@@ -74,9 +74,9 @@ def passed_over(folder: Path, used: Collection[Path], what: str = "image") -> st
     captions = Captions(folder)
     read = {captions.of(path) for path in used} if what != "mask" else set()
     left = [path for path in entries(folder) if path not in used and path not in read]
-    told = [f"{path.name} ({_why(path, what)})" for path in left[:_SHOWN]]
+    reasons = [f"{path.name} ({_why(path, what)})" for path in left[:_SHOWN]]
     more = [f"{len(left) - _SHOWN} more"] if len(left) > _SHOWN else []
-    return f"; passed over: {', '.join([*told, *more])}" if left else ""
+    return f"; passed over: {', '.join([*reasons, *more])}" if left else ""
 
 
 def heif_problem(path: Path) -> str | None:

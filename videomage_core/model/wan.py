@@ -133,8 +133,8 @@ class WanBackbone(PlacedParts):
             _, f, h, w = self.latent_shape(frames, height, width)
             places += f * (h // patch) * (w // patch)
         one = _BLOCK_VALUES * dim + _FFN_VALUES * config.ffn_dim  # of a place in one block
-        kept = {"none": one // 2, "checkpointed": one + depth * dim, "stored": one * depth}[gradients]
-        return int(places * kept * self.dtype.itemsize)
+        activations = {"none": one // 2, "checkpointed": one + depth * dim, "stored": one * depth}[gradients]
+        return int(places * activations * self.dtype.itemsize)
 
     # --- pixels
 

@@ -44,8 +44,8 @@ class WanGeometry:
 
 def check_wan_folder(folder: Path) -> None:
     """Raise, before anything is loaded, if a Wan base's folder is not whole or of a kind that is not carried."""
-    wanted = [*_PARTS, *(f"{part}/config.json" for part in _WITH_WEIGHTS), "scheduler/scheduler_config.json"]
-    missing = [part for part in wanted if not (folder / part).exists()]
+    required = [*_PARTS, *(f"{part}/config.json" for part in _WITH_WEIGHTS), "scheduler/scheduler_config.json"]
+    missing = [part for part in required if not (folder / part).exists()]
     missing += [
         f"{part}/*.safetensors (or *.bin)"
         for part in _WITH_WEIGHTS

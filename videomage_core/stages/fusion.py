@@ -203,15 +203,15 @@ def fusion_loss(
     text = concat_texts([teacher.texts[v : v + 1] for teacher, v in zip(chosen, videos, strict=True)])
     level = backbone.random_level(len(x0), generator)
     x_t = add_noise(x0, torch.randn(x0.shape, generator=generator).to(x0.device), level)
-    wanted = []
+    teacher_outputs = []
     with torch.no_grad():
         for n, teacher in enumerate(chosen):
             row = slice(n, n + 1)
             with lora.use_adapters(backbone, {teacher.adapter: 1.0}):
                 its_level = NoiseLevel(level.t[row], level.a[row], level.s[row])
-                wanted.append(backbone.predict(x_t[row], its_level, text[row]))
+                teacher_outputs.append(backbone.predict(x_t[row], its_level, text[row]))
     output = backbone.predict(x_t, level, text)
-    return (output - torch.cat(wanted)).square().mean()
+    return (output - torch.cat(teacher_outputs)).square().mean()
 
 
 def attention_loss(maps: Sequence[torch.Tensor], masks: torch.Tensor, temporal_factor: int = 1) -> torch.Tensor:

@@ -100,15 +100,15 @@ def prepare_fusion_data(
             *weights.layers,
             *(f for pair in weights.layers.values() for f in pair),
         )
-        asked = [
+        teacher_prompts = [
             prompts.teacher[i % len(prompts.teacher)].replace("{subject}", name) for i in range(config.teacher_videos)
         ]
-        made = config.cutmix_videos if config.lambda2 and not lora_model.cutouts else 0
-        alone = [prompts.cutmix.replace("{subject}", name)] * made
+        count = config.cutmix_videos if config.lambda2 and not lora_model.cutouts else 0
+        cutmix_prompts = [prompts.cutmix.replace("{subject}", name)] * count
         with lora.use_adapters(backbone, {adapter: 1.0}), lora.merged(backbone):
             latents = generate_clips(
                 backbone,
-                asked + alone,
+                teacher_prompts + cutmix_prompts,
                 config.seed,
                 sampling,
                 folder,
@@ -118,9 +118,13 @@ def prepare_fusion_data(
                 lora_model.tokens,
             )
         with torch.no_grad():
-            texts = backbone.encode_prompt(asked + alone, lora_model.tokens)
-            single = backbone.decode_video(latents[len(asked) :].to(backbone.device)).cpu() if alone else None
-        teachers.append(Teacher(adapter, latents[: len(asked)], texts[: len(asked)]))
+            texts = backbone.encode_prompt(teacher_prompts + cutmix_prompts, lora_model.tokens)
+            single = (
+                backbone.decode_video(latents[len(teacher_prompts) :].to(backbone.device)).cpu()
+                if cutmix_prompts
+                else None
+            )
+        teachers.append(Teacher(adapter, latents[: len(teacher_prompts)], texts[: len(teacher_prompts)]))
         if lora_model.cutouts:
             cutouts.append([resample_frames(cutout, config.frames) for cutout in lora_model.cutouts])
         elif single is not None:

@@ -200,9 +200,9 @@ def _check(
     if config.lambda1:
         _check_auxiliary(backbone, config)
     for index, image in enumerate(images):
-        wanted = image.prompt or prompt
-        backbone.token_spans(wanted, [token])  # refuses another special token, and too long a prompt
-        require_token(wanted, token.name)
+        image_prompt = image.prompt or prompt
+        backbone.token_spans(image_prompt, [token])  # refuses another special token, and too long a prompt
+        require_token(image_prompt, token.name)
         if image.mask is not None:
             require_useful(image.mask[None], f"image {index + 1}")
 
@@ -290,7 +290,7 @@ def _auxiliary_parts(
 def general_captions(captions: Sequence[str], superclass: str, count: int) -> list[str]:
     """``count`` captions by turns, without those that name the class."""
     words = set(superclass.lower().split()) - {"a", "an", "the", "of", "in", "on", "and", "with"}
-    kept = [c for c in captions if not words & set(c.lower().replace(",", " ").split())]
-    if not kept:
+    suitable = [c for c in captions if not words & set(c.lower().replace(",", " ").split())]
+    if not suitable:
         raise ValueError(f"captions: all of them name {superclass!r}; give some that do not")
-    return [kept[i % len(kept)] for i in range(count)]
+    return [suitable[i % len(suitable)] for i in range(count)]

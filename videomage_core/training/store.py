@@ -49,10 +49,10 @@ class StoredResult:
 def require_file_name(name: str) -> None:
     """ValueError unless a LoRA file can have this name: letters, digits, spaces, "_", "-" and ".", no folder."""
     if not re.fullmatch(r"[\w][\w .-]*", name) or len(name) > 100 or illegal_on_windows(name):
-        shown = name if len(name) <= 100 else f"{name[:100]}..."
+        short_name = name if len(name) <= 100 else f"{name[:100]}..."
         raise ValueError(
-            f"file name: got {shown!r}, allowed are letters, digits, spaces, '_', '-' and '.', at most 100 of them, "
-            "e.g. 'my_dog'; no folder, and no name of a device, such as 'con'"
+            f"file name: got {short_name!r}, allowed are letters, digits, spaces, '_', '-' and '.', at most 100 "
+            "of them, e.g. 'my_dog'; no folder, and no name of a device, such as 'con'"
         )
 
 
@@ -81,14 +81,14 @@ def load_result(folder: Path, steps: int) -> StoredResult | None:
         return None
 
 
-def save_result(folder: Path, made: StoredResult) -> None:
+def save_result(folder: Path, result: StoredResult) -> None:
     """Write what was made to its training's folder, so that ``load_result`` finds it."""
-    folder = _result_dir(folder, len(made.history.seconds))
+    folder = _result_dir(folder, len(result.history.seconds))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _LORA).unlink(missing_ok=True)  # beside damaged files: it must not be taken for what is written now
-    save_file({name: video.cpu().contiguous() for name, video in made.videos.items()}, folder / _VIDEOS)
-    write_atomically(folder / _HISTORY, json.dumps(dataclasses.asdict(made.history)))
-    save_lora(folder / _LORA, made.lora_model)  # last: with it the training counts as finished
+    save_file({name: video.cpu().contiguous() for name, video in result.videos.items()}, folder / _VIDEOS)
+    write_atomically(folder / _HISTORY, json.dumps(dataclasses.asdict(result.history)))
+    save_lora(folder / _LORA, result.lora_model)  # last: with it the training counts as finished
 
 
 def _result_dir(folder: Path, steps: int) -> Path:

@@ -204,15 +204,15 @@ def test_parts_tell_checkpoints_of_one_name_and_size_apart(tmp_path):
             folder = tmp_path / f"{at}{size}"
             folder.mkdir()
             (folder / "model.safetensors").write_bytes(content.numpy().tobytes())
-            marks.append((g._mark(folder / "model.safetensors"), g._mark(folder)))
+            marks.append((g._fingerprint(folder / "model.safetensors"), g._mark(folder)))
         assert marks[0] == marks[1]
         assert marks[0][0] != marks[2][0] and marks[0][1] != marks[2][1]
     one = bytearray(1000)
     (tmp_path / "x").write_bytes(one)
-    before = g._mark(tmp_path / "x")
+    before = g._fingerprint(tmp_path / "x")
     one[567] = 1
     (tmp_path / "x").write_bytes(one)
-    assert g._mark(tmp_path / "x") != before
+    assert g._fingerprint(tmp_path / "x") != before
 
 
 def test_a_sam2_for_images_is_refused_for_a_clip_before_a_word_is_looked_for(
