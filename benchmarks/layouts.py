@@ -1,4 +1,4 @@
-"""What channels-last weights and ``torch.compile`` would give, tried on the embedded base on a CPU.
+"""What channels-last weights and ``torch.compile`` would give, tried on the built-in base on a CPU.
 
 A compiled network is tried across switches of adapters, as SCS makes two in each step.
 """

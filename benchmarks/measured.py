@@ -1,4 +1,4 @@
-"""Ratios on the embedded base: SCS beside its work, and a training step beside a bare one."""
+"""Ratios on the built-in base: SCS beside its work, and a training step beside a bare one."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def of_sampling(base: UNet3DBackbone, rounds: int) -> dict[str, Ratio]:
     }
 
 
-def beside_the_network(base: UNet3DBackbone) -> dict[str, float]:
+def outside_the_network(base: UNet3DBackbone) -> dict[str, float]:
     """Shares of SCS's time that are neither predictions nor guidances, of one run, warmed."""
     video, taken = _video(base), dict[str, float]()
     video()

@@ -22,12 +22,12 @@ FRAMES, CLIP_WIDTH, CLIP_HEIGHT = 24, 3840, 2160
 
 
 def write_photos(folder: Path) -> None:
-    """Smooth pictures, as quick to write as they are large."""
+    """Smooth images, as quick to write as they are large."""
     ramp = np.linspace(0, 255, WIDTH).astype(np.uint8)
     for index in range(PHOTOS):
-        picture = np.empty((HEIGHT, WIDTH, 3), np.uint8)
-        picture[..., 0], picture[..., 1], picture[..., 2] = ramp, ramp[::-1], 40 * index
-        Image.fromarray(picture).save(folder / f"{index}.jpg", quality=80)
+        image = np.empty((HEIGHT, WIDTH, 3), np.uint8)
+        image[..., 0], image[..., 1], image[..., 2] = ramp, ramp[::-1], 40 * index
+        Image.fromarray(image).save(folder / f"{index}.jpg", quality=80)
 
 
 def write_clip(path: Path, moving: bool = True) -> None:
@@ -38,9 +38,9 @@ def write_clip(path: Path, moving: bool = True) -> None:
         stream = container.add_stream("libx264", rate=24, options={"preset": "ultrafast"})
         stream.width, stream.height, stream.pix_fmt = CLIP_WIDTH, CLIP_HEIGHT, "yuv420p"
         for index in range(FRAMES):
-            picture = np.full((CLIP_HEIGHT, CLIP_WIDTH, 3), 90 if moving else 0, np.uint8)
-            picture[800:1400, 100 + 60 * index : 700 + 60 * index] = 255
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            image = np.full((CLIP_HEIGHT, CLIP_WIDTH, 3), 90 if moving else 0, np.uint8)
+            image[800:1400, 100 + 60 * index : 700 + 60 * index] = 255
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
 
 

@@ -1,4 +1,4 @@
-"""What each saving saves, on the embedded base: a part with it beside the same part without."""
+"""What each saving saves, on the built-in base: a part with it beside the same part without."""
 
 from __future__ import annotations
 

@@ -175,11 +175,13 @@ def bare_network(network: nn.Module, pairs: Pairs) -> Any:
         for key, weight in list(module.named_parameters(recurse=False)):
             setattr(module, key, nn.Parameter(weight.detach().clone(), requires_grad=False))
         if name in pairs:
-            module.forward = beside(module.forward, *pairs[name])
+            module.forward = with_lora_path(module.forward, *pairs[name])
     return bare
 
 
-def beside(forward: Callable[..., torch.Tensor], down: torch.Tensor, up: torch.Tensor) -> Callable[..., torch.Tensor]:
+def with_lora_path(
+    forward: Callable[..., torch.Tensor], down: torch.Tensor, up: torch.Tensor
+) -> Callable[..., torch.Tensor]:
     linear = nn.functional.linear
     return lambda x: forward(x) + linear(linear(x, down), up)
 

@@ -1,6 +1,6 @@
 """How fast and how small: ratios measured in one run on this machine, and what the paper's size takes, counted.
 
-python -m benchmarks.speed                  the embedded base, and ZeroScope's size without values: any machine
+python -m benchmarks.speed                  the built-in base, and ZeroScope's size without values: any machine
 python -m benchmarks.speed --device cuda    ZeroScope's size with random weights too, in seconds and GB: a GPU
 python -m benchmarks.speed --parts savings  one part anew; the others stay as docs/speed.json has them
 
@@ -25,7 +25,7 @@ import torch
 
 from benchmarks.counting import Counted, count, eight_bit, zeroscope
 from benchmarks.layouts import channels_last, compiled
-from benchmarks.measured import beside_the_network, of_sampling, of_training
+from benchmarks.measured import of_sampling, of_training, outside_the_network
 from benchmarks.savings import of_savings
 from benchmarks.speed_report import growth_plot, report
 from benchmarks.stage_steps import of_size, stage_steps
@@ -68,7 +68,7 @@ def growth() -> dict[str, dict[str, Any]]:
     return curves
 
 
-# On the embedded base, whose own size is 8 frames of 48x48 pixels, seconds are measured.
+# On the built-in base, whose own size is 8 frames of 48x48 pixels, seconds are measured.
 SMALL_SIZES = {
     "frames": [(f, 48, 48, 2) for f in (8, 16, 24, 32)],
     "share of the base's own pixels": [(8, side, side, 2) for side in (48, 72, 96, 120)],
@@ -77,7 +77,7 @@ SMALL_SIZES = {
 
 
 def growth_in_seconds(base: UNet3DBackbone) -> dict[str, dict[str, Any]]:
-    """As ``growth``, with the "seconds" of each step on the embedded base: the median of five, warmed."""
+    """As ``growth``, with the "seconds" of each step on the built-in base: the median of five, warmed."""
     curves = {}
     for what, sizes in SMALL_SIZES.items():
         curves[what] = {
@@ -159,21 +159,21 @@ def random_weights(base: UNet3DBackbone, device: torch.device) -> UNet3DBackbone
 def parts(device: torch.device, rounds: int) -> dict[str, Callable[[], Any]]:
     """What is measured, by its name in the JSON, in this order."""
 
-    def embedded() -> UNet3DBackbone:
+    def built_in() -> UNet3DBackbone:
         return load_unet3d(dtype="fp32", device="cpu")
 
     measurements: dict[str, Callable[[], Any]] = {
         "counted": counted,
         "growth": growth,
         "eight_bit": lambda: eight_bit(zeroscope()),
-        "seconds": lambda: each_step(embedded(), EMOJI),
-        "growth_in_seconds": lambda: growth_in_seconds(embedded()),
-        "sampling": lambda: of_sampling(embedded(), max(3, rounds // 2) if rounds > 1 else 1),
-        "beside": lambda: beside_the_network(embedded()),
-        "training": lambda: of_training(embedded(), rounds),
-        "savings": lambda: of_savings(embedded(), rounds),
-        "channels_last": lambda: channels_last(embedded(), rounds),
-        "compiled": lambda: compiled(embedded(), rounds),
+        "seconds": lambda: each_step(built_in(), EMOJI),
+        "growth_in_seconds": lambda: growth_in_seconds(built_in()),
+        "sampling": lambda: of_sampling(built_in(), max(3, rounds // 2) if rounds > 1 else 1),
+        "outside": lambda: outside_the_network(built_in()),
+        "training": lambda: of_training(built_in(), rounds),
+        "savings": lambda: of_savings(built_in(), rounds),
+        "channels_last": lambda: channels_last(built_in(), rounds),
+        "compiled": lambda: compiled(built_in(), rounds),
     }
     if device.type == "cuda":
         measurements["gpu"] = lambda: {

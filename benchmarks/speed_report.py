@@ -54,7 +54,7 @@ def report(figures: Figures) -> str:
 def _machines(figures: Figures) -> list[str]:
     machines = sorted(set(figures.get("machine", {}).values()))
     gpu = figures["gpu"]["device"] if "gpu" in figures else None
-    ratios = "Ratios are medians of rounds by turns in one run (smallest to largest), on the embedded base."
+    ratios = "Ratios are medians of rounds by turns in one run (smallest to largest), on the built-in base."
     counts = (
         "Counts are of tensors without values, at the paper's size: 24 frames of 576x320 pixels, ZeroScope's shapes, "
     )
@@ -70,12 +70,12 @@ def _times(figures: Figures) -> list[str]:
     lines = [
         "## Seconds by stage",
         "",
-        "A stage is its steps, each timed alone on the embedded base at its preset's settings, times how often the "
-        "stage takes it: two subjects, four pictures each. Not in it: the optimiser's own step, "
+        "A stage is its steps, each timed alone on the built-in base at its preset's settings, times how often the "
+        "stage takes it: two subjects, four images each. Not in it: the optimiser's own step, "
         "prompts encoded outside of steps, files written, and the video that the command line and the nodes make at a "
         "training's end, which costs a plain sampling.",
         "",
-        "| stage | what of it | times | seconds, embedded base | times, paper | Pflop | seconds on an H200 |",
+        "| stage | what of it | times | seconds, built-in base | times, paper | Pflop | seconds on an H200 |",
         "|---|---|---|---|---|---|---|",
     ]
     ours, seconds, counted = whole_stages(EMOJI), figures.get("seconds"), figures.get("counted")
@@ -155,7 +155,7 @@ def _growth(figures: Figures) -> list[str]:
               f"better: it grew no more than the size (within {LINEAR - 1:.0%}), last over first.", ""]  # fmt: skip
     lines += [*_grown(figures["growth"]), NOT_LINEAR, "", "![GB and Tflop](images/speed.png)"]
     if "growth_in_seconds" in figures:
-        lines += ["", "Seconds of one step on the embedded base: the median of five.", ""]
+        lines += ["", "Seconds of one step on the built-in base: the median of five.", ""]
         lines += _grown(figures["growth_in_seconds"])
     return lines
 
@@ -201,7 +201,7 @@ def _savings(figures: Figures) -> list[str]:
     lines = ["## What each saving gives", ""]
     if "savings" not in figures:
         return [*lines, "Not measured yet."]
-    lines += ["Time with it over time without, on the embedded base.", "", "| saving | ratio |", "|---|---|"]
+    lines += ["Time with it over time without, on the built-in base.", "", "| saving | ratio |", "|---|---|"]
     return [*lines, *(f"| {name} | {ratio_of(one)} |" for name, one in figures["savings"].items())]
 
 

@@ -27,7 +27,7 @@ LINEAR = 1.01  # growth over the size's own, at most
 
 # Why a target is missed, by the first words of its row, and what comes next; shown where it is missed.
 MISSES = {
-    SCS: "Shares of a video's time that are not the network's: {beside}. Only decoding grows with the "
+    SCS: "Shares of a video's time that are not the network's: {outside}. Only decoding grows with the "
     "video. Next: switch a branch's adapters once for its prediction and its guidance together.",
     PLAIN: "Two branches in each step make 2, the guidances the rest. One takes {guidance} guided predictions' time "
     "here, in {ours} steps, and {counted} of their operations at the paper's size, in {paper}. Next: fewer layers, "
@@ -50,11 +50,11 @@ def why_missed(figures: Figures, rows: Sequence[Row]) -> list[str]:
 
 def _causes(figures: Figures) -> dict[str, str]:
     """The measured numbers in the texts of MISSES; what was not measured says so."""
-    numbers = dict.fromkeys(("beside", "guidance", "counted"), "(not measured)")
+    numbers = dict.fromkeys(("outside", "guidance", "counted"), "(not measured)")
     numbers |= {"ours": f"{EMOJI.collaborative.tau} of {EMOJI.collaborative.steps}",
                 "paper": f"{PAPER.collaborative.tau} of {PAPER.collaborative.steps}"}  # fmt: skip
-    if "beside" in figures:
-        numbers["beside"] = ", ".join(f"{name} {share:.1%}" for name, share in figures["beside"].items())
+    if "outside" in figures:
+        numbers["outside"] = ", ".join(f"{name} {share:.1%}" for name, share in figures["outside"].items())
     prediction, guidance = "SCS, a prediction", "SCS, a guidance"
     if "seconds" in figures:
         numbers["guidance"] = f"{figures['seconds'][guidance] / figures['seconds'][prediction]:.2f}"

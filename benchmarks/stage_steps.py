@@ -64,13 +64,13 @@ def stage_steps(
     }
 
 
-def whole_stages(preset: Preset, subjects: int = 2, pictures: int = 4) -> dict[str, dict[str, int]]:
+def whole_stages(preset: Preset, subjects: int = 2, images: int = 4) -> dict[str, dict[str, int]]:
     """Stage -> step -> how many of them it takes, all that it makes for itself included.
 
     Args:
         preset: the settings.
         subjects: how many are fused, and how many perform the motion.
-        pictures: of one subject.
+        images: of one subject.
     """
     one, motion, fusion, video = preset.subject, preset.motion, preset.fusion, preset.collaborative
     own, cut = subjects * fusion.teacher_videos, subjects * fusion.cutmix_videos
@@ -78,7 +78,7 @@ def whole_stages(preset: Preset, subjects: int = 2, pictures: int = 4) -> dict[s
         "train subject": {
             "train subject": one.steps,
             "an auxiliary clip, a prediction": one.auxiliary_clips * one.auxiliary_steps,
-            "encoding, a frame": pictures,
+            "encoding, a frame": images,
         },
         "train motion": {
             "train motion": motion.steps,
@@ -115,7 +115,7 @@ def of_size(preset: Preset, frames: int, height: int, width: int) -> Preset:
 
 @contextmanager
 def subject_step(base: UNet3DBackbone, config: SubjectConfig) -> Iterator[Step]:
-    """L_sub of a batch of pictures and L_reg of a clip (Eq. 4)."""
+    """L_sub of a batch of images and L_reg of a clip (Eq. 4)."""
     with lora.trainable_adapter(base, "subject", base.targets("spatial"), config) as parameters:
         (token,) = _tokens(base, 1)
         token.vectors.requires_grad_()

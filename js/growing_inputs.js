@@ -7,7 +7,7 @@ const GROWING = {
   VideoMage_SampleVideo: ["lora_", 1],
   VideoMage_TrainMotion: ["mask_", 1],
   VideoMage_ContactSheet: ["row_", 2],
-  VideoMage_Evaluate: ["pictures_", 1],
+  VideoMage_Evaluate: ["images_", 1],
   VideoMage_SCSGuider: ["model_subject_", 1],
 };
 
@@ -35,7 +35,7 @@ function grow(node, prefix, least, all) {
   node.setDirtyCanvas?.(true, true);
 }
 
-/** What a new input keeps of the declared one: its looks and its name in the user's language. */
+/** What a new input keeps of the declared one: its widget and its name in the user's language. */
 function kept({ shape, label, localized_name }) {
   return { shape, label, localized_name };
 }

@@ -26,10 +26,10 @@ feature("LoraPreview", ["VideoMage_LoadLora"], (node) => {
 });
 
 function thumbnail(address) {
-  const picture = document.createElement("img");
-  picture.src = address;
-  Object.assign(picture.style, { float: "left", width: "72px", marginRight: "8px", imageRendering: "pixelated" });
-  return picture;
+  const image = document.createElement("img");
+  image.src = address;
+  Object.assign(image.style, { float: "left", width: "72px", marginRight: "8px", imageRendering: "pixelated" });
+  return image;
 }
 
 async function facts(place) {

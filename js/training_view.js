@@ -49,16 +49,16 @@ function isOf(news, { name, node }) {
 function view(element) {
   const head = line(element, "");
   const drawing = element.appendChild(document.createElement("div"));
-  const picture = element.appendChild(document.createElement("img"));
-  Object.assign(picture.style, { maxWidth: "100%", maxHeight: "64px", imageRendering: "pixelated" });
+  const image = element.appendChild(document.createElement("img"));
+  Object.assign(image.style, { maxWidth: "100%", maxHeight: "64px", imageRendering: "pixelated" });
   return (state, otherwise) => {
     head.textContent = state ? headline(state) : translate(otherwise);
     head.style.color = state?.error ? WARNING : "";
     drawing.replaceChildren(...(state ? [curve(state.losses)] : []));
-    picture.style.display = state?.sample ? "" : "none";
-    picture.alt = translate("latest_sample");
+    image.style.display = state?.sample ? "" : "none";
+    image.alt = translate("latest_sample");
     const address = state?.sample ? sampleAddress(state) : "";
-    if (picture.dataset.address !== address) picture.src = picture.dataset.address = address;
+    if (image.dataset.address !== address) image.src = image.dataset.address = address;
   };
 }
 

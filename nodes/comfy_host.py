@@ -197,11 +197,11 @@ def _roots(kind: str) -> list[Path]:
 # --- progress, cancel, events, routes
 
 
-def show_progress(node: str, done: int, total: int, picture: Any = None) -> None:
+def show_progress(node: str, done: int, total: int, image: Any = None) -> None:
     """Update a node's progress bar and, if given, its preview (``PIL.Image``)."""
     from comfy_execution.progress import get_progress_state
 
-    preview = None if picture is None else ("JPEG", picture, PREVIEW_SIDE)
+    preview = None if image is None else ("JPEG", image, PREVIEW_SIDE)
     get_progress_state().update_progress(node, done, total, preview)
 
 

@@ -174,8 +174,8 @@ def on_device(base: HostedBase, oom_hint: str, workloads: Sequence[Workload]) ->
             if mode != backbone.memory:
                 base.unload()  # other parts of it will stay loaded than before
             staying = [_bytes(part) for part in backbone.resident(mode)]
-            beside = required_memory(backbone, workloads, mode) - sum(staying)
-            management.load_models_gpu(base.patchers_for(mode), memory_required=beside, force_full_load=True)
+            activations = required_memory(backbone, workloads, mode) - sum(staying)
+            management.load_models_gpu(base.patchers_for(mode), memory_required=activations, force_full_load=True)
             backbone.use_memory(mode, device)
             yield backbone
         except Exception as error:

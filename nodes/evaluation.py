@@ -40,7 +40,7 @@ class Evaluate(Node):
                 io.MultiType.Input("other", types=CLIP_TYPES, optional=True, tooltip="A second video to compare with."),
                 *growing_inputs(
                     io.Image,
-                    "pictures",
+                    "images",
                     SUBJECTS,
                     1,
                     "Images of subject {i}, e.g. those it was trained on; one input per subject.",
@@ -109,8 +109,8 @@ class Evaluate(Node):
         clips = (to_uint8(clip_pixels(given, MODELS_SEE)) for given in (video, other) if given is not None)
         videos = dict(zip(dict.fromkeys(names), clips, strict=False))
         references = {
-            f"subject {i}": list(to_uint8(frames_to_pixels(pictures, MODELS_SEE)))
-            for i, pictures in enumerate(wired_inputs("pictures", SUBJECTS, inputs), start=1)
+            f"subject {i}": list(to_uint8(frames_to_pixels(images, MODELS_SEE)))
+            for i, images in enumerate(wired_inputs("images", SUBJECTS, inputs), start=1)
         }
         scores: dict[str, dict[str, float]] = {label: {} for label in videos}
         clip = model_folder(clip_folder, "clip_folder", "CLIP")

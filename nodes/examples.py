@@ -21,7 +21,7 @@ class ExampleSubject(Node):
         return schema(
             node_id="VideoMage_ExampleSubject",
             display_name="Example Subject",
-            search_aliases=["example images", "sample pictures"],
+            search_aliases=["example images", "sample images"],
             description=(
                 "Four images of a character that comes with the pack and that the built-in base was not "
                 "trained on. For your own subject, connect Load Image instead."
@@ -39,9 +39,9 @@ class ExampleSubject(Node):
 
     @classmethod
     def execute(cls, subject: str) -> Any:
-        pictures = load_subject_images(EXAMPLES / subject)
-        pixels = torch.stack([picture.pixels for picture in pictures], dim=1)  # N x [3,H,W] -> [3,N,H,W]
-        return io.NodeOutput(image(pixels), "\n".join(picture.prompt or "" for picture in pictures))
+        examples = load_subject_images(EXAMPLES / subject)
+        pixels = torch.stack([example.pixels for example in examples], dim=1)  # N x [3,H,W] -> [3,N,H,W]
+        return io.NodeOutput(image(pixels), "\n".join(example.prompt or "" for example in examples))
 
 
 class ExampleMotion(Node):

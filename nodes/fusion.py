@@ -146,7 +146,7 @@ class FuseSubjects(Node):
                 videos = {} if trained.sample is None else {"sample": trained.sample}
                 if trained.pair is not None and trained.maps is not None:
                     videos["pair"] = side_by_side([trained.pair.pixels, *overlay(trained.pair.pixels, trained.maps)])
-                return StoredResult(trained.concept, trained.history, videos)
+                return StoredResult(trained.lora_model, trained.history, videos)
 
             trained = train_or_load(base, "fusion", file_name, config, key, cls.hidden.unique_id, train)
         sample = samples_of(trained)

@@ -141,7 +141,7 @@ class TrainMotion(Node):
                     backbone, clips, prompt, config, at, sampling_config(base, config), callbacks=callbacks
                 )
                 assert trained.sample is not None
-                return StoredResult(trained.concept, trained.history, {"sample": trained.sample})
+                return StoredResult(trained.lora_model, trained.history, {"sample": trained.sample})
 
             trained = train_or_load(base, "motion", file_name, config, key, cls.hidden.unique_id, train)
         return training_result(trained, samples_of(trained))

@@ -18,7 +18,7 @@ import torch
 from ..videomage_core.atomic_write import partial_file
 from ..videomage_core.callbacks import Callbacks
 from ..videomage_core.data.contact_sheet import strip
-from ..videomage_core.data.frames import middle_picture
+from ..videomage_core.data.frames import middle_image
 from ..videomage_core.data.loss_plot import thinned
 from ..videomage_core.text_files import read_json
 from ..videomage_core.training.store import require_file_name, write_atomically
@@ -98,7 +98,7 @@ def callbacks_for(node: str | None, training: Training | None = None) -> Callbac
             tell_training(training, what, done, total, left, reported.history)
 
     def preview(video: torch.Tensor) -> None:
-        reported.preview = middle_picture(video)
+        reported.preview = middle_image(video)
         if training is not None and video.shape[1] > 1:
             save_sample(training, video)
 
@@ -207,12 +207,12 @@ def _to_show(training: Training, state: dict[str, Any]) -> dict[str, Any]:
 
 def save_sample(training: Training, video: torch.Tensor) -> None:
     """The frames of a training's last sample, side by side, for the page."""
-    picture = strip(video, 1)
-    picture.thumbnail((2048, host.PREVIEW_SIDE))
+    image = strip(video, 1)
+    image.thumbnail((2048, host.PREVIEW_SIDE))
     with _showing():
         host.training_folder().mkdir(parents=True, exist_ok=True)
         partial = partial_file(training.sample_file)
-        picture.save(partial, "JPEG", quality=90)
+        image.save(partial, "JPEG", quality=90)
         partial.replace(training.sample_file)
 
 

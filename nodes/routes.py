@@ -57,19 +57,19 @@ async def training(request: Any) -> web.Response:
 async def sample(request: Any) -> web.StreamResponse:
     """GET ?kind=&name=&node= -> its last sample, a JPEG."""
     try:
-        picture = await asyncio.to_thread(_asked(request).sample_file.read_bytes)
+        image = await asyncio.to_thread(_asked(request).sample_file.read_bytes)
     except OSError as error:
         raise web.HTTPNotFound(text="no sample yet") from error
-    return web.Response(body=picture, content_type="image/jpeg", headers={"Cache-Control": "no-store"})
+    return web.Response(body=image, content_type="image/jpeg", headers={"Cache-Control": "no-store"})
 
 
 async def lora(request: Any) -> web.Response:
     """GET ?name=&base= -> what a LoRA file of the list holds; whether it fits a base of the list (null: unknown)."""
     try:
-        card = await asyncio.to_thread(_card, request.query.get("name", ""))
+        card = await asyncio.to_thread(_header, request.query.get("name", ""))
     except (OSError, ValueError) as error:  # not there, or damaged
         return web.json_response({"error": str(error)})
-    base_fingerprint = await asyncio.to_thread(_mark, request.query.get("base", ""))
+    base_fingerprint = await asyncio.to_thread(_base_fingerprint, request.query.get("base", ""))
     return web.json_response(
         {
             "kind": card.kind,
@@ -82,18 +82,18 @@ async def lora(request: Any) -> web.Response:
     )
 
 
-def _card(name: str) -> LoraHeader:
+def _header(name: str) -> LoraHeader:
     path = host.lora_file(name)
-    return _read_card(path, _written(path))
+    return _read_header(path, _written(path))
 
 
-def _mark(base: str) -> Fingerprint | None:
+def _base_fingerprint(base: str) -> Fingerprint | None:
     """The fingerprint of a listed base; None if it has no safetensors file or does not exist."""
     if not base:
         return None
     try:
         unet = host.base_folder(base) / "unet"
-        return _read_mark(unet, *map(_written, files_in(unet, (".safetensors",))))
+        return _read_fingerprint(unet, *map(_written, files_in(unet, (".safetensors",))))
     except (OSError, ValueError):
         return None
 
@@ -105,20 +105,20 @@ def _written(path: Path) -> tuple[str, int, int]:
 
 
 @functools.lru_cache(maxsize=128)  # thumbnails of 128 pixels a side: a few megabytes at most
-def _read_card(path: Path, written: object) -> LoraHeader:
+def _read_header(path: Path, written: object) -> LoraHeader:
     return read_header(path)
 
 
 @functools.lru_cache(maxsize=16)
-def _read_mark(unet: Path, *written: object) -> Fingerprint | None:
+def _read_fingerprint(unet: Path, *written: object) -> Fingerprint | None:
     return fingerprint_of_file(unet)
 
 
-def _data_url(picture: Any) -> str | None:
-    if picture is None:
+def _data_url(image: Any) -> str | None:
+    if image is None:
         return None
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -133,9 +133,9 @@ async def presets(request: Any) -> web.Response:
 
 
 async def thumbnail(request: Any) -> web.StreamResponse:
-    """GET -> the picture of a shipped workflow, where the template browser asks for it.
+    """GET -> the image of a shipped workflow, where the template browser asks for it.
 
-    Some versions of ComfyUI serve a pack's workflows there and not their pictures; where the pictures are served too,
+    Some versions of ComfyUI serve a pack's workflows there and not their images; where the images are served too,
     ComfyUI's own answer comes first.
     """
     titles = {path.stem: path for path in files_in(PACK / "workflows", (".jpg",))}

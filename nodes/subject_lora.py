@@ -131,7 +131,7 @@ class TrainSubject(Node):
                 for line in lines_of(prompt or ""):
                     require_token(line, token)
 
-        def check_pictures() -> None:
+        def check_images() -> None:
             if (source := folder(images_folder, "images_folder")) is not None:
                 list_images(source)
 
@@ -141,7 +141,7 @@ class TrainSubject(Node):
             settings,
             lambda: check_file_name(file_name),
             check_words,
-            check_pictures,
+            check_images,
             lambda: folder(auxiliary_folder, "auxiliary_folder"),
         )
 
@@ -175,23 +175,23 @@ class TrainSubject(Node):
         ]
         with on_device_for_training(base, "subject", file_name, cls.hidden.unique_id, workloads) as backbone:
             source, size = folder(images_folder, "images_folder"), needed_size(config, segmenter is not None)
-            pictures = _pictures(images, masks, source, lines_of(prompt), size)
+            subject_images = _subject_images(images, masks, source, lines_of(prompt), size)
             clips_folder = folder(auxiliary_folder, "auxiliary_folder")
             auxiliary = []
             if clips_folder is not None:
                 auxiliary = load_captioned_clips(clips_folder, config.auxiliary_frames, config.height, config.width)
             inputs = {"auxiliary": auxiliary, "captions": base.preset.captions}
-            key = subject_key(pictures, token, superclass, config, segmenter=segmenter, **inputs)
+            key = subject_key(subject_images, token, superclass, config, segmenter=segmenter, **inputs)
 
             def train(at: Path, callbacks: Callbacks) -> StoredResult:
-                callbacks.log(subject_inputs(pictures, source, segmented=segmenter is not None))
-                for warning in {line: None for picture in pictures for line in prompt_warnings(picture.prompt or "")}:
+                callbacks.log(subject_inputs(subject_images, source, segmented=segmenter is not None))
+                for warning in {line: None for image in subject_images for line in prompt_warnings(image.prompt or "")}:
                     callbacks.log(warning)
                 if clips_folder is not None:
                     callbacks.log(clip_inputs(auxiliary, clips_folder))
                 trained = train_subject(
                     backbone,
-                    pictures,
+                    subject_images,
                     token,
                     superclass,
                     config,
@@ -203,21 +203,21 @@ class TrainSubject(Node):
                     **inputs,
                 )
                 assert trained.sample is not None
-                return StoredResult(trained.concept, trained.history, {"sample": trained.sample})
+                return StoredResult(trained.lora_model, trained.history, {"sample": trained.sample})
 
             trained = train_or_load(base, "subject", file_name, config, key, cls.hidden.unique_id, train)
         return training_result(trained, samples_of(trained))
 
 
-def _pictures(
+def _subject_images(
     images: torch.Tensor | None,
     masks: torch.Tensor | None,
     source: Path | None,
     prompts: list[str],
     size: tuple[int, int],
 ) -> list[SubjectImage]:
-    """The pictures of the folder and those that are wired; one prompt is for all that have none, several for each."""
-    pictures = load_subject_images(source, min_size=size) if source is not None else []
+    """The images of the folder and those that are wired; one prompt is for all that have none, several for each."""
+    subject_images = load_subject_images(source, min_size=size) if source is not None else []
     if images is not None:
         pixels = [frames_to_pixels(image[None], size)[:, 0] for image in images]
         if masks is not None and masks.shape != (len(pixels), *images.shape[1:3]):
@@ -227,20 +227,20 @@ def _pictures(
                 "transparency: do not connect that"
             )
         given = [None] * len(pixels) if masks is None else list(shrunk_pixels(masks.clone().float()[None], size)[0])
-        pictures += [SubjectImage(picture, mask) for picture, mask in zip(pixels, given, strict=True)]
-    if not pictures:
+        subject_images += [SubjectImage(image, mask) for image, mask in zip(pixels, given, strict=True)]
+    if not subject_images:
         raise ValueError(
             "images: got none; connect images of the subject to 'images', or enter their folder in 'images_folder'"
         )
     if len(prompts) == 1:
-        return [replace(picture, prompt=picture.prompt or prompts[0]) for picture in pictures]
+        return [replace(image, prompt=image.prompt or prompts[0]) for image in subject_images]
     if not prompts:
-        return pictures
-    if len(prompts) != len(pictures):
+        return subject_images
+    if len(prompts) != len(subject_images):
         raise ValueError(
-            f"prompt: got {len(prompts)} lines for {len(pictures)} pictures; write one line, or one for each"
+            f"prompt: got {len(prompts)} lines for {len(subject_images)} images; write one line, or one for each"
         )
-    return [replace(picture, prompt=line) for picture, line in zip(pictures, prompts, strict=True)]
+    return [replace(image, prompt=line) for image, line in zip(subject_images, prompts, strict=True)]
 
 
 def _size(batch: torch.Tensor) -> str:

@@ -113,13 +113,13 @@ def train_or_load(
     base_fingerprint = fingerprint(base.backbone.network)
     folder = run_dir(host.training_folder(), file_name, key, base.name, base_fingerprint.architecture)
     result = load_result(folder, config.steps)
-    if result is None or not result.concept.fingerprint.matches(base_fingerprint):
+    if result is None or not result.lora_model.fingerprint.matches(base_fingerprint):
         with progress.live_training(training):
             result = train(folder, callbacks)
             save_result(folder, result)
     if "sample" in result.videos:
         progress.save_sample(training, result.videos["sample"])
-    saved = export_lora(result.concept, host.loras_folder(), file_name)
+    saved = export_lora(result.lora_model, host.loras_folder(), file_name)
     file = f"videomage/{saved.name}"
     progress.tell_training(training, "finished", config.steps, config.steps, 0, result.history, file)
     return result
@@ -127,7 +127,7 @@ def train_or_load(
 
 def training_result(result: StoredResult, *more: Any) -> Any:
     """LoRA, loss plot, samples, and further outputs of a node."""
-    return io.NodeOutput(result.concept, image_to_frames(loss_plot(result.history.losses)), *more)
+    return io.NodeOutput(result.lora_model, image_to_frames(loss_plot(result.history.losses)), *more)
 
 
 def with_callbacks(segmenter: Any, callbacks: Callbacks) -> Any:

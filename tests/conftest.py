@@ -47,7 +47,7 @@ def left_as_it_was(base: UNet3DBackbone | WanBackbone) -> Iterator[None]:
 
 @pytest.fixture
 def emoji_base(shared_emoji_base: UNet3DBackbone) -> Iterator[UNet3DBackbone]:
-    """The embedded base, which must be left as it was."""
+    """The built-in base, which must be left as it was."""
     with left_as_it_was(shared_emoji_base):
         yield shared_emoji_base
 
@@ -78,7 +78,7 @@ def tiny_wan(shared_tiny_wan: WanBackbone) -> Iterator[WanBackbone]:
 
 @pytest.fixture
 def in_mode(emoji_base: UNet3DBackbone) -> Callable[[str], AbstractContextManager[None]]:
-    """Inside ``in_mode(name)`` the embedded base works in that memory mode."""
+    """Inside ``in_mode(name)`` the built-in base works in that memory mode."""
 
     @contextmanager
     def inside(name: str) -> Iterator[None]:
@@ -137,7 +137,7 @@ class _Scheduler:
         self.config = type("Config", (dict,), {"prediction_type": "epsilon"})()
 
 
-def random_concept(
+def random_lora_model(
     base: UNet3DBackbone | WanBackbone,
     seed: int,
     token: str | None = "<toy>",
@@ -166,14 +166,14 @@ def random_concept(
 
 
 @pytest.fixture(scope="session")
-def make_concept() -> Callable[..., LoraModel]:
-    """``random_concept``, as a fixture: test files cannot import from here."""
-    return random_concept
+def make_lora_model() -> Callable[..., LoraModel]:
+    """``random_lora_model``, as a fixture: test files cannot import from here."""
+    return random_lora_model
 
 
 @pytest.fixture
 def latents() -> torch.Tensor:
-    """Noise of the embedded base's latent size: [1, 6, 8, 12, 12]."""
+    """Noise of the built-in base's latent size: [1, 6, 8, 12, 12]."""
     return torch.randn(1, 6, 8, 12, 12, generator=torch.Generator().manual_seed(0))
 
 
@@ -188,11 +188,11 @@ def sam2_both_ways(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path
 
 
 @pytest.fixture(scope="session")
-def sam2_for_pictures(sam2_both_ways: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sam2_for_images(sam2_both_ways: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same SAM 2 without its memory, as ``Sam2Model`` is saved."""
     from emoji_world.fixtures.weight_conversion import without_memory
 
-    return without_memory(sam2_both_ways[1], tmp_path_factory.mktemp("sam2") / "pictures")
+    return without_memory(sam2_both_ways[1], tmp_path_factory.mktemp("sam2") / "images")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """The keys of what is kept: one function for all, and one key for a training, built by its stage alone.
 
 A training's key names its stage, the stage's declared ``VERSION``, the settings that count and what the user gave:
-pictures, prompts, LoRAs.  Never what a network made of it, which another device or precision rounds otherwise, and
+images, prompts, LoRAs.  Never what a network made of it, which another device or precision rounds otherwise, and
 never the source text: a reworded error must not throw hours away.  ``VERSION`` is raised when the same inputs give
 other results; ``tests/core/test_versions.py`` fails where that was forgotten.
 

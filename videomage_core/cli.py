@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}{advice}", file=sys.stderr)
         return FAULT
     except KeyboardInterrupt:
-        resumes = " What was learned is saved; the same command goes on." if options.command != "sample" else ""
+        resumes = " What was learned is saved; the same command resumes." if options.command != "sample" else ""
         print(f"\nstopped.{resumes}", file=sys.stderr)
         return STOPPED
     return 0

@@ -1,6 +1,6 @@
-"""The demonstration: two characters from pictures, a motion from a clip of two others, one video.
+"""The demonstration: two characters from images, a motion from a clip of two others, one video.
 
-On the embedded base and the examples in ``assets/examples``, with every step of the method: two
+On the built-in base and the examples in ``assets/examples``, with every step of the method: two
 subject LoRAs, a motion LoRA, their fusion, collaborative sampling; and at the same initial noise the base
 alone and all LoRAs in one model, to compare.
 """
@@ -70,7 +70,7 @@ class DemoLoras:
     """What the demonstration is composed of.
 
     Attributes:
-        pictures: of each subject.
+        images: of each subject.
         clip: of the motion, with the masks of its performers.
         subjects: their LoRAs.
         motion: its LoRA.
@@ -78,7 +78,7 @@ class DemoLoras:
         inverted: the clip's inverted noise.
     """
 
-    pictures: dict[str, list[SubjectImage]]
+    images: dict[str, list[SubjectImage]]
     clip: MotionClip
     subjects: list[LoraModel]
     motion: LoraModel
@@ -87,7 +87,7 @@ class DemoLoras:
 
 
 def run_demo(output: Path, seed: int, callbacks: Callbacks, preset: Preset = EMOJI) -> None:
-    """Make everything, or go on where an earlier run in ``output`` stopped.
+    """Make everything, or resume an earlier run in ``output``.
 
     Args:
         output: folder for ``video.mp4``, LoRA files, ``contact_sheet.png``, ``attention.png``, ``report.json``.
@@ -101,7 +101,7 @@ def run_demo(output: Path, seed: int, callbacks: Callbacks, preset: Preset = EMO
     for name, lora in zip(SUBJECTS, learned.subjects, strict=True):
         save_lora(output / f"{name}.safetensors", lora)
     save_lora(output / "riding.safetensors", learned.motion)
-    save_lora(output / "dog_and_panda.safetensors", learned.fused.concept)
+    save_lora(output / "dog_and_panda.safetensors", learned.fused.lora_model)
     result, videos = compose(backbone, learned, seed, preset, callbacks, clock)
 
     for name, video in zip(("video", "base", "merged"), videos.values(), strict=True):
@@ -134,16 +134,16 @@ def demo_cache_key(backbone: Backbone, preset: Preset) -> str:
 
 def train_loras(backbone: Backbone, preset: Preset, work: Path, callbacks: Callbacks, clock: Clock) -> DemoLoras:
     """Train, or take from ``work`` what is finished there, all that the video is composed of."""
-    pictures = {name: load_subject_images(EXAMPLES / name) for name in SUBJECTS}
+    images = {name: load_subject_images(EXAMPLES / name) for name in SUBJECTS}
     masks: dict[str, Path | None] = {name: EXAMPLES / "riding" / name for name in PERFORMERS}
     clip = load_motion_clip(EXAMPLES / "riding" / "clip", masks, preset.motion.frames)
     subjects = []
     for name in SUBJECTS:
         job = partial(
-            train_subject, backbone, pictures[name], f"<{name}>", name, preset.subject, work / name,
+            train_subject, backbone, images[name], f"<{name}>", name, preset.subject, work / name,
             captions=preset.captions, callbacks=callbacks, cache=work,
         )  # fmt: skip
-        subjects.append(clock(f"subject LoRA {name}", job).concept)
+        subjects.append(clock(f"subject LoRA {name}", job).lora_model)
     motion = clock(
         "motion LoRA",
         lambda: train_motion(backbone, [clip], CLIP_PROMPT, preset.motion, work / "motion", callbacks=callbacks),
@@ -153,14 +153,14 @@ def train_loras(backbone: Backbone, preset: Preset, work: Path, callbacks: Callb
         lambda: fuse_subjects(backbone, subjects, preset.fusion, work / "fusion", preset.prompts, callbacks=callbacks),
     )
     inverted = clock("inversion", lambda: invert_clip(backbone, clip.pixels, preset.sampling, work, callbacks))
-    return DemoLoras(pictures, clip, subjects, motion.concept, fused, inverted)
+    return DemoLoras(images, clip, subjects, motion.lora_model, fused, inverted)
 
 
 def compose(
     backbone: Backbone, learned: DemoLoras, seed: int, preset: Preset, callbacks: Callbacks, clock: Clock
 ) -> tuple[CollaborativeResult, dict[str, torch.Tensor]]:
     """The video, and beside it, from the same initial noise, what it is compared with; each [3, F, H, W]."""
-    fused, motion, noise = learned.fused.concept, learned.motion, learned.inverted
+    fused, motion, noise = learned.fused.lora_model, learned.motion, learned.inverted
     result = clock(
         RESULT,
         lambda: sample_collaboratively(
@@ -187,8 +187,8 @@ class Clock:
 
 
 def _sheet(learned: DemoLoras, videos: Mapping[str, torch.Tensor]) -> Image.Image:
-    rows = [torch.stack([image.pixels for image in shown], dim=1) for shown in learned.pictures.values()]
-    labels = [f"Pictures of <{name}>, whom the base has never seen" for name in learned.pictures]
+    rows = [torch.stack([image.pixels for image in shown], dim=1) for shown in learned.images.values()]
+    labels = [f"Images of <{name}>, whom the base has never seen" for name in learned.images]
     rows += [learned.clip.pixels, *videos.values()]
     labels += [f"The clip: {CLIP_PROMPT} (the base has never seen riding)"]
     prompts = {BASE: f"{superclass_prompt(PROMPT, collect_tokens(learned.subjects))} (no LoRAs)"}
@@ -210,10 +210,10 @@ def _attention(result: CollaborativeResult, fused: FusionResult) -> Image.Image:
 
 def evaluate_videos(learned: DemoLoras, videos: Mapping[str, torch.Tensor], callbacks: Callbacks) -> dict[str, Any]:
     """Each subject's identity and the motion's agreement, for each video; None where the judge is not installed."""
-    own = {name: [to_uint8(image.pixels[:, None])[0] for image in images] for name, images in learned.pictures.items()}
+    own = {name: [to_uint8(image.pixels[:, None])[0] for image in images] for name, images in learned.images.items()}
     rivals = {
         name: [np.asarray(Image.open(p).convert("RGB")) for p in files_in(EXAMPLES / "rivals" / name, (".png",))]
-        for name in learned.pictures
+        for name in learned.images
     }
     try:
         references = reference_features(own, rivals)

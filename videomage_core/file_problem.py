@@ -1,4 +1,4 @@
-"""Why a file that should be a picture, a clip or weights cannot be read: what it really is, and what to do."""
+"""Why a file that should be an image, a clip or weights cannot be read: what it really is, and what to do."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Settings that belong together: the paper's for ZeroScope, those of the embedded base, and Wan's.
+"""Settings that belong together: the paper's for ZeroScope, those of the built-in base, and Wan's.
 
-The embedded base's were chosen on the development half of the emoji world alone: ``docs/tuning.md`` has the figures.
+The built-in base's were chosen on the development half of the emoji world alone: ``docs/tuning.md`` has the figures.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ PRESETS = {"paper": PAPER, "emoji": EMOJI, "wan": WAN, "emoji_wan": EMOJI_WAN}
 
 
 def preset_for(folder: Path) -> Preset:
-    """The settings that suit a base: the embedded one's own, those of its kind of Wan, for all others the paper's."""
+    """The settings that suit a base: the built-in one's own, those of its kind of Wan, for all others the paper's."""
     return PRESETS[preset_name(folder)]
 
 

@@ -1,4 +1,4 @@
-"""The one loop that trains every part of the embedded base: cosine schedule, EMA, resume."""
+"""The one loop that trains every part of the built-in base: cosine schedule, EMA, resume."""
 
 from __future__ import annotations
 

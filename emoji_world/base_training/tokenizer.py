@@ -1,4 +1,4 @@
-"""The embedded base's tokenizer: an ordinary CLIPTokenizer whose vocabulary knows the world's words.
+"""The built-in base's tokenizer: an ordinary CLIPTokenizer whose vocabulary knows the world's words.
 
 Every word of the world is one token.  Any other text falls back to pieces, down to bytes, as
 byte pair encoding does; so an unknown word costs several tokens and never fails.

@@ -1,9 +1,9 @@
-"""The recipe of the embedded base, in one command, resumable at any point.
+"""The recipe of the built-in base, in one command, resumable at any point.
 
     python -m emoji_world.base_training.train_base
 
 draws the data, trains the autoencoder, then text encoder and U-Net on stills, then on clips, and
-writes the finished base in diffusers layout.  Stopped, it goes on where it was when called again.
+writes the finished base in diffusers layout.  Stopped, it resumes when called again.
 ``--from-base`` starts text encoder and U-Net from an existing base instead of from nothing, and
 keeps its autoencoder: more training for weights that are already good.
 """

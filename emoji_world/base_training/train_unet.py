@@ -1,4 +1,4 @@
-"""Stages 2 and 3 of the embedded base: the text encoder and the U-Net, on stills, then on clips.
+"""Stages 2 and 3 of the built-in base: the text encoder and the U-Net, on stills, then on clips.
 
 Both stages learn epsilon prediction on cached latents.  Stills pass the U-Net as one-frame
 videos, without its temporal layers (``videomage_core/model/single_frame.py``); clips pass all of it.

@@ -1,4 +1,4 @@
-"""Stage 1 of the embedded base: an AutoencoderKL from 48x48 pixels to 12x12 latents."""
+"""Stage 1 of the built-in base: an AutoencoderKL from 48x48 pixels to 12x12 latents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KL_WEIGHT = 1e-4  # enough to keep latents smooth, too little to blur
 
 
 def new_vae() -> AutoencoderKL:
-    """The embedded base's autoencoder: spatial factor 4, about a million parameters."""
+    """The built-in base's autoencoder: spatial factor 4, about a million parameters."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,

@@ -3,8 +3,8 @@
     python -m emoji_world.base_training.train_wan --cache-dir runs/wan --still-minutes 600 --clip-minutes 600
 
 draws the rich world's data, builds the tokenizer, trains the autoencoder, then text encoder and transformer
-on stills, then on clips among stills, and writes the finished base in diffusers' layout.  Stopped, it goes on
-where it was when called again; called again with more minutes, a finished stage goes on from before its
+on stills, then on clips among stills, and writes the finished base in diffusers' layout.  Stopped, it resumes
+when called again; called again with more minutes, a finished stage goes on from before its
 learning rate fell.  ``--from-base`` starts text encoder and transformer from an existing base and keeps its
 autoencoder.
 """

@@ -1,1 +1,1 @@
-"""Measurements on the embedded base, and the reports on them."""
+"""Measurements on the built-in base, and the reports on them."""

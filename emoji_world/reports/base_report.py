@@ -75,7 +75,7 @@ class Report:
         sampling: Mapping[str, Any],
         training_minutes: float | None,
     ) -> None:
-        """Sample, judge, and write card, figures and sheets; stopped, the same call goes on where it was.
+        """Sample, judge, and write card, figures and sheets; stopped, the same call resumes.
 
         Args:
             cache_dir: keeps the samples.

@@ -1,4 +1,4 @@
-"""What the embedded base is asked for when it is measured: a fixed list of scenes, from a fixed seed.
+"""What the built-in base is asked for when it is measured: a fixed list of scenes, from a fixed seed.
 
 Each prompt comes as a scene, so that the same thing can be drawn truly: that is the ceiling.
 """

@@ -3,7 +3,7 @@
     python -m emoji_world.reports.emoji_base_report --samples 3 --training-minutes 300
 
 writes docs/emoji_base.json, the base's README.md and two sheets of unselected samples; see ``base_report``.  Stopped,
-it goes on where it was.
+it resumes.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
     python -m emoji_world.reports.emoji_wan_report --judge-alone
 
 writes docs/emoji_wan.json, the base's README.md and two sheets of unselected samples; see ``base_report``.  Stopped, it
-goes on where it was.  ``--judge-alone`` measures the judge on true renders: docs/rich_world_judge.json.
+resumes.  ``--judge-alone`` measures the judge on true renders: docs/rich_world_judge.json.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Measure what the LoRA stages learn on the embedded base.
+"""Measure what the LoRA stages learn on the built-in base.
 
     python -m emoji_world.reports.lora_report --split development
 
@@ -95,7 +95,7 @@ def learn_subject(
     rows, labels = [image.pixels[:, None] for image in images[:1]], [f"{character.concept}: one of its pictures"]
     for name, subject, loras in (
         ("base", character.concept, []),
-        ("LoRA", TOKEN, [(trained.concept, 1.0)]),
+        ("LoRA", TOKEN, [(trained.lora_model, 1.0)]),
     ):
         videos = []
         for motion, place in SUBJECT_SCENES:
@@ -174,7 +174,7 @@ def learn_motion(
     ]
     result: dict[str, Any] = {"motion": motion}
     rows, labels = [clip.pixels], [f"the clip: {text}"]
-    for name, loras in (("base", []), ("LoRA", [(trained.concept, 1.0)])):
+    for name, loras in (("base", []), ("LoRA", [(trained.lora_model, 1.0)])):
         right = 0
         distances = []
         for request in prompts:
@@ -195,10 +195,10 @@ def learn_motion(
 
 
 def sample(
-    backbone: UNet3DBackbone, text: str, seeds: Sequence[int], concepts: Sequence[tuple[LoraModel, float]]
+    backbone: UNet3DBackbone, text: str, seeds: Sequence[int], lora_models: Sequence[tuple[LoraModel, float]]
 ) -> torch.Tensor:
     """Videos of one prompt [N, 3, F, H, W], the initial noise of a seed the same whatever LoRA acts."""
-    with apply_loras(backbone, concepts) as tokens:
+    with apply_loras(backbone, lora_models) as tokens:
         return generate_videos(backbone, [text] * len(seeds), seeds, EMOJI.sampling, None, tokens)
 
 

@@ -73,9 +73,9 @@ class TwoBranches:
 
     def losses(self, copies: Sequence[torch.Tensor], level: NoiseLevel) -> tuple[torch.Tensor, torch.Tensor]:
         """L_m->s and L_s->m (Eq. 10) where x_sub and x_mot are these."""
-        sites, seen = [*self.cross, *self.temporal], []
+        layers, seen = [*self.cross, *self.temporal], []
         for branch, x in zip(self.branches, copies, strict=True):
-            with attended(self.backbone, x, level, branch, sites) as (_, maps):
+            with attended(self.backbone, x, level, branch, layers) as (_, maps):
                 seen.append(maps)
         return guidance_losses(*seen)
 

@@ -75,7 +75,7 @@ def characters(artists: tuple[str, ...], concepts: tuple[str, ...] = CONCEPTS) -
 
 
 def training_characters() -> list[Character]:
-    """The drawings the embedded base is trained on."""
+    """The drawings the built-in base is trained on."""
     return characters(TRAINING_ARTISTS)
 
 

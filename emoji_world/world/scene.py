@@ -1,7 +1,7 @@
 """A scene: who, doing what, where; and the drawing of it.
 
 ``draw`` returns the frames together with the exact masks and paths.  ``random_scene`` is the
-distribution the embedded base is trained on.  Everything is a function of the seed.
+distribution the built-in base is trained on.  Everything is a function of the seed.
 """
 
 from __future__ import annotations

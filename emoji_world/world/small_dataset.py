@@ -1,4 +1,4 @@
-"""The training data of the embedded base: drawn once, kept as arrays, the same for every run.
+"""The training data of the built-in base: drawn once, kept as arrays, the same for every run.
 
 ``pixels`` are uint8 [N, F, H, W, 3].  Captions are not stored: ``training_caption`` phrases a
 scene anew, in different words, each time it is shown.

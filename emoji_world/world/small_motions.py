@@ -5,7 +5,7 @@ A motion of one character is a function (rng, u) -> Path, an interaction is a fu
 of every frame, from 0 to 1.  Distances and sizes are fractions of the frame's side, x to the
 right and y down.
 
-``TRAINED_*`` are in the data of the embedded base.  ``HELD_OUT_*`` are not, nor are their
+``TRAINED_*`` are in the data of the built-in base.  ``HELD_OUT_*`` are not, nor are their
 words: they are what a motion LoRA has to learn.  They are split into a development and a
 test half.
 """

@@ -111,7 +111,7 @@ export function follow(node, facts, show) {
   followed.set(node, [...(followed.get(node) ?? []), look]);
   ticker ??= setInterval(lookAtAll, 500);
 }
-const followed = new WeakMap(); // the looks of a node
+const followed = new WeakMap(); // the watchers of a node
 let ticker;
 
 function lookAtAll() {

@@ -76,14 +76,14 @@ class Branches:
             self._placed = [
                 {name: path.placed(model, dtype, device) for name, path in paths.items()} for paths in self.paths
             ]
-        beside = {name for paths in self.paths for name in paths}
+        with_path = {name for paths in self.paths for name in paths}
         for name, module in weighted_layers(model):
             forward = module.forward
             if differentiable:
                 forward = differentiable_forward(module, forward)
-            if name in beside:
-                forward = self._beside(name, forward)
-            if name in beside or differentiable:
+            if name in with_path:
+                forward = self._add_path(name, forward)
+            if name in with_path or differentiable:
                 forwards[module] = forward
         try:
             with patched_forwards(forwards):
@@ -91,7 +91,7 @@ class Branches:
         finally:
             self._placed = []
 
-    def _beside(self, name: str, forward: Forward) -> Forward:
+    def _add_path(self, name: str, forward: Forward) -> Forward:
         def call(x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
             y = forward(x, *args, **kwargs)
             path = None if self.current is None else self._placed[self.current].get(name)
@@ -143,13 +143,13 @@ def _require_clone(name: str, patcher: Any, first_name: str, first: Any) -> None
     if alone:
         raise ValueError(
             f"{name}: {', '.join(sorted(alone))} is set on {name} or {first_name} alone; put such nodes (model "
-            "sampling and the like) between Load Diffusion Model and the LoRAs, so that both sides have it"
+            "sampling and the like) between Load Diffusion Model and the LoRAs, so that both branches have it"
         )
     differing = [key for key in own if key != "model_sampling" and not _same(own[key], other[key])]
     if differing:
         raise ValueError(
             f"{name}: {', '.join(sorted(differing))} is set otherwise than on {first_name}; put one node for it "
-            "between Load Diffusion Model and the LoRAs, so that both sides have the same"
+            "between Load Diffusion Model and the LoRAs, so that both branches have the same"
         )
     shifts = [getattr(of.object_patches.get("model_sampling"), "shift", None) for of in (patcher, first)]
     if shifts[0] != shifts[1]:
@@ -237,6 +237,6 @@ _KINDS = {
 
 def _refused(name: str, key: str, what: str) -> ValueError:
     return ValueError(
-        f"{name}: has {what} on {key} that the other side has not; branches may differ in plain LoRAs on linear "
-        "layers. Put such a file on both sides, in front of where they part, or convert it to a plain LoRA"
+        f"{name}: has {what} on {key} that the other branch lacks; branches may differ in plain LoRAs on linear "
+        "layers. Put such a file on both branches, in front of where they part, or convert it to a plain LoRA"
     )

@@ -18,7 +18,7 @@ import torch
 from tqdm.auto import trange
 
 from ...videomage_core.config import GuiderConfig
-from ...videomage_core.stages.algorithm1 import alpha_for_share, guided_update, mix
+from ...videomage_core.stages.algorithm1 import alpha_for_step_size, guided_update, mix
 
 Predict = Callable[[torch.Tensor, torch.Tensor, dict[str, Any], int | None], torch.Tensor]
 
@@ -100,19 +100,19 @@ class CollaborativeSampler(comfy.samplers.Sampler):
     ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
         """Lines 3 to 13 of Algorithm 1 at x: the mix of the branches' denoised estimates, and of their latents."""
         guider, options, seed = self.guider, extra_args["model_options"], extra_args.get("seed")
-        each, share = sigma * x.new_ones(x.shape[0]), guider.step_size(float(sigma))
+        each, step_size = sigma * x.new_ones(x.shape[0]), guider.step_size(float(sigma))
         gradients = guider.guidance(masked.latents(x, each, options), each, options)
         sampled = x
         if masked.mask is not None:  # the rest of x is written over, whatever the update
             sampled, gradients = x * masked.mask, (gradients[0] * masked.mask, gradients[1] * masked.mask)
-        alphas = [alpha_for_share(sampled, gradient, share) for gradient in gradients]
+        alphas = [alpha_for_step_size(sampled, gradient, step_size) for gradient in gradients]
         x_sub, x_mot = (guided_update(x, g, alpha) for g, alpha in zip(gradients, alphas, strict=True))
         for name, gradient in zip(("subject", "motion"), gradients, strict=True):
             if not bool(gradient.isfinite().all()):
                 logging.warning(
                     "SCS Guider: the %s branch is not guided in this step: its gradient is not finite", name
                 )
-        sizes = [share * float((alpha > 0).float().mean()) for alpha in alphas]
+        sizes = [step_size * float((alpha > 0).float().mean()) for alpha in alphas]
         moved.append((sizes[0], sizes[1]))
         betas = guider.betas(float(sigma))
         predictions = [

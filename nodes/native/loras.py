@@ -33,11 +33,11 @@ def with_lora(model: Any, tensors: Mapping[str, torch.Tensor], strength: float) 
             "for Wan: wire a Load Diffusion Model with Wan 2.1 or 2.2"
         )
     for layer in layers:
-        wanted = tuple(comfy.utils.get_attr(model.model, f"{layer}.weight").shape)
+        needed = tuple(comfy.utils.get_attr(model.model, f"{layer}.weight").shape)
         got = (tensors[f"{layer}.lora_B.weight"].shape[0], tensors[f"{layer}.lora_A.weight"].shape[1])
-        if got != wanted:
+        if got != needed:
             raise ValueError(
-                f"model: {layer} is {wanted[0]}x{wanted[1]} in the MODEL and {got[0]}x{got[1]} in the LoRAs; they are "
+                f"model: {layer} is {needed[0]}x{needed[1]} in the MODEL and {got[0]}x{got[1]} in the LoRAs; they are "
                 "for another size of Wan (1.3B is 1536 wide, 14B 5120, 5B 3072)"
             )
     return patched

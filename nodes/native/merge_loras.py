@@ -131,12 +131,12 @@ def _chosen(inputs: Mapping[str, Any]) -> list[tuple[str, float]]:
     return [(name, weight) for name, weight in rows if name and name != NONE and weight]
 
 
-def _expert(merged: WanLora, wanted: str) -> str:
+def _expert(merged: WanLora, chosen: str) -> str:
     """The part of a merge that the model gets; ValueError where it has to be chosen."""
     experts = sorted(merged.experts)
-    if wanted in experts or len(experts) == 1:
-        return wanted if wanted in experts else experts[0]
+    if chosen in experts or len(experts) == 1:
+        return chosen if chosen in experts else experts[0]
     raise ValueError(
-        f"expert: got {wanted!r}, these files hold {' and '.join(experts)}; choose the one that this model is, and use "
+        f"expert: got {chosen!r}, these files hold {' and '.join(experts)}; choose the one that this model is, and use "
         "a second node for the other"
     )

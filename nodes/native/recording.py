@@ -2,7 +2,7 @@
 
 Two doors of the core, which all versions since 0.3.64 have: ``patches_replace["dit"][("double_block", i)]`` says which
 block runs, and ``optimized_attention_override`` hands over q, k and v, normed and after rotary embedding: of
-self-attention first, then of cross-attention (with a picture's tokens before the text's, where the model takes one).
+self-attention first, then of cross-attention (with an image's tokens before the text's, where the model takes one).
 Recorded passes use PyTorch's attention, which has a gradient.
 
 Activations are computed again in the backward pass, block by block, so a graph holds one block's input for each.
@@ -82,13 +82,13 @@ class Recorder:
     def options(self, model_options: dict[str, Any], model: nn.Module) -> dict[str, Any]:
         """Model options with which a forward is recorded; whatever others have wrapped around the model is left out."""
         options = {name: value for name, value in model_options.items() if name not in OUTER}
-        kept = {k: v for k, v in options.get("transformer_options", {}).items() if k not in DROPPED}
+        remaining = {k: v for k, v in options.get("transformer_options", {}).items() if k not in DROPPED}
         replaced = {("double_block", i): self._block(i, model.blocks[i]) for i in range(self.blocks[-1] + 1)}  # type: ignore[index]
-        options["transformer_options"] = {**kept, "patches_replace": {"dit": replaced}}
+        options["transformer_options"] = {**remaining, "patches_replace": {"dit": replaced}}
         return options
 
     def _block(self, index: int, block: Any) -> Callable[[dict[str, Any], dict[str, Any]], dict[str, Any]]:
-        text_call = 2 if hasattr(block.cross_attn, "k_img") else 1  # a picture's tokens come before the text's
+        text_call = 2 if hasattr(block.cross_attn, "k_img") else 1  # an image's tokens come before the text's
         last = index == self.blocks[-1]
 
         def run(args: dict[str, Any], original: dict[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def test_every_part_is_in_it_and_every_target_judged(tmp_path):
         "eight_bit": {"fuse": {"trained": 1000, "fp32": 8000, "8 bit": 2032}},
         "seconds": dict.fromkeys(STEPS, 0.5),
         "sampling": {SCS: Ratio(1.04, 1, 1.1, 3), PLAIN: Ratio(2.7, 2, 3, 3)},
-        "beside": {"adapters switched": 0.031},
+        "outside": {"adapters switched": 0.031},
         "training": {STEP: Ratio(0.9, 0.8, 1, 3)},
         "savings": {"a saving": Ratio(0.5, 0.4, 0.6, 3)},
         "channels_last": {"ratio": Ratio(1, 1, 1, 3), "difference": 1e-6, "convolutions": 9, "given": 2},

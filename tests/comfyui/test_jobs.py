@@ -110,7 +110,7 @@ def test_what_is_only_known_while_running_is_said_clearly(server: Server) -> Non
     prompt = subject_prompt(2, "wrong", prompt="A <dog>\nA <dog> on grass")
     entry = server.outcome(server.queue(prompt))
     assert entry["status"]["status_str"] == "error"
-    assert "2 lines for 4 pictures" in json.dumps(entry["status"]["messages"])
+    assert "2 lines for 4 images" in json.dumps(entry["status"]["messages"])
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_a_users_own_file_or_link_of_a_likely_name_is_left_alone(tmp_path):
 def test_two_writers_of_one_file_have_names_of_their_own(tmp_path):
     names = {partial_file(tmp_path / "lora.safetensors") for _ in range(5)}
     assert len(names) == 5 and {path.parent for path in names} == {tmp_path}
-    assert all(path.name.startswith(".") for path in names), "hidden: no folder of pictures or LoRAs lists it"
+    assert all(path.name.startswith(".") for path in names), "hidden: no folder of images or LoRAs lists it"
 
 
 def test_what_a_killed_process_left_is_removed_and_a_living_ones_is_not(tmp_path):

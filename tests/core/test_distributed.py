@@ -32,9 +32,9 @@ def test_processes_share_the_forwards_of_a_step():
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """Four pictures: of a subject, or a clip."""
-    folder = tmp_path / "pictures"
+def images(tmp_path):
+    """Four images: of a subject, or a clip."""
+    folder = tmp_path / "images"
     folder.mkdir()
     for f in range(4):
         frame = Image.new("RGB", (40, 30), "white")
@@ -86,10 +86,10 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_two_processes_train_what_one_does(command, pictures, tmp_path):
+def test_two_processes_train_what_one_does(command, images, tmp_path):
     def arguments(name: str) -> list[str]:
         output = ["--output", str(tmp_path / f"{name}.safetensors")]
-        return [command, str(pictures), *COMMANDS[command], *SHARED, *output]
+        return [command, str(images), *COMMANDS[command], *SHARED, *output]
 
     assert main(arguments("one")) == 0
     launch = [

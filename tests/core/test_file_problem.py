@@ -56,6 +56,6 @@ def test_files_that_end_too_early(tmp_path):
     ],
 )
 def test_other_programs_files_are_named(tmp_path, content, what):
-    path = tmp_path / "picture.png"
+    path = tmp_path / "image.png"
     path.write_bytes(content)
     assert file_problem(path) == f"is {what} under this name; export it from the program that made it"

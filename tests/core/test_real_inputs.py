@@ -31,10 +31,10 @@ def at_hand() -> None:
 
 def flat(trained) -> torch.Tensor:
     """All that was learned; finite, and no layer was left out."""
-    layers = trained.concept.weights.layers.values()
+    layers = trained.lora_model.weights.layers.values()
     assert all(float(b.abs().max()) > 0 for _, b in layers)
     learned = torch.cat(
-        [*(f.flatten() for pair in layers for f in pair), *(t.vectors[0] for t in trained.concept.tokens)]
+        [*(f.flatten() for pair in layers for f in pair), *(t.vectors[0] for t in trained.lora_model.tokens)]
     )
     losses = torch.tensor([loss for term in trained.history.losses.values() for loss in term])
     assert bool(learned.isfinite().all()) and bool(losses.isfinite().all())
@@ -132,7 +132,7 @@ def test_what_a_photo_is_kept_as_does_not_matter(emoji_base, tmp_path, change, p
 
 
 def box(image: Image.Image) -> Image.Image:
-    """A mask, white on the middle of a picture."""
+    """A mask, white on the middle of an image."""
     width, height = image.size
     mask = Image.new("L", image.size)
     mask.paste(255, (width // 4, height // 4, 3 * width // 4, 3 * height // 4))

@@ -148,7 +148,7 @@ def _odd_mark(about: Header, chance: random.Random) -> None:
     about["fingerprint"][chance.choice(["architecture", "weights"])] = chance.choice([*ODD, [1e308] * 16, ["x"] * 16])
 
 
-def _odd_picture(about: Header, chance: random.Random) -> None:
+def _odd_image(about: Header, chance: random.Random) -> None:
     bomb = (
         b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + struct.pack(">II", 60_000, 60_000) + b"\x08\x02\0\0\0"
     )
@@ -182,7 +182,7 @@ CHANGES: list[tuple[str, Callable[[bytes, random.Random], bytes]]] = [
     ("a token's name or class", _in_about(_odd_token)),
     ("the list of tokens", _in_about(_odd_tokens)),
     ("the base's fingerprint", _in_about(_odd_mark)),
-    ("the thumbnail", _in_about(_odd_picture)),
+    ("the thumbnail", _in_about(_odd_image)),
 ]
 
 

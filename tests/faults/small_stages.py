@@ -56,8 +56,8 @@ def _subject(base: UNet3DBackbone, folder: Path, steps: int, callbacks: Callback
     )
     image = SubjectImage(_noise(0, 3, 30, 40).clamp(-1, 1))
     made = train_subject(base, [image], "<toy>", "robot", config, folder, callbacks=callbacks)
-    save_lora(folder / LORA, made.concept)
-    return [*_factors(made.concept), torch.tensor(made.history.losses["loss"])]
+    save_lora(folder / LORA, made.lora_model)
+    return [*_factors(made.lora_model), torch.tensor(made.history.losses["loss"])]
 
 
 def _motion(base: UNet3DBackbone, folder: Path, steps: int, callbacks: Callbacks) -> list[torch.Tensor]:
@@ -68,8 +68,8 @@ def _motion(base: UNet3DBackbone, folder: Path, steps: int, callbacks: Callbacks
     mask[..., 6:18, 6:18] = 1
     clip = MotionClip(_noise(1, 3, 2, 24, 24).clamp(-1, 1), ("dog",), mask)
     made = train_motion(base, [clip], "a dog is jumping", config, folder, callbacks=callbacks)
-    save_lora(folder / LORA, made.concept)
-    return [*_factors(made.concept), torch.tensor(made.history.losses["loss"])]
+    save_lora(folder / LORA, made.lora_model)
+    return [*_factors(made.lora_model), torch.tensor(made.history.losses["loss"])]
 
 
 def _fusion(base: UNet3DBackbone, folder: Path, steps: int, callbacks: Callbacks) -> list[torch.Tensor]:
@@ -78,25 +78,25 @@ def _fusion(base: UNet3DBackbone, folder: Path, steps: int, callbacks: Callbacks
     )
     mask = torch.zeros(1, 2, 24, 24)
     mask[..., 8:16, 8:16] = 1
-    subjects = [_concept(base, 2, "<toy>"), _concept(base, 3, "<pet>")]
+    subjects = [_lora_model(base, 2, "<toy>"), _lora_model(base, 3, "<pet>")]
     made = fuse_subjects(base, subjects, config, folder, segmenter=GivenMasks(mask), callbacks=callbacks)
-    save_lora(folder / LORA, made.concept)
-    return [*_factors(made.concept), torch.tensor(made.history.losses["loss"])]
+    save_lora(folder / LORA, made.lora_model)
+    return [*_factors(made.lora_model), torch.tensor(made.history.losses["loss"])]
 
 
 def _sampling(base: UNet3DBackbone, folder: Path, steps: int, callbacks: Callbacks) -> list[torch.Tensor]:
     config = CollaborativeConfig(frames=2, steps=steps, tau=steps // 2, ddim_inversion_steps=3, **SIZE)
     clip = _noise(1, 3, 2, 24, 24).clamp(-1, 1)
     inverted = invert_clip(base, clip, config, folder, callbacks)
-    motion = _concept(base, 4, None)
+    motion = _lora_model(base, 4, None)
     made = sample_collaboratively(
-        base, _concept(base, 2, "<toy>"), motion, "a <toy> is jumping", 0, config, inverted, True, callbacks
+        base, _lora_model(base, 2, "<toy>"), motion, "a <toy> is jumping", 0, config, inverted, True, callbacks
     )
     assert made.maps is not None
     return [made.video, made.maps]
 
 
-def _concept(base: UNet3DBackbone, seed: int, token: str | None) -> LoraModel:
+def _lora_model(base: UNet3DBackbone, seed: int, token: str | None) -> LoraModel:
     generator, layers = torch.Generator().manual_seed(seed), {}
     for target in base.targets("temporal" if token is None else "spatial"):
         layer = base.network.get_submodule(target.module)
@@ -110,9 +110,9 @@ def _concept(base: UNet3DBackbone, seed: int, token: str | None) -> LoraModel:
     return LoraModel(kind, LoraWeights(layers), tokens, base.name, fingerprint(base.network))
 
 
-def _factors(concept: LoraModel) -> list[torch.Tensor]:
-    factors = [factor for pair in concept.weights.layers.values() for factor in pair]
-    return [*factors, *(token.vectors for token in concept.tokens)]
+def _factors(lora_model: LoraModel) -> list[torch.Tensor]:
+    factors = [factor for pair in lora_model.weights.layers.values() for factor in pair]
+    return [*factors, *(token.vectors for token in lora_model.tokens)]
 
 
 def _noise(seed: int, *shape: int) -> torch.Tensor:

@@ -15,9 +15,9 @@ COUNT = 216  # twelve of each kind
 
 
 @pytest.fixture(scope="module")
-def good(tmp_path_factory, make_concept, shared_emoji_base):
+def good(tmp_path_factory, make_lora_model, shared_emoji_base):
     path = tmp_path_factory.mktemp("good") / "dog.safetensors"
-    save_lora(path, make_concept(shared_emoji_base, 1, "<dog>", "dog"))
+    save_lora(path, make_lora_model(shared_emoji_base, 1, "<dog>", "dog"))
     return path.read_bytes()
 
 
@@ -29,13 +29,13 @@ def test_a_changed_file_is_refused_or_right(kind, good, emoji_base, tmp_path):
         path.write_bytes(content)
         began = time.monotonic()
         try:
-            concept = load_lora(path)
+            lora_model = load_lora(path)
         except ValueError as error:
             assert str(error).startswith("LoRA: ") and len(str(error)) < 2000, f"{name} {number}"
         else:
-            describe(concept)
+            describe(lora_model)
             try:
-                with apply_loras(emoji_base, [(concept, 1.0)]) as tokens, torch.no_grad():
+                with apply_loras(emoji_base, [(lora_model, 1.0)]) as tokens, torch.no_grad():
                     emoji_base.encode_prompt([f"a {tokens[0].name} on grass"], tokens)
             except ValueError:
                 pass

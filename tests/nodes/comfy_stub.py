@@ -121,8 +121,8 @@ class Host:
             self.interrupt_at = None
             raise Interrupted
 
-    def update_progress(self, node: str, value: int, most: int, picture: Any) -> None:
-        self.progress.append((value, most, picture))
+    def update_progress(self, node: str, value: int, most: int, image: Any) -> None:
+        self.progress.append((value, most, image))
 
     def load(self, patchers: list[Any], memory_required: int = 0, force_full_load: bool = False) -> None:
         self.loaded.extend(patchers)

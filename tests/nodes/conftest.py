@@ -58,9 +58,9 @@ def nodes(pack: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def toy(host: Host, shared_emoji_base: Any, make_concept: Callable[..., LoraModel]) -> LoraModel:
+def toy(host: Host, shared_emoji_base: Any, make_lora_model: Callable[..., LoraModel]) -> LoraModel:
     """A subject LoRA in models/loras/videomage/toy.safetensors."""
-    made = make_concept(shared_emoji_base, 1)
+    made = make_lora_model(shared_emoji_base, 1)
     (host.home / "models" / "loras" / "videomage").mkdir()
     save_lora(host.home / "models" / "loras" / "videomage" / "toy.safetensors", made)
     return made

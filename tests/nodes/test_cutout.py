@@ -11,8 +11,8 @@ from videomage_core.data.lora_file import LoraModel
 
 
 @pytest.fixture
-def toy(make_concept: Any, shared_emoji_base: Any) -> LoraModel:
-    return make_concept(shared_emoji_base, 1)
+def toy(make_lora_model: Any, shared_emoji_base: Any) -> LoraModel:
+    return make_lora_model(shared_emoji_base, 1)
 
 
 def test_a_clip_and_a_photo_are_cut_out_by_their_masks(nodes: dict[str, Any], toy: LoraModel) -> None:
@@ -30,7 +30,7 @@ def test_masks_that_say_nothing_or_do_not_fit_are_refused(nodes: dict[str, Any],
     node, clip = nodes["VideoMage_SubjectClip"], torch.rand(4, 8, 8, 3)
     for mask, said in [
         (torch.zeros(4, 8, 8), "mask of '<toy>': it is empty"),
-        (torch.ones(8, 8), "mask of '<toy>': it covers the whole picture"),
+        (torch.ones(8, 8), "mask of '<toy>': it covers the whole image"),
         (torch.ones(3, 8, 8), "mask of <toy>: got 3 frames for a clip of 4"),
     ]:
         with pytest.raises(ValueError, match=said):

@@ -13,34 +13,34 @@ import torch
 
 def test_evaluate_scores_one_video_or_two(nodes: dict[str, Any]) -> None:
     frames, *_ = nodes["VideoMage_ExampleMotion"].execute().result
-    pictures, _ = nodes["VideoMage_ExampleSubject"].execute("panda").result
+    images, _ = nodes["VideoMage_ExampleSubject"].execute("panda").result
     given = {"prompt": "", "labels": "one", "clip_folder": "", "dino_folder": ""}
     evaluate = nodes["VideoMage_Evaluate"].execute
-    whole = evaluate(video=frames, pictures_1=pictures, plain_background=False, **given)
+    whole = evaluate(video=frames, images_1=images, plain_background=False, **given)
     assert "one" in whole.result[0] and len(whole.result[0].splitlines()) == 3
     assert whole.result[1].shape[0] == 1 and whole.result[1].shape[2] == 640
-    both = evaluate(video=frames, other=frames, pictures_1=pictures, plain_background=True, **given)
+    both = evaluate(video=frames, other=frames, images_1=images, plain_background=True, **given)
     _, identity, consistency = both.result[0].splitlines()
     assert identity.split()[-1] == identity.split()[-2] and consistency.split()[-1] == consistency.split()[-2]
     assert identity.split()[-1] not in whole.result[0], "cut out, another likeness"
 
 
 def test_evaluate_refuses_a_folder_that_is_no_model(nodes: dict[str, Any], tmp_path: Path) -> None:
-    pictures = torch.rand(1, 8, 8, 3)
+    images = torch.rand(1, 8, 8, 3)
     with pytest.raises(FileNotFoundError, match=r"CLIP: .* lacks config\.json"):
-        nodes["VideoMage_Evaluate"].execute(pictures, "", "", False, str(tmp_path), "", pictures_1=pictures)
+        nodes["VideoMage_Evaluate"].execute(images, "", "", False, str(tmp_path), "", images_1=images)
 
 
 def test_evaluate_shows_progress_and_stops_when_asked(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
     frames = torch.rand(2, 16, 16, 3)
     given = {"prompt": "", "labels": "", "plain_background": False, "clip_folder": "", "dino_folder": ""}
     evaluate = nodes["VideoMage_Evaluate"].execute
-    evaluate(video=frames, other=frames, pictures_1=frames, **given)
+    evaluate(video=frames, other=frames, images_1=frames, **given)
     assert [(done, total) for done, total, _ in host.progress] == [(0, 2), (1, 2), (2, 2)]
     host.progress.clear()
     host.interrupt_at = 1
     with pytest.raises(comfy_stub.Interrupted):
-        evaluate(video=frames, other=frames, pictures_1=frames, **given)
+        evaluate(video=frames, other=frames, images_1=frames, **given)
     assert len(host.progress) == 1
 
 
@@ -56,11 +56,11 @@ def test_a_large_clip_is_shrunk_before_it_is_scored(nodes: dict[str, Any], monke
 
     class Shape:
         def score(self, video: Any, prompt: str | None, references: Any) -> dict[str, float]:
-            shapes.extend([video.shape, *(picture.shape for those in references.values() for picture in those)])
+            shapes.extend([video.shape, *(image.shape for those in references.values() for image in those)])
             return {"size": 1.0}
 
     module = sys.modules[nodes["VideoMage_Evaluate"].__module__]
     monkeypatch.setattr(module, "scorers", lambda *_: [Shape()])
     large = torch.rand(2, 2048, 3072, 3)
-    nodes["VideoMage_Evaluate"].execute(large, "", "", False, "", "", pictures_1=large[:1])
+    nodes["VideoMage_Evaluate"].execute(large, "", "", False, "", "", images_1=large[:1])
     assert shapes == [(2, 1024, 1536, 3), (1024, 1536, 3)]

@@ -92,10 +92,10 @@ def test_no_path_but_a_listed_name_is_read(nodes: dict[str, Any], toy: LoraModel
 def test_a_path_of_home_is_understood(nodes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    pictures = next(module for name, module in sys.modules.items() if name.endswith(".nodes.conversions"))
+    images = next(module for name, module in sys.modules.items() if name.endswith(".nodes.conversions"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert pictures.folder("~", "images_folder") == tmp_path
-    assert pictures.folder("  ", "images_folder") is None
+    assert images.folder("~", "images_folder") == tmp_path
+    assert images.folder("  ", "images_folder") is None
 
 
 def test_an_ordinary_lora_is_a_subject_called_by_its_trigger_words(
@@ -114,11 +114,11 @@ def test_an_ordinary_lora_is_a_subject_called_by_its_trigger_words(
     load, base = nodes["VideoMage_LoadLora"], SimpleNamespace(backbone=shared_emoji_base)
     with torch.inference_mode():
         made = load.execute("cup.safetensors", "", "sks cup", "cup", base)
-    concept = made.result[0]
-    assert [(token.name, token.superclass) for token in concept.tokens] == [("<sks_cup>", "cup")]
+    lora_model = made.result[0]
+    assert [(token.name, token.superclass) for token in lora_model.tokens] == [("<sks_cup>", "cup")]
     assert made.ui == {"text": "scale 0.5 from its .alpha tensor (alpha 1 / 2)"}
-    assert torch.allclose(concept.weights.delta(module), 0.5 * b @ a)
-    assert not concept.tokens[0].vectors.is_inference() and not concept.weights.layers[module][1].is_inference()
+    assert torch.allclose(lora_model.weights.delta(module), 0.5 * b @ a)
+    assert not lora_model.tokens[0].vectors.is_inference() and not lora_model.weights.layers[module][1].is_inference()
     assert (
         load.execute("cup.safetensors", "<sks_cup>=<mug>", "sks cup", "cup", base).result[0].tokens[0].name == "<mug>"
     )

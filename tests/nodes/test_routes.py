@@ -43,9 +43,9 @@ def test_ids_that_no_node_has_are_refused(nodes: dict[str, Any], host: comfy_stu
 
 
 def test_a_lora_card(
-    nodes: dict[str, Any], host: comfy_stub.Host, shared_emoji_base: Any, make_concept: Callable[..., LoraModel]
+    nodes: dict[str, Any], host: comfy_stub.Host, shared_emoji_base: Any, make_lora_model: Callable[..., LoraModel]
 ) -> None:
-    save_lora(host.home / "models" / "loras" / "toy.safetensors", make_concept(shared_emoji_base, 1))
+    save_lora(host.home / "models" / "loras" / "toy.safetensors", make_lora_model(shared_emoji_base, 1))
     card = ask(host, "lora", name="toy.safetensors", base="emoji base (built in)")
     assert card["kind"] == "subject" and card["fits"] is True
     assert [token["name"] for token in card["tokens"]] == ["<toy>"]
@@ -84,7 +84,7 @@ def test_a_card_needs_the_header_alone_and_is_read_once(
     nodes: dict[str, Any],
     host: comfy_stub.Host,
     shared_emoji_base: Any,
-    make_concept: Callable[..., LoraModel],
+    make_lora_model: Callable[..., LoraModel],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     safetensors_file = next(
@@ -93,11 +93,11 @@ def test_a_card_needs_the_header_alone_and_is_read_once(
         if name.endswith("-videomage.videomage_core.data.safetensors_file")
     )
     path = host.home / "models" / "loras" / "toy.safetensors"
-    save_lora(path, make_concept(shared_emoji_base, 1))
+    save_lora(path, make_lora_model(shared_emoji_base, 1))
     opened = readers_of_headers_alone(safetensors_file, monkeypatch)
     cards = [ask(host, "lora", name=path.name, base="") for _ in range(3)]
     assert len(opened) == 1 and cards[0] == cards[2] and cards[0]["rank"] == 2
-    save_lora(path, make_concept(shared_emoji_base, 1, "<bear>", rank=3))
+    save_lora(path, make_lora_model(shared_emoji_base, 1, "<bear>", rank=3))
     card = ask(host, "lora", name=path.name, base="")
     assert len(opened) == 2 and (card["rank"], card["tokens"][0]["name"]) == (3, "<bear>")
     path.write_bytes(path.read_bytes()[:-9])
@@ -115,7 +115,7 @@ def test_a_base_that_was_replaced_is_read_again_and_never_on_the_servers_loop(
     nodes: dict[str, Any],
     host: comfy_stub.Host,
     shared_emoji_base: Any,
-    make_concept: Callable[..., LoraModel],
+    make_lora_model: Callable[..., LoraModel],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import shutil
@@ -132,7 +132,7 @@ def test_a_base_that_was_replaced_is_read_again_and_never_on_the_servers_loop(
     )
     base = host.home / "models" / "diffusers" / "mine"
     shutil.copytree(EMOJI_BASE, base)
-    save_lora(host.home / "models" / "loras" / "toy.safetensors", make_concept(shared_emoji_base, 1))
+    save_lora(host.home / "models" / "loras" / "toy.safetensors", make_lora_model(shared_emoji_base, 1))
 
     def fits() -> bool:
         return ask(host, "lora", name="toy.safetensors", base="mine")["fits"]
@@ -146,16 +146,16 @@ def test_a_base_that_was_replaced_is_read_again_and_never_on_the_servers_loop(
     assert len(threads) == 2 and threading.main_thread() not in threads
 
 
-def test_the_pack_serves_its_workflows_pictures_and_nothing_else(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
+def test_the_pack_serves_its_workflows_images_and_nothing_else(nodes: dict[str, Any], host: comfy_stub.Host) -> None:
     (route,) = (path for path in host.routes if path.startswith("/workflow_templates/"))
 
     def thumbnail(title: str) -> Any:
         return asyncio.run(host.routes[route](SimpleNamespace(match_info={"title": title})))
 
-    pictures = sorted((Path(__file__).parents[2] / "workflows").glob("*.jpg"))
-    assert pictures
-    for picture in pictures:
-        assert thumbnail(picture.stem).body == picture.read_bytes()
+    images = sorted((Path(__file__).parents[2] / "workflows").glob("*.jpg"))
+    assert images
+    for image in images:
+        assert thumbnail(image.stem).body == image.read_bytes()
     for title in ("gone", "../README", "..%2F..%2Fsecret"):
         with pytest.raises(web.HTTPNotFound):
             thumbnail(title)

@@ -81,8 +81,8 @@ def test_words_become_masks_an_overlay_and_the_words(nodes: dict[str, Any], mode
     assert overlay.shape == frames.shape and not torch.equal(overlay, frames)
     assert subjects == "pig, pig" and tuned.config.detector_image_size == 128
     assert host.room and {total for _, total, _ in host.progress} == {2, 8}  # two searched, all followed
-    picture = node.execute(load(nodes), frames[:1], "pig", **SETTINGS).result
-    assert picture[0].shape == (1, *frames.shape[1:3])
+    image = node.execute(load(nodes), frames[:1], "pig", **SETTINGS).result
+    assert image[0].shape == (1, *frames.shape[1:3])
 
 
 def test_too_many_and_no_words_are_told_before_anything_runs(nodes: dict[str, Any]) -> None:
@@ -115,7 +115,7 @@ def test_out_of_memory_frees_everything_and_says_what_to_lower(
 
 
 class Middle:
-    """A segmenter whose masks are the middle of the picture; it counts what it is asked."""
+    """A segmenter whose masks are the middle of the image; it counts what it is asked."""
 
     def __init__(self, mark: str = "middle") -> None:
         self.mark, self.asked = mark, []
@@ -131,7 +131,7 @@ class Middle:
 
 
 class Reporting(Middle):
-    """The same, which tells of each picture."""
+    """The same, which tells of each image."""
 
     def __init__(self) -> None:
         super().__init__("reporting")
@@ -237,7 +237,7 @@ def test_a_training_shows_what_its_segmenter_does_and_stops_with_it(
 
 @pytest.mark.parametrize("stage", ["subject", "motion", "fusion"])
 def test_comfyui_is_asked_for_the_memory_of_the_segmenter(
-    nodes: dict[str, Any], host: comfy_stub.Host, make_concept: Any, stage: str
+    nodes: dict[str, Any], host: comfy_stub.Host, make_lora_model: Any, stage: str
 ) -> None:
     base = nodes["VideoMage_LoadBase"].execute("emoji base (built in)", "fp32", "auto").result[0]
     comfy_memory, memory = (
@@ -248,7 +248,9 @@ def test_comfyui_is_asked_for_the_memory_of_the_segmenter(
     least = memory.required_memory(base.backbone, comfy_memory.segmenter_workloads(Reporting()), memory.HIGH)
     assert least > needed
     frames, _, _, prompt, _ = nodes["VideoMage_ExampleMotion"].execute().result
-    loras = {f"lora_{i}": make_concept(base.backbone, i, f"<{name}>", name) for i, name in enumerate(("dog", "cat"), 1)}
+    loras = {
+        f"lora_{i}": make_lora_model(base.backbone, i, f"<{name}>", name) for i, name in enumerate(("dog", "cat"), 1)
+    }
 
     def mode(segmenter: Any, room: int) -> str:
         host.free_memory, host.interrupt_at = room, 0  # as soon as anything is computed

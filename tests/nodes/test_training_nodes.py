@@ -105,7 +105,7 @@ def test_a_new_sample_has_another_time(nodes: dict[str, Any], host: comfy_stub.H
     ("values", "said"),
     [
         ({"images": None}, "images: got none"),
-        ({"prompt": "A <dog>\nA <dog> on grass"}, "2 lines for 4 pictures"),
+        ({"prompt": "A <dog>\nA <dog> on grass"}, "2 lines for 4 images"),
         ({"masks": torch.ones(1, 64, 64)}, "masks: got 1 of 64x64 for 4 images of 48x48"),
         ({"images_folder": "nowhere"}, "images_folder: nowhere is not a folder"),
         ({"file_name": "a/b"}, "no folder"),
@@ -153,7 +153,7 @@ def test_a_folder_of_photos_of_many_sizes(nodes: dict[str, Any], host: comfy_stu
     made = train_subject(nodes, load_base(nodes), images=None, prompt="", images_folder=str(photos))
     assert made.result[2].shape == (8, 48, 48, 3)
     (said,) = host.texts.values()
-    assert "2 pictures, 1 caption, 0 masks; passed over: notes.md (format)" in said
+    assert "2 images, 1 caption, 0 masks; passed over: notes.md (format)" in said
 
 
 def test_motion_fusion_and_collaborative_sampling(nodes: dict[str, Any], host: comfy_stub.Host) -> None:

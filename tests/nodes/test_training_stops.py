@@ -74,11 +74,11 @@ def bytes_alive() -> int:
 
 @pytest.mark.parametrize("stage", ["SCSSampler", "FuseSubjects", "TrainMotion"])
 def test_every_stage_stops_within_a_step_and_leaves_base_and_memory_as_they_were(
-    nodes: dict[str, Any], host: comfy_stub.Host, make_concept: Callable[..., LoraModel], stage: str
+    nodes: dict[str, Any], host: comfy_stub.Host, make_lora_model: Callable[..., LoraModel], stage: str
 ) -> None:
     base = load_base(nodes)
-    dog, cat = (make_concept(base.backbone, i, f"<{name}>", name) for i, name in enumerate(("dog", "cat")))
-    motion = make_concept(base.backbone, 3, None)
+    dog, cat = (make_lora_model(base.backbone, i, f"<{name}>", name) for i, name in enumerate(("dog", "cat")))
+    motion = make_lora_model(base.backbone, 3, None)
     clip, pig, cat_mask, prompt, subjects = nodes["VideoMage_ExampleMotion"].execute().result
     collaborative = dataclasses.asdict(dataclasses.replace(EMOJI.collaborative, steps=4, tau=2, ddim_inversion_steps=2))
 

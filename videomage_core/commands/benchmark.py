@@ -26,7 +26,7 @@ def add_benchmark(commands: Any) -> None:
         help="generate and score a grid of videos by every method, and write the report",
         description="Make and score a grid of videos by VideoMage, its ablations and baselines; it resumes.",
     )
-    parser.add_argument("grid", type=Path, help="folder with grid.toml, pictures and clips (evaluation/grid.py)")
+    parser.add_argument("grid", type=Path, help="folder with grid.toml, images and clips (evaluation/grid.py)")
     parser.add_argument("--subset", default="quick", help="one of the grid's subsets (%(default)s)")
     parser.add_argument("--sweeps", type=Path, help="another grid, whose sweeps of settings join the report")
     parser.add_argument(
@@ -151,7 +151,7 @@ def _metrics(grids: Sequence[Grid], learned: Any) -> tuple[dict[str, bool], dict
     used = [learned_metrics] if learned is not None else []
     used += [tracked_metrics] if any(_is_tracked(grid) for grid in grids) else []
     if not used:
-        raise ValueError("nothing to score with: give --clip, --dino or both; this grid has no pictures of kinds")
+        raise ValueError("nothing to score with: give --clip, --dino or both; this grid has no images of kinds")
     metrics = {name: more for module in used for name, more in module.METRICS.items()}
     return metrics, {name: text for module in used for name, text in module.MEANINGS.items()}
 

@@ -18,12 +18,12 @@ from ..model.base_names import is_wan_folder, named_base
 def add_base(parser: argparse.ArgumentParser) -> None:
     """Flags of every command that loads a base."""
     parser.add_argument(
-        "--base", type=named_base, help="folder of a base in diffusers layout (default: the embedded base, emoji_base)"
+        "--base", type=named_base, help="folder of a base in diffusers layout (default: the built-in base, emoji_base)"
     )
     parser.add_argument(
         "--preset",
         choices=("paper", "emoji", "wan", "emoji_wan"),
-        help="where settings start from (default: what suits the base; emoji for the embedded one, wan or emoji_wan "
+        help="where settings start from (default: what suits the base; emoji for the built-in one, wan or emoji_wan "
         "for a Wan, else paper)",
     )
     parser.add_argument("--dtype", default="auto", help="auto, fp32, fp16 or bf16 (%(default)s)")

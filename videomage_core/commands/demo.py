@@ -14,9 +14,9 @@ def add_demo(commands: Any) -> None:
     """Register ``demo`` and its flags."""
     parser = commands.add_parser(
         "demo",
-        help="the whole method on the embedded base and shipped examples",
+        help="the whole method on the built-in base and shipped examples",
         description="Learn two characters and a motion from shipped examples, and make a video of those two doing "
-        "that; about seven and a half minutes on two cores.  Stopped, the same command goes on where it was.",
+        "that; about seven and a half minutes on two cores.  Stopped, the same command resumes.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--output", type=Path, default=Path("outputs/demo"), help="folder for what is made")

@@ -22,7 +22,7 @@ def add_evaluate(commands: Any) -> None:
     )
     parser.add_argument("folder", type=Path, help="of videos (mp4, webm, gif, ...), or of folders of numbered images")
     parser.add_argument(
-        "--references", action="append", default=[], metavar="NAME=FOLDER", help="pictures of a subject, once for each"
+        "--references", action="append", default=[], metavar="NAME=FOLDER", help="images of a subject, once for each"
     )
     parser.add_argument("--prompt", help="of all videos, in plain words; else each one's .txt of the same name")
     parser.add_argument("--clip", type=Path, help="folder of a CLIP model: CLIP-T, CLIP-I, T. Cons.")
@@ -39,7 +39,7 @@ def add_evaluate(commands: Any) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from ..data.examples import caption_of
-    from ..data.images import MODELS_SEE, list_images, load_picture
+    from ..data.images import MODELS_SEE, list_images, read_image
     from ..data.media import count_frames, load_clip, to_uint8
     from ..evaluation.learned_metrics import METRICS, check_folder
     from ..evaluation.scores import scorers
@@ -54,7 +54,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         if folder is not None:
             check_folder(folder, what)
     references = {
-        name: [to_uint8(load_picture(path, min_size=MODELS_SEE).pixels[:, None])[0] for path in list_images(folder)]
+        name: [to_uint8(read_image(path, min_size=MODELS_SEE).pixels[:, None])[0] for path in list_images(folder)]
         for name, folder in folders
     }
     metrics = scorers(options.clip, options.dino, options.plain_background, str(choose_device(options.device)))
@@ -67,7 +67,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.clip and not all("CLIP-T" in row for row in rows.values()):
         left_out.append("CLIP-T where there is no prompt (give --prompt, or a .txt beside the video)")
     if not references:
-        left_out.append("likeness to pictures (give --references NAME=FOLDER)")
+        left_out.append("likeness to images (give --references NAME=FOLDER)")
     print(_table(rows, [*METRICS, *(name for row in rows.values() for name in row)]))
     if left_out:
         print(f"not measured: {'; '.join(left_out)}")
@@ -97,7 +97,7 @@ def _videos(folder: Path) -> list[Path]:
 def _named(text: str) -> tuple[str, Path]:
     name, equals, folder = text.partition("=")
     if not equals or not name or not Path(folder).is_dir():
-        raise ValueError(f"--references: got {text!r}, write NAME=FOLDER, a folder of pictures, e.g. dog=photos/dog")
+        raise ValueError(f"--references: got {text!r}, write NAME=FOLDER, a folder of images, e.g. dog=photos/dog")
     return name, Path(folder)
 
 

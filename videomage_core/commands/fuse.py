@@ -32,7 +32,7 @@ def add_fuse(commands: Any) -> None:
     parser = commands.add_parser(
         "fuse",
         help="fuse the LoRAs of several subjects into one",
-        description="Fuse the LoRAs of several subjects into one (Eq. 6-8).  Stopped, the same command goes on.",
+        description="Fuse the LoRAs of several subjects into one (Eq. 6-8).  Stopped, the same command resumes.",
     )
     parser.add_argument("loras", type=Path, nargs="+", help="LoRA files, one for each subject")
     parser.add_argument(

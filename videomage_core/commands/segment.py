@@ -20,7 +20,7 @@ def add_segment(commands: Any) -> None:
         description="Masks from words, by GroundingDINO and SAM 2.  Writes a folder of masks for each word, which "
         "train-motion --subject WORD=FOLDER and train-subject --masks read, and a video with the masks in colours.",
     )
-    parser.add_argument("source", type=Path, help="a picture, a video file, or a folder of numbered images")
+    parser.add_argument("source", type=Path, help="an image, a video file, or a folder of numbered images")
     parser.add_argument("--query", action="append", required=True, help="name of what to segment; repeat for several")
     parser.add_argument("--output", type=Path, default=Path("outputs/masks"), help="folder of the masks (%(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (%(default)s)")
@@ -33,7 +33,7 @@ def add_segment(commands: Any) -> None:
 def _segment(options: argparse.Namespace) -> None:
     require_output_folder(options.output, "--output")
     segmenter = segmenter_of(options, read_settings(options, SegmentationConfig()))
-    from ..data.images import MODELS_SEE, load_picture, save_mask
+    from ..data.images import MODELS_SEE, read_image, save_mask
     from ..data.masks import resize_mask
     from ..data.media import count_frames, frame_size, load_clip, save_video
     from ..data.media_files import IMAGE_SUFFIXES
@@ -41,9 +41,9 @@ def _segment(options: argparse.Namespace) -> None:
     from ..segmentation.words import split_words
 
     words = [word for text in options.query for word in split_words(text)]
-    picture = options.source.suffix.lower() in IMAGE_SUFFIXES and options.source.suffix.lower() != ".gif"
-    if picture:
-        still = load_picture(options.source, min_size=MODELS_SEE)
+    is_image = options.source.suffix.lower() in IMAGE_SUFFIXES and options.source.suffix.lower() != ".gif"
+    if is_image:
+        still = read_image(options.source, min_size=MODELS_SEE)
         pixels, size = still.pixels[:, None], still.source_size
     else:
         pixels = load_clip(options.source, count_frames(options.source), min_size=MODELS_SEE).pixels
@@ -55,9 +55,9 @@ def _segment(options: argparse.Namespace) -> None:
         for f, frame in enumerate(mask):
             save_mask(
                 resize_mask(frame[None], *size)[0],
-                folder / (f"{options.source.stem}.png" if picture else f"{f:05}.png"),
+                folder / (f"{options.source.stem}.png" if is_image else f"{f:05}.png"),
             )
         share = float(mask.mean())
-        print(f"wrote {folder}: {len(mask)} masks of {word!r}, {share:.1%} of the picture")
+        print(f"wrote {folder}: {len(mask)} masks of {word!r}, {share:.1%} of the image")
     save_video(tinted(pixels, masks), options.output / "overlay.mp4", 8.0)
     print(f"wrote {options.output / 'overlay.mp4'}")

@@ -29,7 +29,7 @@ def add_train_motion(commands: Any) -> None:
     parser = commands.add_parser(
         "train-motion",
         help="train a motion LoRA from a clip, without the appearance of its subjects",
-        description="Learn a motion from one or more clips (Eq. 5).  Stopped, the same command goes on where it was.",
+        description="Learn a motion from one or more clips (Eq. 5).  Stopped, the same command resumes.",
     )
     parser.add_argument("clips", type=Path, nargs="+", help="video files, or folders of numbered images")
     parser.add_argument("--prompt", required=True, help="the motion in plain words, e.g. 'A person is riding a horse'")

@@ -27,15 +27,15 @@ def add_train_subject(commands: Any) -> None:
     parser = commands.add_parser(
         "train-subject",
         help="train a subject LoRA from a few images",
-        description="Learn a subject from a few pictures (Eq. 2-4).  Stopped, the same command goes on where it was.",
+        description="Learn a subject from a few images (Eq. 2-4).  Stopped, the same command resumes.",
     )
-    parser.add_argument("images", type=Path, help="folder of pictures; a .txt beside one is its own prompt")
+    parser.add_argument("images", type=Path, help="folder of images; a .txt beside one is its own prompt")
     parser.add_argument("--token", required=True, help="the new word, in angle brackets, e.g. '<toy>'")
     parser.add_argument("--superclass", required=True, help="the kind of thing, in plain words, e.g. 'stuffed animal'")
-    parser.add_argument("--prompt", help="what the pictures show, with the token (default: 'A <token>')")
-    parser.add_argument("--masks", type=Path, help="folder of masks named as the pictures, white on the subject")
+    parser.add_argument("--prompt", help="what the images show, with the token (default: 'A <token>')")
+    parser.add_argument("--masks", type=Path, help="folder of masks named as the images, white on the subject")
     parser.add_argument("--auxiliary", type=Path, help="folder of other clips with captions (default: the base's own)")
-    add_segmenter(parser, "finds the subject by its superclass in each picture without a mask")
+    add_segmenter(parser, "finds the subject by its superclass in each image without a mask")
     add_training(parser, SubjectConfig, "outputs/loras/subject.safetensors")
     parser.set_defaults(execute=_train_subject)
 

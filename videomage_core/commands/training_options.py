@@ -93,7 +93,7 @@ def save_result(options: argparse.Namespace, trained: Any) -> None:
 
     if not process_group().first:
         return
-    save_lora(options.output, trained.concept)
+    save_lora(options.output, trained.lora_model)
     losses = trained.history.losses.get("loss", [])
     if trained.sample is not None:
         save_video(trained.sample, work_folder(options) / "sample.mp4", 8.0)

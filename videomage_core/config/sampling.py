@@ -96,5 +96,5 @@ class CollaborativeConfig(SamplingConfig):
         return problems
 
 
-# The embedded base was trained on 8 frames of 48x48 pixels; its steps and guidance are ours.
+# The built-in base was trained on 8 frames of 48x48 pixels; its steps and guidance are ours.
 EMOJI_SAMPLING = SamplingConfig(frames=8, height=48, width=48, steps=25, guidance_scale=5.0)

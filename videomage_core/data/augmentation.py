@@ -1,4 +1,4 @@
-"""Pictures of any size brought to a video's size: cut or padded, mirrored, cut again at random."""
+"""Images of any size brought to a video's size: cut or padded, mirrored, cut again at random."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SEGMENTED = 800  # pixels
 
 
 def needed_size(config: SamplingConfig | LoraTrainingConfig, segmented: bool = False) -> tuple[int, int]:
-    """(H, W) that pictures and clips must cover for a config: what is larger is shrunk while it is read.
+    """(H, W) that images and clips must cover for a config: what is larger is shrunk while it is read.
 
     Twice the config's size, so that the last resizing smooths, and a subject cut out of half a frame stays sharp; more
     where random cuts keep a smaller part.
@@ -32,15 +32,15 @@ def needed_size(config: SamplingConfig | LoraTrainingConfig, segmented: bool = F
 def augment(
     pixels: torch.Tensor, mask: torch.Tensor | None, config: SubjectConfig, generator: torch.Generator
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The views of one picture: (pixels [3, H, W], mask [H, W]) at the config's size.
+    """The augmented copies of one image: (pixels [3, H, W], mask [H, W]) at the config's size.
 
-    The first is the picture itself.  The others, as many as ``config.num_augmentations`` says, are mirrored by
+    The first is the image itself.  The others, as many as ``config.num_augmentations`` says, are mirrored by
     chance and cut to a part, where the settings allow either.
 
     Args:
         pixels: [3, h, w] in -1..1, of any size.
-        mask: [h, w] in 0..1; None counts the whole picture; what padding adds never counts.
-        config: size, fit, flip, min_crop_scale, views.
+        mask: [h, w] in 0..1; None counts the whole image; what padding adds never counts.
+        config: size, resize_mode, random_flip, min_crop_scale, num_augmentations.
         generator: of the chances.
     """
     both = torch.cat([pixels, torch.ones_like(pixels[:1]) if mask is None else mask[None]])  # [4,h,w]
@@ -55,12 +55,12 @@ def augment(
         yield view[:3], view[3]
 
 
-def _random_crop(picture: torch.Tensor, smallest: float, generator: torch.Generator) -> torch.Tensor:
+def _random_crop(image: torch.Tensor, smallest: float, generator: torch.Generator) -> torch.Tensor:
     share = smallest + (1 - smallest) * float(torch.rand((), generator=generator))
-    height, width = (max(1, round(share * side)) for side in picture.shape[-2:])
-    top = int(torch.randint(picture.shape[-2] - height + 1, (), generator=generator))
-    left = int(torch.randint(picture.shape[-1] - width + 1, (), generator=generator))
-    return picture[:, top : top + height, left : left + width]
+    height, width = (max(1, round(share * side)) for side in image.shape[-2:])
+    top = int(torch.randint(image.shape[-2] - height + 1, (), generator=generator))
+    left = int(torch.randint(image.shape[-1] - width + 1, (), generator=generator))
+    return image[:, top : top + height, left : left + width]
 
 
 def resize_clip(pixels: torch.Tensor, frames: int, height: int, width: int) -> torch.Tensor:
@@ -71,22 +71,22 @@ def resize_clip(pixels: torch.Tensor, frames: int, height: int, width: int) -> t
     return torch.stack([fitted[i] for i in chosen], dim=1)
 
 
-def resize_to(picture: torch.Tensor, height: int, width: int, fit: str) -> torch.Tensor:
+def resize_to(image: torch.Tensor, height: int, width: int, fit: str) -> torch.Tensor:
     """Pixels with their mask, [4, h, w], brought to [4, height, width].
 
     "crop" cuts centrally to the shape wanted; "pad" shows all, on the mean colour of the border.
     """
-    h, w = picture.shape[-2:]
+    h, w = image.shape[-2:]
     scale = (max if fit == "crop" else min)(height / h, width / w)
     new_h, new_w = max(1, round(h * scale)), max(1, round(w * scale))
     pixels = F.interpolate(
-        picture[None, :3], (new_h, new_w), mode="bilinear", antialias=True, align_corners=False
+        image[None, :3], (new_h, new_w), mode="bilinear", antialias=True, align_corners=False
     )[0].clamp(-1, 1)  # fmt: skip
-    resized = torch.cat([pixels, resize_mask(picture[3], new_h, new_w)[None]])
+    resized = torch.cat([pixels, resize_mask(image[3], new_h, new_w)[None]])
     if fit == "crop":
         top, left = (new_h - height) // 2, (new_w - width) // 2
         return resized[:, top : top + height, left : left + width]
-    canvas = torch.zeros(4, height, width, dtype=picture.dtype)
+    canvas = torch.zeros(4, height, width, dtype=image.dtype)
     canvas[:3] = _border_colour(pixels)[:, None, None]
     top, left = (height - new_h) // 2, (width - new_w) // 2
     canvas[:, top : top + new_h, left : left + new_w] = resized

@@ -1,6 +1,6 @@
-"""What is learned from: pictures of a subject, captioned clips, clips of a motion; and reading them from disk.
+"""What is learned from: images of a subject, captioned clips, clips of a motion; and reading them from disk.
 
-Beside a picture or clip may lie a text of the same name: ``red_cup.jpg`` and ``red_cup.txt`` or ``.caption``.
+Beside an image or clip may lie a text of the same name: ``red_cup.jpg`` and ``red_cup.txt`` or ``.caption``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..callbacks import Callbacks
 from ..folders import files_in
 from ..text_files import read_text
 from .frames import frames_to_pixels, quantize, shrunk_pixels
-from .images import Size, list_images, load_picture
+from .images import Size, list_images, read_image
 from .masks import FULL, Segmenter, segmenter_key_parts
 from .media import count_frames, load_clip, load_masks
 from .media_files import CLIP_SUFFIXES, Captions, passed_over
@@ -84,38 +84,38 @@ class MotionClip:
 def load_subject_images(
     source: Path | Sequence[Path], masks: Path | None = None, min_size: Size | None = None
 ) -> list[SubjectImage]:
-    """Pictures with their masks and prompts.
+    """Images with their masks and prompts.
 
     Args:
         source: a folder of images, or image files.
-        masks: a folder with a mask for each picture, of the same name, white on the subject;
-            without one, a picture's alpha channel is its mask, where it has one that is not opaque.
-        min_size: larger pictures are shrunk while they are read, as in ``load_picture``; ``views.needed_size``.
+        masks: a folder with a mask for each image, of the same name, white on the subject;
+            without one, an image's alpha channel is its mask, where it has one that is not opaque.
+        min_size: larger images are shrunk while they are read, as in ``read_image``; ``augmentation.needed_size``.
 
     Raises:
         FileNotFoundError: no such folder or file, or a mask is missing.
-        ValueError: a picture that cannot be read, named; a folder without images.
+        ValueError: an image that cannot be read, named; a folder without images.
     """
     paths = list_images(source) if isinstance(source, Path) else list(source)
     found = {} if masks is None else _by_stem(list_images(masks, "masks"))
     missing = sorted(path.name for path in paths if masks is not None and path.stem not in found)
     if missing:
-        raise FileNotFoundError(f"masks: {masks} holds none for {', '.join(missing)}; name a mask as its picture")
+        raise FileNotFoundError(f"masks: {masks} holds none for {', '.join(missing)}; name a mask as its image")
     images, captions = [], {folder: Captions(folder) for folder in {path.parent for path in paths} if folder.is_dir()}
     for path in paths:
-        picture = load_picture(path, min_size=min_size)
-        mask = picture.alpha
+        loaded = read_image(path, min_size=min_size)
+        mask = loaded.alpha
         if mask is not None and float(mask.mean()) > FULL:
             mask = None  # many programs save an alpha channel that hides nothing
         if path.stem in found:
-            given = load_picture(found[path.stem], min_size=min_size)
+            given = read_image(found[path.stem], min_size=min_size)
             mask = (given.pixels.mean(0) + 1) / 2
-            if given.source_size != picture.source_size:
-                have, want = (f"{h}x{w}" for h, w in (given.source_size, picture.source_size))
+            if given.source_size != loaded.source_size:
+                have, want = (f"{h}x{w}" for h, w in (given.source_size, loaded.source_size))
                 raise ValueError(
                     f"masks: {found[path.stem].name} is {have} pixels (height x width), {path.name} {want}"
                 )
-        images.append(SubjectImage(picture.pixels, mask, caption_of(path, captions[path.parent])))
+        images.append(SubjectImage(loaded.pixels, mask, caption_of(path, captions[path.parent])))
     return images
 
 
@@ -131,20 +131,20 @@ def _by_stem(masks: Sequence[Path]) -> dict[str, Path]:
 def add_masks(
     images: Sequence[SubjectImage], word: str, segmenter: Segmenter | None, callbacks: Callbacks | None = None
 ) -> list[SubjectImage]:
-    """The pictures, with a mask by the segmenter where one has none; with no segmenter, as they are.
+    """The images, with a mask by the segmenter where one has none; with no segmenter, as they are.
 
     Args:
-        images: pictures of the subject.
+        images: images of the subject.
         word: what it is, in plain words.
         segmenter: finds it.
-        callbacks: told of a picture in which it is not found, and which keeps counting as a whole.
+        callbacks: told of an image in which it is not found, and which keeps counting as a whole.
 
     Raises:
-        ValueError: it is found in no picture.
+        ValueError: it is found in no image.
     """
     if segmenter is None:
         return list(images)
-    shown, problem, callbacks = [], "", callbacks or Callbacks()
+    masked, problem, callbacks = [], "", callbacks or Callbacks()
     for index, image in enumerate(images):
         mask = image.mask
         if mask is None:
@@ -153,11 +153,11 @@ def add_masks(
                 mask = segmenter.segment(image.pixels[:, None], [word])[0, 0]  # [1,1,H,W] -> [H,W]
             except ValueError as error:
                 problem = str(error)
-                callbacks.log(f"picture {index + 1}: all of it counts ({error})")
-        shown.append(replace(image, mask=mask))
-    if problem and all(image.mask is None for image in shown):
-        raise ValueError(f"masks: the segmenter finds {word!r} in none of {len(shown)} pictures ({problem})")
-    return shown
+                callbacks.log(f"image {index + 1}: all of it counts ({error})")
+        masked.append(replace(image, mask=mask))
+    if problem and all(image.mask is None for image in masked):
+        raise ValueError(f"masks: the segmenter finds {word!r} in none of {len(masked)} images ({problem})")
+    return masked
 
 
 def load_captioned_clips(folder: Path, frames: int, height: int, width: int) -> list[CaptionedClip]:
@@ -198,7 +198,7 @@ def load_motion_clip(
             white on the subject, as long as the clip; or None.
         frames: how many are taken, F.
         fps: the rate wanted; None spreads the frames over the whole clip.
-        min_size: larger frames are shrunk while they are read, as in ``load_picture``; ``views.needed_size``.
+        min_size: larger frames are shrunk while they are read, as in ``read_image``; ``augmentation.needed_size``.
 
     Raises:
         FileNotFoundError: no such file.
@@ -260,6 +260,6 @@ def make_motion_clip(
 
 
 def caption_of(path: Path, captions: Captions | None = None) -> str | None:
-    """The words of the text that is named as a picture or clip is, or None; ``captions``: of its folder, if at hand."""
+    """The words of the text that is named as an image or clip is, or None; ``captions``: of its folder, if at hand."""
     text = (captions or Captions(path.parent)).of(path)
     return None if text is None else read_text(text, "caption").strip() or None

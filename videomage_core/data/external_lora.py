@@ -120,9 +120,9 @@ def _own_name(name: str, known: Mapping[str, str]) -> str:
 
 def _require_size(backbone: Backbone, file: str, module: str, pair: tuple[torch.Tensor, torch.Tensor]) -> None:
     layer: Any = backbone.network.get_submodule(module)
-    wanted, got = (layer.out_features, layer.in_features), (pair[1].shape[0], pair[0].shape[1])
-    if got != wanted:
+    expected, got = (layer.out_features, layer.in_features), (pair[1].shape[0], pair[0].shape[1])
+    if got != expected:
         raise ValueError(
             f"LoRA: {file} does not fit {backbone.name!r}: {module} is {got[0]}x{got[1]} in the file and "
-            f"{wanted[0]}x{wanted[1]} in the base; it is for another base"
+            f"{expected[0]}x{expected[1]} in the base; it is for another base"
         )

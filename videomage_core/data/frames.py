@@ -45,13 +45,13 @@ def pixels_to_frames(pixels: torch.Tensor) -> torch.Tensor:
     return ((pixels.detach().float().cpu().clamp(-1, 1) + 1) / 2).permute(1, 2, 3, 0).contiguous()
 
 
-def image_to_frames(picture: Image.Image) -> torch.Tensor:
-    """A picture as one frame [1, H, W, 3] in 0..1."""
-    return torch.from_numpy(np.array(picture.convert("RGB"))).float()[None] / 255
+def image_to_frames(image: Image.Image) -> torch.Tensor:
+    """An image as one frame [1, H, W, 3] in 0..1."""
+    return torch.from_numpy(np.array(image.convert("RGB"))).float()[None] / 255
 
 
-def middle_picture(pixels: torch.Tensor) -> Image.Image:
-    """The middle frame of a video [3, F, H, W], as a picture."""
+def middle_image(pixels: torch.Tensor) -> Image.Image:
+    """The middle frame of a video [3, F, H, W], as an image."""
     return Image.fromarray(to_uint8(pixels)[pixels.shape[1] // 2])
 
 

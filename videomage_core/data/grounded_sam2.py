@@ -27,7 +27,7 @@ from ..segmentation.tracker import check_tracker, load_tracker
 from ..segmentation.words import Detection, boxes_of_words, caption_of, spans
 from .masks import EMPTY, require_useful
 
-_LONGER = 5 / 3  # the detector's picture may be longer than its shorter side by this, as in its makers' code
+_LONGER = 5 / 3  # the detector's image may be longer than its shorter side by this, as in its makers' code
 _SAMPLE, _SAMPLES = 1 << 16, 64  # bytes, and how many samples of a large file: 4 MiB of it
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -68,14 +68,14 @@ class GroundedSam2:
     def key_parts(self) -> tuple[object, ...]:
         """What its masks depend on, to tell one training from another: names, contents and settings."""
         files = [self.detector, self.tracker, *([self.bert] if self.bert else [])]
-        return (*(part for path in files for part in (path.name, _mark(path))), repr(self.config))
+        return (*(part for path in files for part in (path.name, _fingerprint(path))), repr(self.config))
 
     def segment(self, pixels: torch.Tensor, words: Sequence[str]) -> torch.Tensor:
         """See ``Segmenter``: pixels [3, F, H, W] -> masks [N, F, H, W], 0 or 1.
 
         Raises:
             ValueError: a word is found nowhere (says the best score), its mask is empty or covers all, or a SAM 2 for
-                pictures is given a clip.
+                images is given a clip.
             FileNotFoundError, ImportError: weights or a package are missing.
             Cancelled: stopped by the host.
         """
@@ -104,10 +104,10 @@ class GroundedSam2:
         found = {}
         for done, f in enumerate(frames):
             self.callbacks.check()
-            picture, fitted = resize_image(
+            image, fitted = resize_image(
                 pixels[:, f], c.detector_image_size, round(c.detector_image_size * _LONGER), detector.queries
             )
-            scores, boxes = detector.find(picture.to(device), caption_of(words))
+            scores, boxes = detector.find(image.to(device), caption_of(words))
             found[f] = _Seen(places, scores, fitted.to_frame(boxes))
             self.callbacks.progress(done + 1, len(frames), "finding words")
         return found
@@ -186,17 +186,17 @@ def _number(count: int, thing: str) -> str:
     return f"the {thing}" if count == 1 else f"any of {count} {thing}s"
 
 
-def _mark(path: Path) -> str:
+def _fingerprint(path: Path) -> str:
     """Of a file's or a folder's content: sizes, and samples from head to tail, as gigabytes are too much to read."""
-    told = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for file in [path] if path.is_file() else [p for p in entries(path) if p.is_file()]:
         size = file.stat().st_size
-        told.update(f"{'' if file == path else file.name} {size} ".encode())
+        sha256.update(f"{'' if file == path else file.name} {size} ".encode())
         with file.open("rb") as content:
             for at in (*range(0, size, max(_SAMPLE, size // _SAMPLES)), max(0, size - _SAMPLE)):
                 content.seek(at)
-                told.update(content.read(_SAMPLE))
-    return told.hexdigest()[:16]
+                sha256.update(content.read(_SAMPLE))
+    return sha256.hexdigest()[:16]
 
 
 def _free() -> None:

@@ -49,7 +49,7 @@ class _OtherPixelsError(ValueError):
 
 
 @dataclass(frozen=True)
-class Picture:
+class LoadedImage:
     """A still.
 
     Attributes:
@@ -66,17 +66,17 @@ class Picture:
 def load_image(
     path: str | Path, size: Size | None = None, fit: Fit = "crop", background: Colour = WHITE
 ) -> torch.Tensor:
-    """The pixels of ``load_picture``: [3, H, W] float32 in -1..1."""
-    return load_picture(path, size, fit, background).pixels
+    """The pixels of ``read_image``: [3, H, W] float32 in -1..1."""
+    return read_image(path, size, fit, background).pixels
 
 
-def load_picture(
+def read_image(
     path: str | Path,
     size: Size | None = None,
     fit: Fit = "crop",
     background: Colour = WHITE,
     min_size: Size | None = None,
-) -> Picture:
+) -> LoadedImage:
     """Read an image file of any mode, upright as its EXIF orientation says; of an animation, the first frame.
 
     Args:
@@ -84,7 +84,7 @@ def load_picture(
         size: (H, W) of the result; None keeps the file's.
         fit: "crop" cuts centrally to the aspect of ``size``; "pad" keeps all and adds background.
         background: RGB 0..255, under transparent parts and around padded ones.
-        min_size: without a ``size``: a larger picture is shrunk while it is read, its aspect kept, to the smallest
+        min_size: without a ``size``: a larger image is shrunk while it is read, its aspect kept, to the smallest
             that covers (H, W); None keeps the file's size.
 
     Raises:
@@ -103,9 +103,9 @@ def load_picture(
     opaque = rgb if alpha is None else on_background(rgb, background)
     pixels = to_pixels(fitted(opaque, size, fit, background))
     if alpha is None:
-        return Picture(pixels, None, source_size)
-    shown = np.array(fitted(alpha, size, fit, 0))
-    return Picture(pixels, torch.from_numpy(shown).float() / 255, source_size)
+        return LoadedImage(pixels, None, source_size)
+    opacity = np.array(fitted(alpha, size, fit, 0))
+    return LoadedImage(pixels, torch.from_numpy(opacity).float() / 255, source_size)
 
 
 def _read(path: Path, least: Size | None) -> tuple[Image.Image, Size]:
@@ -169,23 +169,16 @@ def _shrunk_size(size: tuple[int, int], least: Size | None) -> tuple[int, int] |
 def load_images(
     source: str | Path | Sequence[str | Path], size: Size | None = None, fit: Fit = "crop", background: Colour = WHITE
 ) -> list[torch.Tensor]:
-    """The pixels of ``load_pictures``: N times [3, H, W] float32 in -1..1."""
-    return [picture.pixels for picture in load_pictures(source, size, fit, background)]
-
-
-def load_pictures(
-    source: str | Path | Sequence[str | Path], size: Size | None = None, fit: Fit = "crop", background: Colour = WHITE
-) -> list[Picture]:
-    """Read several images: those of a folder, in the order a person would count them, or the files named.
+    """Several images, each [3, H, W] float32 in -1..1: the files named, or those of a folder, 2 before 10.
 
     Raises:
-        FileNotFoundError, ValueError: as ``load_picture``, about the first file that fails; a
+        FileNotFoundError, ValueError: as ``read_image``, about the first file that fails; a
             folder without images; an empty list.
     """
     paths = list_images(source) if isinstance(source, (str, Path)) else [Path(path) for path in source]
     if not paths:
         raise ValueError("images: got an empty list, give at least one file, or a folder of images")
-    return [load_picture(path, size, fit, background) for path in paths]
+    return [load_image(path, size, fit, background) for path in paths]
 
 
 def list_images(folder: str | Path, what: str = "images") -> list[Path]:

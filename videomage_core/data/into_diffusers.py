@@ -36,13 +36,13 @@ def load_into_diffusers(
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    concept = load_lora(Path(path))
-    layers = concept.weights.layers
-    _require_fit(unet, concept.base, layers)
+    lora_model = load_lora(Path(path))
+    layers = lora_model.weights.layers
+    _require_fit(unet, lora_model.base, layers)
     ranks = {module: a.shape[0] for module, (a, _) in layers.items()}
     config = LoraConfig(
-        r=concept.weights.rank,
-        lora_alpha=concept.weights.rank * strength,
+        r=lora_model.weights.rank,
+        lora_alpha=lora_model.weights.rank * strength,
         rank_pattern=ranks,
         alpha_pattern={module: rank * strength for module, rank in ranks.items()},
         target_modules=list(layers),
@@ -54,12 +54,12 @@ def load_into_diffusers(
         for module, (a, b) in layers.items():
             layer = unet.get_submodule(module)
             layer.lora_A[adapter_name].weight.copy_(a)
-            layer.lora_B[adapter_name].weight.copy_(b * concept.weights.scale)
+            layer.lora_B[adapter_name].weight.copy_(b * lora_model.weights.scale)
     for layer in unet.modules():
         if hasattr(layer, "lora_A"):  # peft leaves the newest alone active
             layer.set_adapter(list(layer.lora_A))
     unet.eval().requires_grad_(False)
-    return {token.name: token.vectors for token in concept.tokens}
+    return {token.name: token.vectors for token in lora_model.tokens}
 
 
 def _require_fit(unet: Any, base: str, layers: dict[str, tuple[torch.Tensor, torch.Tensor]]) -> None:

@@ -1,4 +1,4 @@
-"""The LoRA file: one safetensors file is one concept to share, a subject, a motion or a fusion.
+"""The LoRA file: one safetensors file is one LoRA to share, a subject, a motion or a fusion.
 
 Tensors: ``unet.<module>.lora_A.weight`` [R, in] and ``.lora_B.weight`` [out, R], the names of diffusers (which
 cannot load them on a stock UNet3DConditionModel: ``into_diffusers``); of a Wan ``diffusion_model.<layer>...``, which
@@ -8,7 +8,7 @@ ComfyUI's Load LoRA reads (``lora_layout``); learned token vectors as ``lora_emb
 alpha to be, gets it right.
 
 Metadata: one JSON text under "videomage", parsed and never evaluated, and beside it what LoRA managers
-read (``model_spec``).  It holds no path, no training picture, and prompts only if the user wants them in.
+read (``model_spec``).  It holds no path, no training image, and prompts only if the user wants them in.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ..model.lora_weights import LoraWeights
 from ..model.text import SpecialToken
 from .cutmix import Cutout
 from .lora_layout import layout_of_keys, layout_of_modules
-from .lora_metadata import FORMAT, MOST_RANK, Kind, damaged, picture_to_text, read_metadata, shortened
+from .lora_metadata import FORMAT, MOST_RANK, Kind, damaged, image_to_text, read_metadata, shortened
 from .model_spec import manager_header
 from .safetensors_file import opened, read_safetensors, write_safetensors
 
@@ -91,47 +91,47 @@ class LoraHeader:
     thumbnail: Image.Image | None
 
 
-def save_lora(path: Path, concept: LoraModel) -> None:
+def save_lora(path: Path, lora_model: LoraModel) -> None:
     """Write a LoRA file atomically.
 
     Raises:
         OSError: the disk is full or the folder is not writable; an existing file is kept.
     """
-    tensors, layout = {}, layout_of_modules(concept.weights.layers)
-    for module, (a, b) in concept.weights.layers.items():
+    tensors, layout = {}, layout_of_modules(lora_model.weights.layers)
+    for module, (a, b) in lora_model.weights.layers.items():
         key_a, key_b = layout.keys(module)
-        tensors[key_a], tensors[key_b] = a.contiguous(), (b * concept.weights.scale).contiguous()
-    for token in concept.tokens:
+        tensors[key_a], tensors[key_b] = a.contiguous(), (b * lora_model.weights.scale).contiguous()
+    for token in lora_model.tokens:
         tensors[_EMBEDDING + token.name.strip("<>")] = token.vectors.detach().float().cpu().contiguous()
     about = {
         "format": FORMAT,
-        "kind": concept.kind,
-        "base": concept.base,
-        "fingerprint": {"architecture": concept.fingerprint.architecture, "weights": concept.fingerprint.weights},
-        "rank": concept.weights.rank,
-        "tokens": [{"name": t.name, "superclass": t.superclass} for t in concept.tokens],
-        "details": concept.details,
-        "thumbnail": picture_to_text(concept.thumbnail),
+        "kind": lora_model.kind,
+        "base": lora_model.base,
+        "fingerprint": {"architecture": lora_model.fingerprint.architecture, "weights": lora_model.fingerprint.weights},
+        "rank": lora_model.weights.rank,
+        "tokens": [{"name": t.name, "superclass": t.superclass} for t in lora_model.tokens],
+        "details": lora_model.details,
+        "thumbnail": image_to_text(lora_model.thumbnail),
     }
     write_safetensors(
-        path, tensors, {"format": "pt", **_for_managers(path.stem, concept), "videomage": json.dumps(about)}
+        path, tensors, {"format": "pt", **_for_managers(path.stem, lora_model), "videomage": json.dumps(about)}
     )
 
 
-def _for_managers(title: str, concept: LoraModel) -> dict[str, str]:
+def _for_managers(title: str, lora_model: LoraModel) -> dict[str, str]:
     """What LoRA managers show, beside our own text."""
-    settings = concept.details.get("settings", {})
+    settings = lora_model.details.get("settings", {})
     sides = [settings.get(side) for side in ("width", "height")] if isinstance(settings, dict) else [None]
-    named = ", ".join(f"{token.name} (a {token.superclass})" for token in concept.tokens)
+    named = ", ".join(f"{token.name} (a {token.superclass})" for token in lora_model.tokens)
     return manager_header(
         title,
-        layout_of_modules(concept.weights.layers).architecture,
-        concept.base,
-        {token.name: 1 for token in concept.tokens},
-        [a.shape[0] for a, _ in concept.weights.layers.values()],
-        f"A {concept.kind} by VideoMage{': ' + named if named else ''}.",
+        layout_of_modules(lora_model.weights.layers).architecture,
+        lora_model.base,
+        {token.name: 1 for token in lora_model.tokens},
+        [a.shape[0] for a, _ in lora_model.weights.layers.values()],
+        f"A {lora_model.kind} by VideoMage{': ' + named if named else ''}.",
         "x".join(map(str, sides)) if all(isinstance(side, int) for side in sides) else "",
-        picture_to_text(concept.thumbnail),
+        image_to_text(lora_model.thumbnail),
     )
 
 
@@ -185,22 +185,22 @@ def _weights(tensors: dict[str, torch.Tensor], name: str) -> LoraWeights:
     return LoraWeights(layers)
 
 
-def require_base(concept: LoraModel, base: str, base_fingerprint: Fingerprint) -> None:
-    """Raise ValueError if the concept was trained on another base, naming the one it wants."""
-    if not concept.fingerprint.matches(base_fingerprint):
+def require_base(lora_model: LoraModel, base: str, base_fingerprint: Fingerprint) -> None:
+    """Raise ValueError if the LoRA was trained on another base, naming the one it wants."""
+    if not lora_model.fingerprint.matches(base_fingerprint):
         raise ValueError(
-            f"LoRA: this {concept.kind} was trained on the base {concept.base!r} and does not fit {base!r}; "
-            f"load {concept.base!r}, or train it again on this one"
+            f"LoRA: this {lora_model.kind} was trained on the base {lora_model.base!r} and does not fit {base!r}; "
+            f"load {lora_model.base!r}, or train it again on this one"
         )
 
 
-def collect_tokens(concepts: Sequence[LoraModel]) -> list[SpecialToken]:
-    """All tokens of several concepts.
+def collect_tokens(lora_models: Sequence[LoraModel]) -> list[SpecialToken]:
+    """All tokens of several LoRAs.
 
     Raises:
         ValueError: two have the same name; says how to rename one.
     """
-    tokens = [token for concept in concepts for token in concept.tokens]
+    tokens = [token for lora_model in lora_models for token in lora_model.tokens]
     names = [token.name.lower() for token in tokens]
     clashes = sorted({name for name in names if names.count(name) > 1})
     if clashes:
@@ -213,7 +213,7 @@ def collect_tokens(concepts: Sequence[LoraModel]) -> list[SpecialToken]:
 
 
 @contextmanager
-def apply_loras(backbone: Backbone, concepts: Sequence[tuple[LoraModel, float]]) -> Iterator[list[SpecialToken]]:
+def apply_loras(backbone: Backbone, lora_models: Sequence[tuple[LoraModel, float]]) -> Iterator[list[SpecialToken]]:
     """Inside, the base carries these LoRAs, all acting at their strengths; afterwards it is as it was.
 
     Yields:
@@ -222,41 +222,41 @@ def apply_loras(backbone: Backbone, concepts: Sequence[tuple[LoraModel, float]])
     Raises:
         ValueError: a LoRA for another base, or two with the same token.
     """
-    tokens = collect_tokens([concept for concept, _ in concepts])
+    tokens = collect_tokens([lora_model for lora_model, _ in lora_models])
     with lora.restore_adapters(backbone):
         if not lora.names(backbone):
             base_fingerprint = fingerprint(backbone.network)
-            for concept, _ in concepts:
-                require_base(concept, backbone.name, base_fingerprint)
+            for lora_model, _ in lora_models:
+                require_base(lora_model, backbone.name, base_fingerprint)
         strengths = {}
-        for index, (concept, strength) in enumerate(concepts):
-            name = f"{concept.kind}_{index}"
-            lora.load(backbone, name, concept.weights)
+        for index, (lora_model, strength) in enumerate(lora_models):
+            name = f"{lora_model.kind}_{index}"
+            lora.load(backbone, name, lora_model.weights)
             strengths[name] = strength
         with lora.use_adapters(backbone, strengths):
             yield tokens
 
 
-def describe(concept: LoraModel) -> str:
+def describe(lora_model: LoraModel) -> str:
     """What a LoRA file holds, in lines for people."""
-    lines = [f"kind: {concept.kind}", f"base: {concept.base}"]
-    lines += [f"token: {t.name}, a {t.superclass}, {len(t.vectors)} vector(s)" for t in concept.tokens]
-    lines.append(f"LoRA: rank {concept.weights.rank} on {len(concept.weights.layers)} layers")
-    settings = concept.details.get("settings", {})
+    lines = [f"kind: {lora_model.kind}", f"base: {lora_model.base}"]
+    lines += [f"token: {t.name}, a {t.superclass}, {len(t.vectors)} vector(s)" for t in lora_model.tokens]
+    lines.append(f"LoRA: rank {lora_model.weights.rank} on {len(lora_model.weights.layers)} layers")
+    settings = lora_model.details.get("settings", {})
     lines += [f"  {name}: {value}" for name, value in settings.items()]
-    versions = concept.details.get("versions", {})
+    versions = lora_model.details.get("versions", {})
     if versions:
         lines.append("made with " + ", ".join(f"{name} {version}" for name, version in versions.items()))
     return "\n".join(lines)
 
 
-def rename_token(concept: LoraModel, old: str, new: str) -> LoraModel:
+def rename_token(lora_model: LoraModel, old: str, new: str) -> LoraModel:
     """The same LoRA with one token renamed."""
-    known = [token.name for token in concept.tokens]
+    known = [token.name for token in lora_model.tokens]
     if old.lower() not in [name.lower() for name in known]:
         raise ValueError(f"token: got {old!r}, this LoRA has {', '.join(known) or 'none'}")
-    tokens = tuple(replace(t, name=new) if t.name.lower() == old.lower() else t for t in concept.tokens)
-    renamed = replace(concept, tokens=tokens)
+    tokens = tuple(replace(t, name=new) if t.name.lower() == old.lower() else t for t in lora_model.tokens)
+    renamed = replace(lora_model, tokens=tokens)
     collect_tokens([renamed])
     return renamed
 

@@ -69,7 +69,7 @@ def read_metadata(metadata: dict[str, str], name: str) -> LoraMetadata:
     named = tuple((str(token["name"]), str(token["superclass"])) for token in tokens)
     return LoraMetadata(
         about["kind"], base, _fingerprint(about.get("fingerprint"), name), named, rank, details,
-        text_to_picture(about.get("thumbnail")),
+        image_from_text(about.get("thumbnail")),
     )  # fmt: skip
 
 
@@ -80,13 +80,13 @@ def _is_token(token: Any) -> bool:
     return all(isinstance(text, str) and 0 < len(text) <= MOST_NAME and text.isprintable() for text in texts)
 
 
-def _fingerprint(kept: Any, name: str) -> Fingerprint:
+def _fingerprint(stored: Any, name: str) -> Fingerprint:
     architecture, weights = (
-        kept.get(entry) if isinstance(kept, dict) else None for entry in ("architecture", "weights")
+        stored.get(entry) if isinstance(stored, dict) else None for entry in ("architecture", "weights")
     )
     numbers = isinstance(weights, list) and all(isinstance(w, int | float) and abs(w) < 1e6 for w in weights)
     if not isinstance(architecture, str) or len(architecture) > MOST_NAME or not numbers or weights is None:
-        raise ValueError(damaged(name, f"has no fingerprint of its base but {shortened(kept)}"))
+        raise ValueError(damaged(name, f"has no fingerprint of its base but {shortened(stored)}"))
     return Fingerprint(architecture, tuple(weights))
 
 
@@ -99,22 +99,22 @@ def shortened(value: Any) -> str:
     return text if len(text) <= 120 else f"{text[:120]}..."
 
 
-def picture_to_text(picture: Image.Image | None) -> str | None:
-    if picture is None:
+def image_to_text(image: Image.Image | None) -> str | None:
+    if image is None:
         return None
-    small = picture.convert("RGB")
+    small = image.convert("RGB")
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
     small.save(buffer, "PNG")
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def text_to_picture(text: str | None) -> Image.Image | None:
+def image_from_text(text: str | None) -> Image.Image | None:
     """The thumbnail, or None if there is none that can be trusted: the file may come from anyone."""
     if not isinstance(text, str):
         return None
     try:
-        picture = Image.open(io.BytesIO(base64.b64decode(text)), formats=("PNG",))
-        return picture.convert("RGB") if max(picture.size) <= THUMBNAIL else None
+        image = Image.open(io.BytesIO(base64.b64decode(text)), formats=("PNG",))
+        return image.convert("RGB") if max(image.size) <= THUMBNAIL else None
     except (OSError, ValueError, Image.DecompressionBombError):
         return None

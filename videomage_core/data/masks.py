@@ -18,17 +18,17 @@ from scipy import ndimage
 from ..model.latent_time import latent_frames
 from .frames import quantize
 
-EMPTY, FULL = 0.002, 0.98  # shares of the picture under and over which a mask says nothing
+EMPTY, FULL = 0.002, 0.98  # shares of the image under and over which a mask says nothing
 
 
 class Segmenter(Protocol):
-    """Cuts subjects out of a picture or a clip."""
+    """Cuts subjects out of an image or a clip."""
 
     def segment(self, pixels: torch.Tensor, words: Sequence[str]) -> torch.Tensor:
         """Masks of the subjects that the words name.
 
         Args:
-            pixels: [3, F, H, W] in -1..1; a picture is a clip of one frame.
+            pixels: [3, F, H, W] in -1..1; an image is a clip of one frame.
             words: N subjects, e.g. ("dog", "stuffed animal").
 
         Returns:
@@ -52,7 +52,7 @@ def segmenter_key_parts(segmenter: object) -> list[object]:
 
 @dataclass(frozen=True)
 class GivenMasks:
-    """Masks the user has, e.g. a picture's alpha channel or those wired into a node.
+    """Masks the user has, e.g. an image's alpha channel or those wired into a node.
 
     Attributes:
         masks: [N, F, H, W] in 0..1, in the order of the words; of any size.
@@ -112,7 +112,7 @@ class PlainBackground:
         off = (rim - colour[:, None]).abs().amax(0)
         if float((off > self.contrast).float().mean()) > 0.35:
             raise ValueError(
-                f"picture of {word!r}: its border has many colours, so its background is not plain; "
+                f"image of {word!r}: its border has many colours, so its background is not plain; "
                 "give a mask (an alpha channel will do)"
             )
         threshold = max(self.contrast, 4 * float(off.median()))
@@ -147,7 +147,7 @@ def require_useful(mask: torch.Tensor, word: str) -> None:
         )
     if bool((share > FULL).all()):
         raise ValueError(
-            f"mask of {word!r}: it covers the whole picture; it may be inverted, or the picture has no alpha channel"
+            f"mask of {word!r}: it covers the whole image; it may be inverted, or the image has no alpha channel"
         )
 
 

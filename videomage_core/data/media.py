@@ -25,7 +25,7 @@ from .images import (
     check_fit,
     fitted,
     list_images,
-    load_picture,
+    read_image,
     shrunk,
     to_pixels,
 )
@@ -36,7 +36,7 @@ FOLDER_FPS = 8.0  # of a folder of images when nobody says; the paper's rate (Se
 
 @dataclass(frozen=True)
 class Clip:
-    """A moving picture.
+    """A clip.
 
     Attributes:
         pixels: [3, F, H, W] float32 in -1..1.
@@ -66,10 +66,10 @@ def load_clip(
         frames: how many, F; ``choose_frames`` says which.
         fps: frame rate of the result; None spreads the frames over the whole clip.
         size: (H, W) of the result; None: the source's.
-        fit: "crop" or "pad", as in ``load_picture``.
-        background: RGB 0..255, as in ``load_picture``.
+        fit: "crop" or "pad", as in ``read_image``.
+        background: RGB 0..255, as in ``read_image``.
         folder_fps: frame rate of a folder of images; None: ``fps``, or 8.
-        min_size: without ``size``, larger frames are downscaled while they are read, as in ``load_picture``.
+        min_size: without ``size``, larger frames are downscaled while they are read, as in ``read_image``.
 
     Raises:
         FileNotFoundError: no such file or folder.
@@ -99,7 +99,7 @@ def frame_size(path: Path) -> Size:
     """(H, W) of a clip's first frame, upright.  Raises as ``load_clip``."""
     _require_there(path)
     if path.is_dir():
-        return load_picture(list_images(path)[0], min_size=(1, 1)).source_size
+        return read_image(list_images(path)[0], min_size=(1, 1)).source_size
     _, image = next(decoded_images(path, {0}, WHITE))
     return image.height, image.width
 
@@ -129,7 +129,7 @@ def _stills(
     if path.is_dir():
         images = list_images(path)
         for index in sorted(set(indices)):
-            yield index, load_picture(images[index], size, fit, background, min_size).pixels
+            yield index, read_image(images[index], size, fit, background, min_size).pixels
         return
     shrink = min_size if size is None else None
     for index, image in decoded_images(path, set(indices), background):
@@ -145,7 +145,7 @@ def _together(path: Path, indices: Sequence[int], stills: Iterator[tuple[int, to
         if still.shape[1:] != clip.shape[2:]:
             sizes = [tuple(still.shape[1:]), tuple(clip.shape[2:])]
             raise ValueError(f"clip: {path} holds frames of several sizes ({sizes}), give a size to bring them to")
-        for place in (n for n, wanted in enumerate(indices) if wanted == index):
+        for place in (n for n, of_frame in enumerate(indices) if of_frame == index):
             clip[:, place] = still
     assert clip is not None, "indices are of frames that are there"
     return clip
@@ -175,11 +175,11 @@ def choose_frames(times: np.ndarray, frames: int, fps: float | None) -> tuple[li
     interval = since[-1] / (len(times) - 1)
     # The last frame is shown for an interval too; half of one more forgives rates like 29.97.
     if fps is not None and since[-1] + 1.5 * interval >= frames / fps:
-        wanted, rate = np.arange(frames) / fps, fps
+        moments, rate = np.arange(frames) / fps, fps
     else:
-        wanted = np.linspace(0, since[-1], frames)
+        moments = np.linspace(0, since[-1], frames)
         rate = (frames - 1) / since[-1] if frames > 1 else 1 / interval
-    nearest = np.abs(since[None, :] - wanted[:, None]).argmin(axis=1)  # [F,N] -> [F]
+    nearest = np.abs(since[None, :] - moments[:, None]).argmin(axis=1)  # [F,N] -> [F]
     return nearest.tolist(), float(rate)
 
 

@@ -1,4 +1,4 @@
-"""Which pictures, clips and captions of a folder are used, and which files are passed over and why."""
+"""Which images, clips and captions of a folder are used, and which files are passed over and why."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ IMAGE_FORMATS, IMAGE_SUFFIXES = _known_to_pillow()
 
 
 class Captions:
-    """The captions of a folder: texts named as a picture or clip is, "1.txt" or "1.CAPTION" for "1.png".
+    """The captions of a folder: texts named as an image or clip is, "1.txt" or "1.CAPTION" for "1.png".
 
     A name in another case counts where only one file has it.
     """
@@ -56,31 +56,31 @@ class Captions:
                 self._folded.setdefault(path.stem.casefold(), []).append(path)
 
     def of(self, media: Path) -> Path | None:
-        """The caption of a picture or clip, or None."""
+        """The caption of an image or clip, or None."""
         if media.stem in self._exact:
             return self._exact[media.stem]
         alike = self._folded.get(media.stem.casefold(), [])
         return alike[0] if len({path.stem for path in alike}) == 1 else None
 
 
-def passed_over(folder: Path, used: Collection[Path], what: str = "picture") -> str:
+def passed_over(folder: Path, used: Collection[Path], what: str = "image") -> str:
     """ "; passed over: IMG_1.HEIC (format: pip install pillow-heif), 1.caption (...)", or nothing.
 
     Args:
         folder: whose files are told of.
         used: those that are used; their captions are found.
-        what: they are: "picture", "clip" or "mask".
+        what: they are: "image", "clip" or "mask".
     """
     captions = Captions(folder)
     read = {captions.of(path) for path in used} if what != "mask" else set()
     left = [path for path in entries(folder) if path not in used and path not in read]
-    told = [f"{path.name} ({_why(path, what)})" for path in left[:_SHOWN]]
+    reasons = [f"{path.name} ({_why(path, what)})" for path in left[:_SHOWN]]
     more = [f"{len(left) - _SHOWN} more"] if len(left) > _SHOWN else []
-    return f"; passed over: {', '.join([*told, *more])}" if left else ""
+    return f"; passed over: {', '.join([*reasons, *more])}" if left else ""
 
 
 def heif_problem(path: Path) -> str | None:
-    """What to do about a phone's picture that this Pillow does not read; None for any other."""
+    """What to do about a phone's image that this Pillow does not read; None for any other."""
     with path.open("rb") as file:
         head = file.read(12)
     if (

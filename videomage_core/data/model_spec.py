@@ -36,7 +36,7 @@ def manager_header(
         ranks: of the layers.
         description: a sentence.
         resolution: e.g. "576x320".
-        thumbnail: a picture as base64 PNG.
+        thumbnail: an image as base64 PNG.
         merged_from: names of the files it was made of.
     """
     dim = str(ranks[0]) if len(set(ranks)) == 1 else "Dynamic"  # as kohya writes for layers of different ranks

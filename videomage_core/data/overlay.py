@@ -1,4 +1,4 @@
-"""Where the model looks, shown: attention maps laid over the frames they are of."""
+"""Attention maps laid over the frames they belong to."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def tinted(video: torch.Tensor, masks: torch.Tensor, strength: float = 0.55) -> 
     Returns:
         [3, F, H, W] in -1..1.
     """
-    shown = video.clone()
+    frames = video.clone()
     for k, mask in enumerate(masks):
         colour = torch.tensor(COLOURS[k % len(COLOURS)])[:, None, None, None]  # [3,1,1,1]
-        shown = shown + strength * mask * (colour - shown)
-    return shown
+        frames = frames + strength * mask * (colour - frames)
+    return frames
 
 
 def labelled_overlays(
@@ -70,8 +70,8 @@ def labelled_overlays(
     if not maps:
         return video
     words, stacked = [word for word, _ in maps], torch.stack([one.detach().float().cpu() for _, one in maps])
-    shown = overlay(video, on_frames(stacked, *video.shape[1:]), strength)
-    return side_by_side([_named(one, word) for one, word in zip(shown, words, strict=True)])
+    overlays = overlay(video, on_frames(stacked, *video.shape[1:]), strength)
+    return side_by_side([_named(one, word) for one, word in zip(overlays, words, strict=True)])
 
 
 def on_frames(maps: torch.Tensor, frames: int, height: int, width: int) -> torch.Tensor:
@@ -106,6 +106,6 @@ def _named(video: torch.Tensor, word: str) -> torch.Tensor:
     plate = Image.new("L", (min(right + 8, width), min(bottom + 8, height)), 0)
     ImageDraw.Draw(plate).text((4, 4), word, fill=255, font=font)
     ink = torch.from_numpy(np.array(plate)).float() / 127.5 - 1  # [h,w] in -1..1
-    shown = video.clone()
-    shown[:, :, : ink.shape[0], : ink.shape[1]] = ink
-    return shown
+    frames = video.clone()
+    frames[:, :, : ink.shape[0], : ink.shape[1]] = ink
+    return frames

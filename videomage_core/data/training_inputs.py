@@ -20,10 +20,10 @@ def subject_inputs(
         images: as the training gets them.
         folder: that they, or some of them, were read from.
         masks: the folder of their masks.
-        segmented: whether a segmenter will mask the pictures that have none.
+        segmented: whether a segmenter will mask the images that have none.
     """
     counts = (len(images), sum(i.prompt is not None for i in images), sum(i.mask is not None for i in images))
-    line = ", ".join(_count(n, what) for n, what in zip(counts, ("picture", "caption", "mask"), strict=True))
+    line = ", ".join(_count(n, what) for n, what in zip(counts, ("image", "caption", "mask"), strict=True))
     if segmented and counts[2] < counts[0]:
         line += f" and {_count(counts[0] - counts[2], 'mask')} by the segmenter"
     if folder is not None:

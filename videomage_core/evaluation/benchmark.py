@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from ..callbacks import Callbacks
-from ..data.images import MODELS_SEE, list_images, load_picture
+from ..data.images import MODELS_SEE, list_images, read_image
 from ..data.masks import Segmenter
 from ..data.media import to_uint8
 from ..model.backbone import Backbone
@@ -33,13 +33,13 @@ class Metrics(Protocol):
 
 
 class GridMetrics:
-    """Scores a grid's cells by their prompt in plain words and their subjects' pictures."""
+    """Scores a grid's cells by their prompt in plain words and their subjects' images."""
 
     def __init__(self, grid: Grid, metrics: VideoMetrics) -> None:
         self._grid, self._metrics = grid, metrics
-        self._pictures = {
+        self._images = {
             name: [
-                to_uint8(load_picture(path, min_size=MODELS_SEE).pixels[:, None])[0]
+                to_uint8(read_image(path, min_size=MODELS_SEE).pixels[:, None])[0]
                 for path in list_images(subject.folder)
             ]
             for name, subject in grid.subjects.items()
@@ -47,7 +47,7 @@ class GridMetrics:
 
     def score(self, video: np.ndarray, cell: Cell) -> dict[str, float]:
         """See ``Metrics``."""
-        references = {name: self._pictures[name] for name in cell.subjects}
+        references = {name: self._images[name] for name in cell.subjects}
         return self._metrics.score(video, self._grid.plain_prompt(cell), references)
 
 
@@ -107,7 +107,7 @@ def run_grid(
         grid: what is asked.
         subset: one of the grid's subsets.
         metrics: what scores the videos.
-        folder: keeps trainings and videos: the same call goes on where it was stopped.
+        folder: keeps trainings and videos: the same call resumes.
         callbacks: progress and cancel.
         segmenter: finds performers without masks, and subjects in their LoRAs' videos; None: plain backgrounds.
 

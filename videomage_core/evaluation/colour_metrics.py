@@ -12,7 +12,7 @@ LEVELS = 6  # of each of red, green and blue
 
 VERSION = 1  # raised when the same videos get other scores
 MEANINGS = {
-    "colours": "share of colours that frames, or characters cut out of them, have in common with the pictures",
+    "colours": "share of colours that frames, or characters cut out of them, have in common with the images",
     "steadiness": "1 less the mean change of a pixel between consecutive frames, 0 to 1",
 }
 
@@ -30,9 +30,9 @@ class ColourMetrics:
     def score(
         self, video: np.ndarray, prompt: str | None, references: Mapping[str, Sequence[np.ndarray]]
     ) -> dict[str, float]:
-        """``colours`` where there are pictures, and ``steadiness``; arguments as ``VideoMetrics.score``."""
+        """``colours`` where there are images, and ``steadiness``; arguments as ``VideoMetrics.score``."""
         result: dict[str, float] = {}
-        subjects = [list(pictures) for pictures in references.values() if len(pictures)]
+        subjects = [list(images) for images in references.values() if len(images)]
         if subjects:
             # All subjects together: which of two characters is which needs no telling apart.
             reference = np.mean([np.mean([self._histogram(p[None], 1) for p in s], axis=0) for s in subjects], axis=0)

@@ -1,9 +1,9 @@
-"""What a benchmark asks for: a folder with pictures, clips and ``grid.toml``.
+"""What a benchmark asks for: a folder with images, clips and ``grid.toml``.
 
-    subjects/NAME/        pictures to learn the subject from, each with its prompt beside it if wanted
+    subjects/NAME/        images to learn the subject from, each with its prompt beside it if wanted
     motions/NAME/clip     (or clip.mp4) the reference, motions/NAME/PERFORMER its masks
     kinds/CLASS/NAME/     others of each class: to name what is seen, and to tell subjects from (optional)
-    places/NAME/          pictures of each place without anybody (optional)
+    places/NAME/          images of each place without anybody (optional)
     trajectories.json             tracked trajectories of each motion's true renders (optional)
 
 ``grid.toml`` names them, the prompts' templates, and the sizes a benchmark comes in:
@@ -49,7 +49,7 @@ GRID = "grid.toml"
 
 @dataclass(frozen=True)
 class Subject:
-    """Somebody to learn: a name, its class in plain words, a folder of pictures."""
+    """Somebody to learn: a name, its class in plain words, a folder of images."""
 
     name: str
     superclass: str
@@ -181,7 +181,7 @@ def load_grid(folder: Path) -> Grid:
     """Read a benchmark's folder.
 
     Raises:
-        FileNotFoundError: the folder, its grid.toml, or pictures and clips it names are not there.
+        FileNotFoundError: the folder, its grid.toml, or images and clips it names are not there.
         ValueError: it is no TOML, lacks an entry, or a subset names something unknown.
     """
     path = folder / GRID

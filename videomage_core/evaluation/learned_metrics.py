@@ -1,11 +1,11 @@
 """The paper's metrics (Sec. 4.1), by models that the user has on disk; nothing is ever downloaded.
 
 * CLIP-T: cosine of each frame with the prompt, mean over frames (Radford et al. 2021).
-* CLIP-I: cosine of each frame with each picture of each subject, mean over all.
+* CLIP-I: cosine of each frame with each image of each subject, mean over all.
 * DINO-I: the same with the class token of a DINO (Caron et al. 2021) or DINOv2 vision transformer.
 * T. Cons.: CLIP's cosine of consecutive frames, mean; 1 for a single frame.
 
-Pictures are prepared here, as the model's ``preprocessor_config.json`` says (shorter side resized, centre cut,
+Images are prepared here, as the model's ``preprocessor_config.json`` says (shorter side resized, centre cut,
 normalised): the processors of transformers need a torchvision, or are other ones from version to version.
 """
 
@@ -26,8 +26,8 @@ VERSION = 1  # raised when the same videos get other scores
 METRICS: dict[str, bool] = {"CLIP-T": True, "CLIP-I": True, "DINO-I": True, "T. Cons.": True}
 MEANINGS = {
     "CLIP-T": "similarity of frames and prompt, by CLIP, -1 to 1",
-    "CLIP-I": "similarity of frames and the subjects' pictures, by CLIP, -1 to 1",
-    "DINO-I": "similarity of frames and the subjects' pictures, by DINO, -1 to 1",
+    "CLIP-I": "similarity of frames and the subjects' images, by CLIP, -1 to 1",
+    "DINO-I": "similarity of frames and the subjects' images, by DINO, -1 to 1",
     "T. Cons.": "similarity of consecutive frames, by CLIP, -1 to 1",
 }
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json")
@@ -64,7 +64,7 @@ def check_folder(folder: Path, what: str) -> None:
 
 @dataclass(frozen=True)
 class _Preparation:
-    """How a model wants its pictures."""
+    """How a model wants its images."""
 
     resize: int  # pixels, of the shorter side, or of both
     crop: int
@@ -87,12 +87,12 @@ class _Preparation:
         smoothing = "bilinear" if read.get("resample", 3) == 2 else "bicubic"  # PIL's numbers
         return cls(int(size), int(crop), squash, mean, std, smoothing)
 
-    def __call__(self, pictures: Sequence[np.ndarray]) -> torch.Tensor:
+    def __call__(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         """uint8 [H, W, 3] each -> [N, 3, crop, crop]."""
-        return torch.stack([self._one(picture) for picture in pictures])
+        return torch.stack([self._one(image) for image in images])
 
-    def _one(self, picture: np.ndarray) -> torch.Tensor:
-        pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float() / 255
+    def _one(self, image: np.ndarray) -> torch.Tensor:
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float() / 255
         height, width = pixels.shape[-2:]
         scale = self.resize / min(height, width)
         size = (max(self.crop, round(height * scale)), max(self.crop, round(width * scale)))
@@ -111,7 +111,7 @@ class LearnedMetrics:
         clip: folder of a CLIPModel with its tokenizer, or None.
         dino: folder of a DINO ViTModel or a Dinov2Model, or None.
         device: where they run.
-        batch: pictures at a time.
+        batch: images at a time.
 
     Raises:
         FileNotFoundError, ValueError: see ``check_folder``; both are looked at before either is loaded.
@@ -137,31 +137,31 @@ class LearnedMetrics:
         Args:
             video: uint8 [F, H, W, 3].
             prompt: in plain words, without tokens; None leaves CLIP-T out.  Cut at the model's longest text.
-            references: pictures of each subject, uint8 [h, w, 3] of any size; without any, CLIP-I and DINO-I are
+            references: images of each subject, uint8 [h, w, 3] of any size; without any, CLIP-I and DINO-I are
                 left out.
 
         Returns:
             By the names of ``METRICS``.
         """
-        pictures = [picture for of in references.values() for picture in of]
+        images = [image for of in references.values() for image in of]
         result: dict[str, float] = {}
         if self._clip is not None:
             frames = self._clip_features(list(video))
             if prompt is not None:
                 result["CLIP-T"] = float((frames @ self._clip_text(prompt)).mean())
-            if pictures:
-                result["CLIP-I"] = _to_subjects(frames, self._clip_features(pictures), references)
-        if self._dino is not None and pictures:
-            result["DINO-I"] = _to_subjects(self._dino_features(list(video)), self._dino_features(pictures), references)
+            if images:
+                result["CLIP-I"] = _to_subjects(frames, self._clip_features(images), references)
+        if self._dino is not None and images:
+            result["DINO-I"] = _to_subjects(self._dino_features(list(video)), self._dino_features(images), references)
         if self._clip is not None:
             result["T. Cons."] = float((frames[1:] * frames[:-1]).sum(-1).mean()) if len(frames) > 1 else 1.0
         return result
 
     @torch.inference_mode()
-    def _clip_features(self, pictures: Sequence[np.ndarray]) -> torch.Tensor:
+    def _clip_features(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         assert self._prepare_clip is not None and self._clip is not None
         parts = []
-        for pixels in self._prepare_clip(pictures).split(self._batch):
+        for pixels in self._prepare_clip(images).split(self._batch):
             pooled = self._clip.vision_model(pixel_values=pixels.to(self._device)).pooler_output
             parts.append(self._clip.visual_projection(pooled))
         return functional.normalize(torch.cat(parts).float(), dim=-1).cpu()
@@ -175,18 +175,18 @@ class LearnedMetrics:
         return functional.normalize(self._clip.text_projection(pooled).float(), dim=-1)[0].cpu()
 
     @torch.inference_mode()
-    def _dino_features(self, pictures: Sequence[np.ndarray]) -> torch.Tensor:
+    def _dino_features(self, images: Sequence[np.ndarray]) -> torch.Tensor:
         assert self._prepare_dino is not None and self._dino is not None
         parts = [
             self._dino(pixel_values=pixels.to(self._device)).last_hidden_state[:, 0]
-            for pixels in self._prepare_dino(pictures).split(self._batch)
+            for pixels in self._prepare_dino(images).split(self._batch)
         ]
         return functional.normalize(torch.cat(parts).float(), dim=-1).cpu()
 
 
-def _to_subjects(frames: torch.Tensor, pictures: torch.Tensor, references: Mapping[str, Sequence[np.ndarray]]) -> float:
-    """Mean over subjects of the mean cosine of frames [F, D] with a subject's pictures, of [P, D] in their order."""
-    means = [(frames @ own.T).mean() for own in pictures.split([len(of) for of in references.values()]) if len(own)]
+def _to_subjects(frames: torch.Tensor, images: torch.Tensor, references: Mapping[str, Sequence[np.ndarray]]) -> float:
+    """Mean over subjects of the mean cosine of frames [F, D] with a subject's images, of [P, D] in their order."""
+    means = [(frames @ own.T).mean() for own in images.split([len(of) for of in references.values()]) if len(own)]
     return float(torch.stack(means).mean())
 
 

@@ -1,7 +1,7 @@
-"""Likeness of characters to pictures: the one way in which metrics, judge and demonstration compare them.
+"""Likeness of characters to images: the one way in which metrics, judge and demonstration compare them.
 
 Features are those of a network that took no part in any training (``mobilenet``), of crops on grey (``tracking``),
-centred on the mean of all pictures at hand.  Somebody's embedding is the direction of their pictures' mean feature;
+centred on the mean of all images at hand.  Somebody's embedding is the direction of their images' mean feature;
 the likeness of two is the cosine of their embeddings.
 """
 
@@ -19,7 +19,7 @@ from .mobilenet import WIDTH, features
 from .tracking import Track, crops, track
 
 CROP = 48  # pixels, before the network's own resizing
-NEIGHBOURS = 3  # pictures of a class whose mean similarity counts
+NEIGHBOURS = 3  # images of a class whose mean similarity counts
 
 
 def centred(raw: torch.Tensor, mean: torch.Tensor) -> torch.Tensor:
@@ -32,25 +32,25 @@ def direction(of: torch.Tensor) -> torch.Tensor:
     return functional.normalize(of.mean(0), dim=0)
 
 
-def embedding(pictures: torch.Tensor, mean: torch.Tensor | None = None) -> torch.Tensor:
-    """The embedding of somebody's pictures.
+def embedding(images: torch.Tensor, mean: torch.Tensor | None = None) -> torch.Tensor:
+    """The embedding of somebody's images.
 
     Args:
-        pictures: crops [n, 3, H, W] in 0..1; n may be 0.
+        images: crops [n, 3, H, W] in 0..1; n may be 0.
         mean: [D], what features are centred on; None leaves them as they are.
 
     Returns:
-        [D] of unit length; zero where there is no picture.
+        [D] of unit length; zero where there is no image.
     """
-    if not len(pictures):
+    if not len(images):
         return torch.zeros(WIDTH)
-    raw = features(pictures)
+    raw = features(images)
     return direction(raw if mean is None else centred(raw, mean))
 
 
-def similarity(pictures: torch.Tensor, seen: torch.Tensor) -> float:
-    """Cosine, -1..1, of an embedding [D] with that of somebody whose features are ``pictures`` [n, D]."""
-    return float(direction(pictures) @ seen)
+def similarity(images: torch.Tensor, seen: torch.Tensor) -> float:
+    """Cosine, -1..1, of an embedding [D] with that of somebody whose features are ``images`` [n, D]."""
+    return float(direction(images) @ seen)
 
 
 def mean_of_nearest(similarities: torch.Tensor) -> float:
@@ -74,7 +74,7 @@ class Likeness:
     """How much one character of a video looks like one subject.
 
     Attributes:
-        similarity: cosine with the subject's own pictures, -1..1.
+        similarity: cosine with the subject's own images, -1..1.
         rank: 1 if no other character of its kind is nearer.
         of: how many of its kind there are, itself included.
     """
@@ -86,7 +86,7 @@ class Likeness:
 
 @dataclass(frozen=True)
 class ReferenceFeatures:
-    """Pictures of subjects, as features.
+    """Images of subjects, as features.
 
     Attributes:
         own: each subject's, [D] of unit length.
@@ -102,14 +102,14 @@ class ReferenceFeatures:
 def reference_features(
     own: Mapping[str, Sequence[np.ndarray]], rivals: Mapping[str, Sequence[np.ndarray]]
 ) -> ReferenceFeatures:
-    """Features of the pictures of subjects.
+    """Features of the images of subjects.
 
     Args:
-        own: pictures of each subject, uint8 [H, W, 3], on backgrounds the tracker knows.
-        rivals: one picture of each of its rivals.
+        own: images of each subject, uint8 [H, W, 3], on backgrounds the tracker knows.
+        rivals: one image of each of its rivals.
     """
-    raw = {name: torch.stack([_raw(picture) for picture in pictures]) for name, pictures in own.items()}
-    others = {name: torch.stack([_raw(picture) for picture in pictures]) for name, pictures in rivals.items()}
+    raw = {name: torch.stack([_raw(image) for image in images]) for name, images in own.items()}
+    others = {name: torch.stack([_raw(image) for image in images]) for name, images in rivals.items()}
     mean = torch.cat([*raw.values(), *others.values()]).mean(0)
     return ReferenceFeatures(
         {name: direction(centred(f, mean)) for name, f in raw.items()},
@@ -118,11 +118,11 @@ def reference_features(
     )
 
 
-def _raw(picture: np.ndarray) -> torch.Tensor:
-    video = picture[None]
+def _raw(image: np.ndarray) -> torch.Tensor:
+    video = image[None]
     own_crops = crops(video, track(video, 1)[0], CROP)
     if not len(own_crops):
-        raise ValueError("picture: no character stands out from its background; give one on a plain background")
+        raise ValueError("image: no character stands out from its background; give one on a plain background")
     return features(own_crops)[0]
 
 

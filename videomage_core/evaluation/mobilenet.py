@@ -1,4 +1,4 @@
-"""Pictures to features: MobileNetV2 (Sandler et al. 2018) with its ImageNet weights, in plain torch.
+"""Images to features: MobileNetV2 (Sandler et al. 2018) with its ImageNet weights, in plain torch.
 
 The judge of the samples looks with these features, because they took no part in any training
 here.  torchvision is not needed: module names follow its state dict.  The weights are in the

@@ -1,4 +1,4 @@
-"""A benchmark report's pictures: sheets of videos, small plots of sweeps."""
+"""A benchmark report's images: sheets of videos, small plots of sweeps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BESIDE = 3  # sheets of groups in a row
 
 
 def sheets(videos: Sequence[GeneratedVideo], grid: Grid, folder: Path, name: str) -> list[str]:
-    """One sheet for each motion, and one for none: each group's pictures, the clip, and each method's video."""
+    """One sheet for each motion, and one for none: each group's images, the clip, and each method's video."""
     links = []
     for motion in dict.fromkeys(generated.cell.motion for generated in videos):
         groups: dict[tuple[str, ...], list[GeneratedVideo]] = {}
@@ -32,7 +32,7 @@ def sheets(videos: Sequence[GeneratedVideo], grid: Grid, folder: Path, name: str
             if generated.cell.motion == motion:
                 groups.setdefault(generated.cell.subjects, []).append(generated)
         file = f"{name}_{(motion or 'still').replace(' ', '_')}.png"
-        _beside([_sheet(groups[subjects], grid) for subjects in sorted(groups)]).save(folder / "images" / file)
+        _grid([_sheet(groups[subjects], grid) for subjects in sorted(groups)]).save(folder / "images" / file)
         links.append(f"![{motion or 'without a motion'}](images/{file})")
     return links
 
@@ -41,9 +41,9 @@ def _sheet(group: Sequence[GeneratedVideo], grid: Grid) -> Image.Image:
     cell, (frames, height, width) = group[0].cell, group[0].video.shape[:3]
     rows, labels = [], []
     for subject in (grid.subjects[name] for name in cell.subjects):
-        pictures = load_subject_images(subject.folder, min_size=MODELS_SEE)[:frames]
-        rows.append(torch.cat([resize_clip(picture.pixels[:, None], 1, height, width) for picture in pictures], dim=1))
-        labels.append(f"Pictures of {subject.token}")
+        images = load_subject_images(subject.folder, min_size=MODELS_SEE)[:frames]
+        rows.append(torch.cat([resize_clip(image.pixels[:, None], 1, height, width) for image in images], dim=1))
+        labels.append(f"Images of {subject.token}")
     if cell.motion is not None:
         motion = grid.motions[cell.motion]
         rows.append(
@@ -60,7 +60,7 @@ def _sheet(group: Sequence[GeneratedVideo], grid: Grid) -> Image.Image:
     return contact_sheet(rows, labels)
 
 
-def _beside(sheets: Sequence[Image.Image]) -> Image.Image:
+def _grid(sheets: Sequence[Image.Image]) -> Image.Image:
     """Up to BESIDE in a row."""
     lines = [sheets[i : i + BESIDE] for i in range(0, len(sheets), BESIDE)]
     width = max(sum(sheet.width for sheet in line) for line in lines)

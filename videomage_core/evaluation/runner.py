@@ -1,7 +1,7 @@
 """Makes a benchmark's videos: LoRAs are trained once and shared, videos cached by content and method.
 
-Everything lies in one folder and is named after all that it depends on.  A stopped benchmark goes on where
-it was, and a change of settings, base or pictures makes anew only what depends on it; so does a stage whose
+Everything lies in one folder and is named after all that it depends on.  A stopped benchmark
+resumes, and a change of settings, base or images makes anew only what depends on it; so does a stage whose
 ``VERSION`` was raised.
 """
 
@@ -152,7 +152,7 @@ class Runner:
                 self.backbone, images, entry.token, entry.superclass, config, folder,
                 captions=captions, callbacks=self.callbacks, cache=self.folder,
             )  # fmt: skip
-            return trained.concept, trained.history
+            return trained.lora_model, trained.history
 
         key = subject_key(images, entry.token, entry.superclass, config, captions=captions)
         return self._trained(f"subject {name}", config, self.preset.subject, train, key)
@@ -172,7 +172,7 @@ class Runner:
 
         def train(folder: Path) -> tuple[LoraModel, History]:
             trained = train_motion(self.backbone, [clip], entry.prompt, config, folder, callbacks=self.callbacks)
-            return trained.concept, trained.history
+            return trained.lora_model, trained.history
 
         key = motion_key([clip], entry.prompt, config)
         return self._trained(f"motion {name}", config, self.preset.motion, train, key)
@@ -187,7 +187,7 @@ class Runner:
             fused = fuse_subjects(
                 self.backbone, subjects, preset.fusion, folder, preset.prompts, self.segmenter, callbacks=self.callbacks
             )
-            return fused.concept, fused.history
+            return fused.lora_model, fused.history
 
         key = fusion_key(subjects, preset.fusion, preset.prompts, self.segmenter)
         return self._trained(f"fusion {' '.join(names)}", preset.fusion, self.preset.fusion, train, key)
@@ -236,9 +236,9 @@ class Runner:
                 _add_seconds(folder, time.monotonic() - began)
             stored = StoredResult(lora, history, {})
             save_result(folder, stored)
-        self._trained_loras[training] = stored.concept
+        self._trained_loras[training] = stored.lora_model
         self.training_seconds[_kind(name, config, usual), folder.name] = _seconds_of(folder)
-        return stored.concept
+        return stored.lora_model
 
 
 def _kind(name: str, config: TrainingConfig, usual: TrainingConfig) -> str:

@@ -15,7 +15,7 @@ from .mobilenet_metrics import MobileNetMetrics
 
 
 class VideoMetrics(Protocol):
-    """Scores a video by its prompt and its subjects' pictures."""
+    """Scores a video by its prompt and its subjects' images."""
 
     def score(
         self, video: np.ndarray, prompt: str | None, references: Mapping[str, Sequence[np.ndarray]]
@@ -25,7 +25,7 @@ class VideoMetrics(Protocol):
         Args:
             video: uint8 [F, H, W, 3].
             prompt: in plain words, or None.
-            references: pictures of each subject, uint8 [h, w, 3] of any size.
+            references: images of each subject, uint8 [h, w, 3] of any size.
         """
 
 

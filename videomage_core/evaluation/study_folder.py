@@ -18,7 +18,7 @@ SIDE = 384  # pixels; smaller videos are enlarged about to it, or nobody could j
 
 
 def write_study(videos: Sequence[GeneratedVideo], grid: Grid, fps: float, folder: Path) -> int:
-    """Write videos of pairs that do a motion with their pictures, clip and prompt.
+    """Write videos of pairs that do a motion with their images, clip and prompt.
 
     Args:
         videos: of one grid; those without a motion, or of three subjects, are left out.
@@ -39,8 +39,8 @@ def write_study(videos: Sequence[GeneratedVideo], grid: Grid, fps: float, folder
             continue
         references.mkdir(parents=True, exist_ok=True)
         for name in cell.subjects:
-            picture = list_images(grid.subjects[name].folder)[0]
-            shutil.copyfile(picture, references / f"{name}{picture.suffix.lower()}")
+            image = list_images(grid.subjects[name].folder)[0]
+            shutil.copyfile(image, references / f"{name}{image.suffix.lower()}")
         assert cell.motion is not None
         clip = load_motion_clip(grid.motions[cell.motion].clip, [], pixels.shape[1], min_size=MODELS_SEE)
         _save(clip.pixels, references / "motion.mp4", fps)

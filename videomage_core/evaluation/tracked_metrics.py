@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from ..data.examples import load_motion_clip
-from ..data.images import MODELS_SEE, list_images, load_picture
+from ..data.images import MODELS_SEE, list_images, read_image
 from ..data.media import to_uint8
 from ..folders import folders_in
 from ..text_files import read_json_object
@@ -40,8 +40,8 @@ METRICS: dict[str, bool] = {
 }
 RATES = frozenset({"nearest of its class", "text alignment", "appearance leakage", "attribute mixing"})  # in 0..1
 MEANINGS = {
-    "identity": "similarity of each tracked, cropped subject to its own pictures, -1 to 1; one that is not found at "
-    "all is as unlike as the most unlike picture of all",
+    "identity": "similarity of each tracked, cropped subject to its own images, -1 to 1; one that is not found at "
+    "all is as unlike as the most unlike image of all",
     "nearest of its class": "how often nobody else of its class looks more like it",
     "text alignment": "share of what was asked that is seen: each subject's class, the place, the motion",
     "placement": "whether the two stand to each other as in the clip, or as in other true performances: agreement "
@@ -49,20 +49,20 @@ MEANINGS = {
     "motion fidelity": "agreement of the tracked movements, without their mean placement, with the clip's, or with "
     "those of other true performances; 1 is the same, 0 nobody moves",
     "temporal consistency": "similarity of consecutive frames, -1 to 1; a still or empty video has 1",
-    "appearance leakage": "how often a subject looks more like one of the clip's performers than like the pictures of "
+    "appearance leakage": "how often a subject looks more like one of the clip's performers than like the images of "
     "any subject of the video, and than like anybody else of the grid but others of the performers' classes; nobody is "
     "no leakage",
     "attribute mixing": "in how many videos a subject looks more like another subject of it than like its own "
-    "pictures, or nobody is found at all; two characters who have nothing to do with the subjects score about 0.5",
+    "images, or nobody is found at all; two characters who have nothing to do with the subjects score about 0.5",
 }
 
 
 @dataclass(frozen=True)
 class _GridFeatures:
-    """Features [n, D] of unit length, centred on the mean of all pictures of the grid."""
+    """Features [n, D] of unit length, centred on the mean of all images of the grid."""
 
     own: Mapping[str, torch.Tensor]
-    kinds: Mapping[str, Mapping[str, torch.Tensor]]  # class -> somebody of it -> pictures
+    kinds: Mapping[str, Mapping[str, torch.Tensor]]  # class -> somebody of it -> images
     performers: Mapping[str, torch.Tensor]  # of each motion
     mean: torch.Tensor
 
@@ -71,7 +71,7 @@ class TrackedMetrics:
     """Scores videos of a grid's cells.
 
     Args:
-        grid: with pictures of kinds and places, and trajectories; what it lacks is not measured.
+        grid: with images of kinds and places, and trajectories; what it lacks is not measured.
         frames: of the reference clips.
 
     Raises:
@@ -113,8 +113,8 @@ class TrackedMetrics:
         """
         tracks = track(video, len(cell.subjects))
         seen = [embedding(crops(video, one, CROP), self._features.mean) for one in tracks]
-        pictures = [self._features.own[name] for name in cell.subjects]
-        order = who_is_who(len(seen), lambda subject, character: similarity(pictures[subject], seen[character]))
+        images = [self._features.own[name] for name in cell.subjects]
+        order = who_is_who(len(seen), lambda subject, character: similarity(images[subject], seen[character]))
         seen, tracks = [seen[i] for i in order], [tracks[i] for i in order]
         result = {
             **self._identities(seen, cell),
@@ -149,11 +149,11 @@ class TrackedMetrics:
         return result
 
     def _own_similarity(self, name: str, seen: torch.Tensor) -> float:
-        """An embedding's similarity to a subject; of nobody, that of the most unlike picture of the grid."""
+        """An embedding's similarity to a subject; of nobody, that of the most unlike image of the grid."""
         if bool(seen.any()):
             return similarity(self._features.own[name], seen)
-        everyone = [pictures for of in self._features.kinds.values() for pictures in of.values()]
-        everyone += [pictures for other, pictures in self._features.own.items() if other != name]
+        everyone = [images for of in self._features.kinds.values() for images in of.values()]
+        everyone += [images for other, images in self._features.own.items() if other != name]
         own = direction(self._features.own[name])
         return float((torch.cat(everyone) @ own).min()) if everyone else -1.0
 
@@ -165,7 +165,7 @@ class TrackedMetrics:
         classes = {name for name, _ in self.grid.motions[cell.motion].performers}
         others = [p for kind, of in self._features.kinds.items() if kind not in classes for p in of.values()]
         others += [self._features.own[name] for name in cell.subjects]
-        nearest = max(similarity(pictures, seen) for pictures in others)
+        nearest = max(similarity(images, seen) for images in others)
         return any(similarity(performer, seen) > nearest for performer in performers)
 
     def _agreement(self, tracks: Sequence[Track], motion: str) -> Agreement:
@@ -206,7 +206,7 @@ class TrackedMetrics:
         return max(banks, key=lambda kind: mean_of_nearest(banks[kind] @ seen))
 
     def place(self, video: np.ndarray) -> str:
-        """The place whose pictures' rows are nearest in colour."""
+        """The place whose images' rows are nearest in colour."""
         bands = row_bands(video)
         return min(self._places, key=lambda name: float(np.linalg.norm(self._places[name] - bands, axis=1).min()))
 
@@ -233,7 +233,7 @@ def _features(
     performers: Mapping[str, torch.Tensor],
 ) -> _GridFeatures:
     everyone = [*own.values(), *(p for of in kinds.values() for p in of.values()), *performers.values()]
-    raw = list(features(torch.cat(everyone)).split([len(pictures) for pictures in everyone]))
+    raw = list(features(torch.cat(everyone)).split([len(images) for images in everyone]))
     mean = torch.cat(raw).mean(0)
     parts = iter([centred(part, mean) for part in raw])
     return _GridFeatures(
@@ -245,15 +245,15 @@ def _features(
 
 
 def _cut_out(folder: Path) -> torch.Tensor:
-    """Somebody's pictures, cropped, [n, 3, CROP, CROP] in 0..1."""
+    """Somebody's images, cropped, [n, 3, CROP, CROP] in 0..1."""
     cut = []
     for path in list_images(folder):
-        video = to_uint8(load_picture(path, min_size=MODELS_SEE).pixels[:, None])
+        video = to_uint8(read_image(path, min_size=MODELS_SEE).pixels[:, None])
         cut.append(crops(video, track(video, 1)[0], CROP))
-    pictures = torch.cat(cut)
-    if not len(pictures):
-        raise ValueError(f"grid: in none of the pictures in {folder} anybody stands out from the background")
-    return pictures
+    images = torch.cat(cut)
+    if not len(images):
+        raise ValueError(f"grid: in none of the images in {folder} anybody stands out from the background")
+    return images
 
 
 def _folders(home: Path) -> list[Path]:
@@ -262,7 +262,7 @@ def _folders(home: Path) -> list[Path]:
 
 def _bands_of(folder: Path) -> np.ndarray:
     return np.stack(
-        [row_bands(to_uint8(load_picture(path, min_size=MODELS_SEE).pixels[:, None])) for path in list_images(folder)]
+        [row_bands(to_uint8(read_image(path, min_size=MODELS_SEE).pixels[:, None])) for path in list_images(folder)]
     )
 
 

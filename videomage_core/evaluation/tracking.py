@@ -191,26 +191,26 @@ def _clusters(places: np.ndarray, count: int, previous: np.ndarray | None) -> np
 def crops(
     video: np.ndarray, tracked: Track, size: int, margin: float = CROP_MARGIN, frames: np.ndarray | None = None
 ) -> torch.Tensor:
-    """Square pictures of one character on grey, so that neither place nor company shows.
+    """Square images of one character on grey, so that neither place nor company shows.
 
     Args:
         video: uint8 [F, H, W, 3].
         tracked: the character.
-        size: side of the pictures in pixels.
+        size: side of the images in pixels.
         margin: side of what is cut out, by the longer side of the character's box.
         frames: indices of frames; all in which the character was found unless given.
 
     Returns:
         [n, 3, size, size] in 0..1, one for each of the frames.
     """
-    pictures = []
+    images = []
     for f in np.flatnonzero(tracked.found) if frames is None else frames:
         on_grey = np.where(tracked.masks[f][..., None], video[f], GREY).astype(np.float32) / 255
         side = max(4, round(float(tracked.sizes[f]) * margin))
         left, top = np.round((tracked.boxes[f, :2] + tracked.boxes[f, 2:] - side) / 2).astype(int)
         square = _cut(torch.from_numpy(on_grey).permute(2, 0, 1), int(left), int(top), side)
-        pictures.append(functional.interpolate(square[None], (size, size), mode="bicubic", antialias=True)[0])
-    return torch.stack(pictures).clamp(0, 1) if pictures else torch.zeros(0, 3, size, size)
+        images.append(functional.interpolate(square[None], (size, size), mode="bicubic", antialias=True)[0])
+    return torch.stack(images).clamp(0, 1) if images else torch.zeros(0, 3, size, size)
 
 
 def _cut(image: torch.Tensor, left: int, top: int, side: int) -> torch.Tensor:

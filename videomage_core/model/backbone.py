@@ -174,7 +174,7 @@ class Backbone(Protocol):
             level: one for all of x, or one per sample.
             text: B encoded prompts.
 
-        A video of one frame passes as pictures did when the base was trained on them: a U-Net's skips its temporal
+        A video of one frame passes as images did when the base was trained on them: a U-Net's skips its temporal
         layers, a transformer's is attended to like any other.
         """
 

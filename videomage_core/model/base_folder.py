@@ -122,7 +122,7 @@ def check_base_folder(folder: Path) -> None:
     if kind != "UNet3DConditionModel":
         raise ValueError(
             f"base: {folder}/unet is a {kind}, allowed is UNet3DConditionModel "
-            "(ZeroScope v2, ModelScope text-to-video, or the embedded base)"
+            "(ZeroScope v2, ModelScope text-to-video, or the built-in base)"
         )
     _check_scheduler(folder / "scheduler" / "scheduler_config.json")
 
@@ -168,10 +168,10 @@ def _check_scheduler(path: Path) -> None:
     """ValueError for unsupported scheduler settings, which would silently change the videos."""
     config = read_json_object(path, "base")
     settings = {**_DDIM_DEFAULTS, **config} if config.get("_class_name") == "DDIMScheduler" else config
-    asked = [f"{name} ({effect})" for name, effect in _NOT_HONOURED.items() if settings.get(name)]
-    if asked:
+    unsupported = [f"{name} ({effect})" for name, effect in _NOT_HONOURED.items() if settings.get(name)]
+    if unsupported:
         raise ValueError(
-            f"base: {path} uses {', '.join(asked)}, which VideoMage does not support; set it to false there if "
+            f"base: {path} uses {', '.join(unsupported)}, which VideoMage does not support; set it to false there if "
             "the model was not trained with it"
         )
     if "FlowMatch" in str(config.get("_class_name")):

@@ -29,6 +29,6 @@ def refuse_wan(folder: Path) -> None:
     """ValueError for a Wan base, where one of another architecture is needed."""
     if is_wan_folder(folder):
         raise ValueError(
-            f"base: {folder} is a Wan base; allowed here is one with a UNet3DConditionModel, such as the embedded "
+            f"base: {folder} is a Wan base; allowed here is one with a UNet3DConditionModel, such as the built-in "
             "emoji_base; load_base takes both"
         )

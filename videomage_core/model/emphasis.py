@@ -46,10 +46,10 @@ def escaped(text: str) -> str:
 def _plain(hidden: str, start: int, end: int, weight: float) -> Segment:
     text, places, at = [], [], start
     while at < end:
-        shown = _HIDDEN.get(hidden[at + 1 : at + 2]) if hidden[at] == "\0" and at + 1 < end else None
-        text.append(shown or hidden[at])
+        bracket = _HIDDEN.get(hidden[at + 1 : at + 2]) if hidden[at] == "\0" and at + 1 < end else None
+        text.append(bracket or hidden[at])
         places.append(at)
-        at += 2 if shown else 1
+        at += 2 if bracket else 1
     return Segment("".join(text), weight, tuple(places))
 
 

@@ -74,5 +74,5 @@ def compress(weights: LoraWeights, rank: int) -> tuple[LoraWeights, float]:
         reduced[~b.any(1)] = 0  # rows that no LoRA touches, such as another role's heads, stay exactly so
         layers[module] = ((v[:rank].T * root).T @ q_a.T, reduced)
         lost, whole = lost + float(values[rank:].square().sum()), whole + float(values.square().sum())
-    kept = {module: (a.float().contiguous(), b.float().contiguous()) for module, (a, b) in layers.items()}
-    return LoraWeights(kept), (lost / whole) ** 0.5 if whole else 0.0
+    compressed = {module: (a.float().contiguous(), b.float().contiguous()) for module, (a, b) in layers.items()}
+    return LoraWeights(compressed), (lost / whole) ** 0.5 if whole else 0.0

@@ -66,11 +66,11 @@ class Workload:
 def workloads_for(config: object, subjects: int = 2) -> list[Workload]:
     """The most demanding passes of a stage; ``subjects`` is the number of LoRAs of a fusion."""
     size = (config.height, config.width)  # type: ignore[attr-defined]
-    if isinstance(config, SubjectConfig):  # L_sub's pictures and L_reg's clip are in one step
-        pictures, clip = (1,) * config.batch_size, config.auxiliary_frames
+    if isinstance(config, SubjectConfig):  # L_sub's images and L_reg's clip are in one step
+        images, clip = (1,) * config.batch_size, config.auxiliary_frames
         if not config.lambda1:
-            return [Workload(pictures, *size, trains=True)]
-        learning = Workload((*pictures, clip), *size, trains=True)
+            return [Workload(images, *size, trains=True)]
+        learning = Workload((*images, clip), *size, trains=True)
         return [learning, _guided(clip, *size, config.auxiliary_guidance_scale)]
     if isinstance(config, MotionConfig):
         return [Workload((config.frames,) * config.batch_size, *size, trains=True)]

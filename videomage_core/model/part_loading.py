@@ -22,12 +22,12 @@ def without_progress_bars() -> Iterator[None]:
     """Small files load in a blink; transformers' own bar for each would only litter the terminal."""
     from transformers.utils import logging
 
-    shown = logging.is_progress_bar_enabled()
+    enabled = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         yield
     finally:
-        if shown:
+        if enabled:
             logging.enable_progress_bar()
 
 

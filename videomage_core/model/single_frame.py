@@ -1,7 +1,7 @@
 """Single-frame videos skip the temporal layers of a U-Net.
 
 A photo has no motion, so with F = 1 every temporal convolution and temporal transformer returns its input unchanged.
-(Stock diffusers runs them at F = 1; MotionDirector trains single frames without them, and so was the embedded base.)
+(Stock diffusers runs them at F = 1; MotionDirector trains single frames without them, and so was the built-in base.)
 The rule depends only on the number of frames, not on a mode that must be set and cleared: training the base, training
 on photos and sampling cannot disagree, nor can a block recomputed under gradient checkpointing.
 """

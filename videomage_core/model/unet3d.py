@@ -1,4 +1,4 @@
-"""ZeroScope, ModelScope and the embedded base: any diffusers folder with a UNet3DConditionModel.
+"""ZeroScope, ModelScope and the built-in base: any diffusers folder with a UNet3DConditionModel.
 
 Layers, as diffusers names them: spatial transformers stand under ``attentions``, temporal ones
 under ``temp_attentions`` (which contains the text "attentions": names are compared by part, never

@@ -1,10 +1,10 @@
-"""Wan 2.1, and the embedded ``emoji_wan``: any diffusers folder with a WanTransformer3DModel and one expert.
+"""Wan 2.1, and the built-in ``emoji_wan``: any diffusers folder with a WanTransformer3DModel and one expert.
 
 The network predicts the flow v = eps - x0.  Layers are called as diffusers calls them: in each block ``attn1`` is
 self-attention over all places of all frames, ``attn2`` cross-attention to the text.  Self-attention's heads are either
 temporal or spatial (``wan_heads``); its output projection mixes both kinds, and no LoRA is put there (ours).
 
-A picture is a video of one frame and passes all layers: so Wan was trained on pictures.
+An image is a video of one frame and passes all layers: so Wan was trained on images.
 """
 
 from __future__ import annotations
@@ -133,8 +133,8 @@ class WanBackbone(PlacedParts):
             _, f, h, w = self.latent_shape(frames, height, width)
             places += f * (h // patch) * (w // patch)
         one = _BLOCK_VALUES * dim + _FFN_VALUES * config.ffn_dim  # of a place in one block
-        kept = {"none": one // 2, "checkpointed": one + depth * dim, "stored": one * depth}[gradients]
-        return int(places * kept * self.dtype.itemsize)
+        activations = {"none": one // 2, "checkpointed": one + depth * dim, "stored": one * depth}[gradients]
+        return int(places * activations * self.dtype.itemsize)
 
     # --- pixels
 

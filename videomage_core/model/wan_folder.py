@@ -44,8 +44,8 @@ class WanGeometry:
 
 def check_wan_folder(folder: Path) -> None:
     """Raise, before anything is loaded, if a Wan base's folder is not whole or of a kind that is not carried."""
-    wanted = [*_PARTS, *(f"{part}/config.json" for part in _WITH_WEIGHTS), "scheduler/scheduler_config.json"]
-    missing = [part for part in wanted if not (folder / part).exists()]
+    required = [*_PARTS, *(f"{part}/config.json" for part in _WITH_WEIGHTS), "scheduler/scheduler_config.json"]
+    missing = [part for part in required if not (folder / part).exists()]
     missing += [
         f"{part}/*.safetensors (or *.bin)"
         for part in _WITH_WEIGHTS
@@ -58,7 +58,7 @@ def check_wan_folder(folder: Path) -> None:
         "it has two experts, as Wan 2.2's 14B models": bool(index.get("boundary_ratio"))
         or bool((index.get("transformer_2") or [None])[0]),
         "it gives each place a noise level of its own, as Wan 2.2's 5B model": bool(index.get("expand_timesteps")),
-        "it begins from a picture": network.get("added_kv_proj_dim") is not None
+        "it begins from an image": network.get("added_kv_proj_dim") is not None
         or network.get("in_channels", 16) != network.get("out_channels", 16),
         "its patches hold several frames": int(network.get("patch_size", (1, 2, 2))[0]) != 1,
     }

@@ -1,7 +1,7 @@
 """Geometry: a frame fitted to what the detector wants, and its boxes back in the frame's pixels.
 
 Boxes are [..., 4] in float32.  The detector's are centre x, centre y, width, height as shares of the
-picture it was given; a frame's are left, top, right, bottom in its own pixels.
+image it was given; a frame's are left, top, right, bottom in its own pixels.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _STRIDES = (8, 16, 32, 64)  # pixels from one place of GroundingDINO's feature m
 
 @dataclass(frozen=True)
 class Fitted:
-    """How a frame became the detector's picture: resized as a whole, then widened at the right and the bottom.
+    """How a frame became the detector's image: resized as a whole, then widened at the right and the bottom.
 
     Attributes:
         frame: height and width of the frame.
-        resized: height and width of the frame inside the picture.
-        picture: height and width of the picture.
+        resized: height and width of the frame inside the image.
+        image: height and width of the image.
     """
 
     frame: tuple[int, int]
     resized: tuple[int, int]
-    picture: tuple[int, int]
+    image: tuple[int, int]
 
     def to_frame(self, boxes: torch.Tensor) -> torch.Tensor:
         """The detector's boxes in pixels of the frame, cut off at its border."""
@@ -47,22 +47,22 @@ class Fitted:
         return torch.cat([(least + most) / 2, most - least], dim=-1)
 
     def _scale(self, like: torch.Tensor) -> torch.Tensor:
-        """Pixels of the frame in the whole picture's width, height, width, height."""
-        x = self.picture[1] * self.frame[1] / self.resized[1]
-        y = self.picture[0] * self.frame[0] / self.resized[0]
+        """Pixels of the frame in the whole image's width, height, width, height."""
+        x = self.image[1] * self.frame[1] / self.resized[1]
+        y = self.image[0] * self.frame[0] / self.resized[0]
         return like.new_tensor([x, y, x, y])
 
 
 def resize_image(frame: torch.Tensor, shorter: int, longer: int, queries: int) -> tuple[torch.Tensor, Fitted]:
     """A frame [3, H, W] in -1..1 as GroundingDINO wants it: normalised, [3, h, w].
 
-    It begins with its best ``queries`` places: a picture that has fewer is enlarged, and widened where it is a strip.
+    It begins with its best ``queries`` places: an image that has fewer is enlarged, and widened where it is a strip.
 
     Args:
         frame: the frame.
         shorter: wanted length of its shorter side, in pixels.
         longer: greatest length of its longer side, in pixels.
-        queries: how many places the picture must have at least.
+        queries: how many places the image must have at least.
     """
     height, width = frame.shape[-2:]
     least = _side_for(queries)
@@ -70,14 +70,14 @@ def resize_image(frame: torch.Tensor, shorter: int, longer: int, queries: int) -
     needed = min(least / math.sqrt(height * width), 2 * least / max(height, width))
     scale = max(fit, needed)
     resized = (max(1, round(height * scale)), max(1, round(width * scale)))
-    picture = resized if places(*resized) >= queries else (max(resized[0], least), max(resized[1], least))
+    image = resized if places(*resized) >= queries else (max(resized[0], least), max(resized[1], least))
     small = normalised(resize(frame[None], *resized))[0]
-    widened = F.pad(small, (0, picture[1] - resized[1], 0, picture[0] - resized[0]))
-    return widened, Fitted((height, width), resized, picture)
+    widened = F.pad(small, (0, image[1] - resized[1], 0, image[0] - resized[0]))
+    return widened, Fitted((height, width), resized, image)
 
 
 def places(height: int, width: int) -> int:
-    """How many places GroundingDINO's feature maps of a picture have together."""
+    """How many places GroundingDINO's feature maps of an image have together."""
     return sum(math.ceil(height / stride) * math.ceil(width / stride) for stride in _STRIDES)
 
 

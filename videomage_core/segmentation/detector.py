@@ -1,4 +1,4 @@
-"""GroundingDINO: where in a picture the words of a caption are (Liu et al. 2023), run in either of two ways."""
+"""GroundingDINO: where in an image the words of a caption are (Liu et al. 2023), run in either of two ways."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .weights import (
     DINO,
     EXPECTED,
     asset,
-    beside,
     folder_kind,
     known_sizes,
     load_folder,
     load_into,
     load_tokenizer,
+    own_sizes,
     read_weights,
     require_source,
 )
@@ -38,10 +38,10 @@ _building = threading.Lock()
 
 
 class Detector(Protocol):
-    """Scores of a caption's tokens for boxes in a picture.
+    """Scores of a caption's tokens for boxes in an image.
 
     Attributes:
-        queries: how many boxes it gives; a picture must have as many places (``boxes.places``).
+        queries: how many boxes it gives; an image must have as many places (``boxes.places``).
     """
 
     queries: int
@@ -49,11 +49,11 @@ class Detector(Protocol):
     def tokens(self, text: str) -> list[int]:
         """A text's token ids, with the token at its start and the one at its end."""
 
-    def find(self, picture: torch.Tensor, caption: str) -> tuple[torch.Tensor, torch.Tensor]:
+    def find(self, image: torch.Tensor, caption: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Scores [Q, T] in 0..1 of the caption's T tokens, and boxes [Q, 4] as ``boxes.Fitted`` reads them.
 
         Args:
-            picture: [3, H, W], normalised, on the model's device.
+            image: [3, H, W], normalised, on the model's device.
             caption: what to find.
         """
 
@@ -67,8 +67,8 @@ class PackageDetector:
     def tokens(self, text: str) -> list[int]:
         return list(self.model.tokenizer(text)["input_ids"])
 
-    def find(self, picture: torch.Tensor, caption: str) -> tuple[torch.Tensor, torch.Tensor]:
-        output = self.model(picture[None], captions=[caption])
+    def find(self, image: torch.Tensor, caption: str) -> tuple[torch.Tensor, torch.Tensor]:
+        output = self.model(image[None], captions=[caption])
         return _scored(output["pred_logits"], output["pred_boxes"], len(self.tokens(caption)))
 
 
@@ -81,10 +81,10 @@ class TransformersDetector:
     def tokens(self, text: str) -> list[int]:
         return list(self.tokenizer(text)["input_ids"])
 
-    def find(self, picture: torch.Tensor, caption: str) -> tuple[torch.Tensor, torch.Tensor]:
-        read = self.tokenizer(caption, return_tensors="pt").to(picture.device)
+    def find(self, image: torch.Tensor, caption: str) -> tuple[torch.Tensor, torch.Tensor]:
+        read = self.tokenizer(caption, return_tensors="pt").to(image.device)
         names = ("input_ids", "token_type_ids", "attention_mask")
-        output = self.model(pixel_values=picture[None], **{name: read[name] for name in names if name in read})
+        output = self.model(pixel_values=image[None], **{name: read[name] for name in names if name in read})
         return _scored(output.logits, output.pred_boxes, read["input_ids"].shape[1])
 
 
@@ -145,7 +145,7 @@ def load_detector(path: Path, bert: Path | None, device: torch.device) -> Detect
 def _sizes(weights: dict[str, torch.Tensor], path: Path) -> dict[str, Any]:
     """Of the published model whose backbone is as wide, or of one's own: those in the JSON beside the file."""
     width = len(weights["backbone.0.patch_embed.proj.weight"])
-    given = beside(path)
+    given = own_sizes(path)
     if width not in CONFIGS and "swin" not in given:
         raise ValueError(
             f"{DINO}: {path.name} has a backbone of width {width}; known are 96 (Swin-T) and 128 (Swin-B); sizes of "

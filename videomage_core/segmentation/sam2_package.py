@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from .weights import SAM2, asset, beside, known_sizes
+from .weights import SAM2, asset, known_sizes, own_sizes
 
-_STRIDE = 16  # pixels of the picture in a place of the last feature map
+_STRIDE = 16  # pixels of the image in a place of the last feature map
 
 
 def sizes_of(weights: Mapping[str, torch.Tensor], path: Path) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def sizes_of(weights: Mapping[str, torch.Tensor], path: Path) -> dict[str, Any]:
         ValueError: no published model has such weights, and no JSON beside the file says which sizes they have.
     """
     published = asset("sam2.json")
-    given = known_sizes(path.with_suffix(".json").name, beside(path), published["hiera_tiny"])
+    given = known_sizes(path.with_suffix(".json").name, own_sizes(path), published["hiera_tiny"])
     width = weights["image_encoder.trunk.patch_embed.proj.weight"].shape[0]
     depth = len({name.split(".")[3] for name in weights if name.startswith("image_encoder.trunk.blocks.")})
     fits = [s for s in published.values() if s["embed_dim"] == width and sum(s["stages"]) == depth]

@@ -23,7 +23,7 @@ from .detector import require_package
 from .sam2_package import build_package_model, sizes_of
 from .weights import SAM2, folder_kind, load_folder, load_into, read_weights, require_source
 
-_TRANSFORMERS = (4, 57)  # 4.56 has both models, too, but its one for pictures gives other masks
+_TRANSFORMERS = (4, 57)  # 4.56 has both models, too, but its one for images gives other masks
 _KEPT = 20  # past frames: SAM 2 looks at 6 masks and 15 pointers
 
 
@@ -124,18 +124,18 @@ class TransformersTracker:
         return session
 
 
-class TransformersPictures:
-    """transformers' ``Sam2Model``, which has no memory: for pictures alone."""
+class TransformersImages:
+    """transformers' ``Sam2Model``, which has no memory: for images alone."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
 
     def follow(self, pixels: torch.Tensor, start: int, boxes: torch.Tensor, seen: Callable[[], None]) -> torch.Tensor:
-        _require_picture(pixels.shape[1])
+        _require_image(pixels.shape[1])
         side = _side(self.model.config.prompt_encoder_config.image_size)
-        picture = Frames(pixels, side)[0][None].to(self.model.device)
+        image = Frames(pixels, side)[0][None].to(self.model.device)
         given = _scaled(boxes, pixels, side)[None].to(self.model.device)  # [1,N,4]
-        logits = self.model(pixel_values=picture, input_boxes=given, multimask_output=False).pred_masks[0]  # [N,1,h,w]
+        logits = self.model(pixel_values=image, input_boxes=given, multimask_output=False).pred_masks[0]  # [N,1,h,w]
         seen()
         return _enlarged(logits, pixels)[:, None]
 
@@ -166,7 +166,7 @@ def check_tracker(path: Path, frames: int = 1) -> None:
     """Raise unless SAM 2 can be loaded from ``path`` and follow through so many frames; loads nothing.
 
     Raises:
-        FileNotFoundError, ValueError: the weights are not there, are something else, or are for pictures alone.
+        FileNotFoundError, ValueError: the weights are not there, are something else, or are for images alone.
         ImportError: the package, or the version of transformers, that runs them is not installed.
     """
     require_source(path, SAM2)
@@ -178,13 +178,13 @@ def check_tracker(path: Path, frames: int = 1) -> None:
             "its weights does not"
         )
     elif folder_kind(path) == "sam2":
-        _require_picture(frames)
+        _require_image(frames)
 
 
-def _require_picture(frames: int) -> None:
+def _require_image(frames: int) -> None:
     if frames > 1:
         raise ValueError(
-            f"{SAM2}: this folder holds the model for pictures (sam2), the clip has {frames} frames; take the folder "
+            f"{SAM2}: this folder holds the model for images (sam2), the clip has {frames} frames; take the folder "
             "of a sam2_video model, or a file of weights"
         )
 
@@ -207,7 +207,7 @@ def load_tracker(path: Path, device: torch.device) -> Tracker:
 def _from_folder(folder: Path, device: torch.device) -> Tracker:
     from transformers import Sam2Model, Sam2VideoModel
 
-    pictures = folder_kind(folder) == "sam2"
-    kind = Sam2Model if pictures else Sam2VideoModel
+    for_images = folder_kind(folder) == "sam2"
+    kind = Sam2Model if for_images else Sam2VideoModel
     model = load_folder(kind, folder, SAM2).eval().requires_grad_(False).to(device)
-    return TransformersPictures(model) if pictures else TransformersTracker(model)
+    return TransformersImages(model) if for_images else TransformersTracker(model)

@@ -195,7 +195,7 @@ def _is_counter(name: str) -> bool:
     return name.endswith(("position_ids", "token_type_ids", "relative_position_index"))
 
 
-def beside(path: Path) -> dict[str, Any]:
+def own_sizes(path: Path) -> dict[str, Any]:
     """Sizes of a model of one's own: a JSON of the weights' name beside them; empty where there is none.
 
     Raises:

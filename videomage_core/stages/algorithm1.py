@@ -137,7 +137,7 @@ def guidance(
     cross: Sequence[AttentionLayer],
     temporal: Sequence[AttentionLayer],
 ) -> tuple[AttentionMaps, Pair]:
-    """The gradients of Eq. 10 at x [1, C, F, h, w]: two forwards to the last site, two backward passes.
+    """The gradients of Eq. 10 at x [1, C, F, h, w]: two forwards to the last attention layer, two backward passes.
 
     Where the base recomputes activations, only one branch's are there at a time: a fraction of the memory, for one more
     forward and each layer run twice; the same result.
@@ -195,7 +195,7 @@ def attended(
     moving: Sequence[AttentionLayer],
     constant: Sequence[AttentionLayer] = (),
 ) -> Iterator[tuple[torch.Tensor, AttentionMaps]]:
-    """One branch run as far as the last site; its LoRA acts inside.
+    """One branch run as far as the last attention layer; its LoRA acts inside.
 
     Yields a copy of x, and the maps: gradients flow from those of ``moving`` to it.
     """
@@ -216,14 +216,14 @@ def guided_update(x: torch.Tensor, gradient: torch.Tensor, alpha: float | torch.
     return torch.where(torch.as_tensor(alpha, device=x.device) == 0, x, x - alpha * gradient)
 
 
-def alpha_for_share(x: torch.Tensor, gradient: torch.Tensor, share: float) -> torch.Tensor:
-    """The alpha_t of each video, [B, 1, 1, 1, 1], of an update with RMS(update) / RMS(x) = ``share``.
+def alpha_for_step_size(x: torch.Tensor, gradient: torch.Tensor, step_size: float) -> torch.Tensor:
+    """The alpha_t of each video, [B, 1, 1, 1, 1], of an update with RMS(update) / RMS(x) = ``step_size``.
 
     0 where the gradient is 0 or not finite: such a video is left alone.
     """
     size, of_x = (of.square().mean((1, 2, 3, 4), keepdim=True).sqrt() for of in (gradient, x))
     known = size.isfinite() & (size > 0)
-    return torch.where(known, share * of_x / size, torch.zeros_like(size))
+    return torch.where(known, step_size * of_x / size, torch.zeros_like(size))
 
 
 def rms(values: torch.Tensor) -> float:

@@ -26,7 +26,7 @@ VERSION = 1  # raised when the same inputs give other videos
 
 def sample_base(
     backbone: Backbone,
-    concepts: Sequence[LoraModel],
+    lora_models: Sequence[LoraModel],
     prompt: str,
     seed: int,
     config: SamplingConfig,
@@ -37,21 +37,21 @@ def sample_base(
 
     Args:
         backbone: the base.
-        concepts: the LoRAs whose tokens the prompt may use; their weights are not used.
+        lora_models: the LoRAs whose tokens the prompt may use; their weights are not used.
         prompt: with tokens, which are replaced by their superclasses.
         seed: of the initial noise.
         config: size, steps, guidance.
         inverted: a motion clip's inverted noise, or None.
         callbacks: progress and cancel.
     """
-    text = superclass_prompt(prompt, collect_tokens(concepts))
+    text = superclass_prompt(prompt, collect_tokens(lora_models))
     with lora.use_adapters(backbone, {}):
         return generate_videos(backbone, [text], [seed], config, callbacks, inverted=inverted)[0].cpu()
 
 
 def sample_merged(
     backbone: Backbone,
-    concepts: Sequence[tuple[LoraModel, float]],
+    lora_models: Sequence[tuple[LoraModel, float]],
     prompt: str,
     seed: int,
     config: SamplingConfig,
@@ -59,7 +59,7 @@ def sample_merged(
     callbacks: Callbacks | None = None,
 ) -> torch.Tensor:
     """Sample with all LoRAs, each with its strength, in one model; arguments and result as ``sample_base``."""
-    with apply_loras(backbone, concepts) as tokens, lora.merged(backbone):
+    with apply_loras(backbone, lora_models) as tokens, lora.merged(backbone):
         return generate_videos(backbone, [prompt], [seed], config, callbacks, tokens, inverted)[0].cpu()
 
 
@@ -87,11 +87,11 @@ def sample_averaged(
     levels = backbone.levels(config.steps)
     with lora.restore_adapters(backbone):
         base_fingerprint = fingerprint(backbone.network)
-        for concept in (*subjects, *([] if motion is None else [motion])):
-            require_base(concept, backbone.name, base_fingerprint)
+        for lora_model in (*subjects, *([] if motion is None else [motion])):
+            require_base(lora_model, backbone.name, base_fingerprint)
         names = [f"averaged_{n}" for n in range(len(subjects))]
-        for name, concept in zip(names, subjects, strict=True):
-            lora.load(backbone, name, concept.weights)
+        for name, lora_model in zip(names, subjects, strict=True):
+            lora.load(backbone, name, lora_model.weights)
         always = {} if motion is None else {"motion": 1.0}
         if motion is not None:
             lora.load(backbone, "motion", motion.weights)
@@ -117,8 +117,8 @@ def check_averaged(subjects: Sequence[LoraModel], motion: LoraModel | None) -> N
     """ValueError unless these are subjects, at least one, and a motion or none."""
     if not subjects:
         raise ValueError("subjects: got none, give at least one subject LoRA")
-    for index, concept in enumerate(subjects):
-        if concept.kind == "motion":
+    for index, lora_model in enumerate(subjects):
+        if lora_model.kind == "motion":
             raise ValueError(
                 f"subjects: the LoRA {index + 1} of {len(subjects)} is a motion; give it as the motion, which joins "
                 "each subject in turn"

@@ -33,7 +33,7 @@ Where the paper is silent (ours):
   what it moved.  The other choice (``guided_step_from``) is the x_t that was not moved.  There the network takes much
   of
   the move for noise that is missing, so less is taken out of x_t, and the step goes against the move: on the
-  embedded base the losses hardly fall, and at alpha 1e6 they rise (docs/guidance.md).
+  built-in base the losses hardly fall, and at alpha 1e6 they rise (docs/guidance.md).
 * Maps, losses and latents are float32.
 """
 
@@ -131,19 +131,19 @@ def sample_collaboratively(
     temporal = select_layers(backbone.attention_layers("temporal"), config.temporal_attention_layers)
     with lora.restore_adapters(backbone), torch.no_grad():
         base_fingerprint = fingerprint(backbone.network)
-        for concept in (subject, motion):
-            require_base(concept, backbone.name, base_fingerprint)
+        for lora_model in (subject, motion):
+            require_base(lora_model, backbone.name, base_fingerprint)
         lora.load(backbone, SUBJECT, subject.weights)
         lora.load(backbone, MOTION, motion.weights)
         branches = branches_of(backbone, prompt, tokens, config)
         x = initial_noise(backbone, seed, config, inverted).to(backbone.device)
         negative = backbone.encode_prompt([config.negative_prompt])
         with lora.merged(backbone):
-            latents, looks, moved = _denoise(
+            latents, overlay_maps, moved = _denoise(
                 backbone, x, branches, negative, cross, temporal, config, with_maps, callbacks
             )
         video = backbone.decode_video(latents)[0].cpu()
-    return CollaborativeResult(video, words, looks, *moved)
+    return CollaborativeResult(video, words, overlay_maps, *moved)
 
 
 def check_pair(subject: LoraModel, motion: LoraModel) -> None:
@@ -190,8 +190,8 @@ def _denoise(
             for sizes, gradient in zip(moved, gradients, strict=True):
                 sizes.append(alpha * rms(gradient) / rms(x))
             if with_maps:
-                looks = mean_map([m.detach() for m in maps.cross.values()], config.height, config.width)
-                seen.append(repeat_latent_frames(looks, backbone.temporal_factor))
+                maps_of_step = mean_map([m.detach() for m in maps.cross.values()], config.height, config.width)
+                seen.append(repeat_latent_frames(maps_of_step, backbone.temporal_factor))
         x0, x = collaborative_step(backbone, x, (level, levels[index + 1]), branches, negative, latents, betas, config)
         preview(backbone, x0, index, config.steps, callbacks)
         callbacks.progress(index + 1, config.steps, "collaborative sampling")

@@ -52,7 +52,7 @@ class FusionResult:
     """A finished fusion.
 
     Attributes:
-        concept: the fused LoRA with all tokens; for one subject, that subject's own.
+        lora_model: the fused LoRA with all tokens; for one subject, that subject's own.
         history: losses and seconds, one value per step.
         compression_error: relative error of reducing the exact average to ``config.rank``; 0 without reduction.
         pair: one CutMix pair, or None if L_attn is off.
@@ -60,7 +60,7 @@ class FusionResult:
         sample: a video [3, F, H, W] in -1..1, or None.
     """
 
-    concept: LoraModel
+    lora_model: LoraModel
     history: History
     compression_error: float = 0.0
     pair: CutMix | None = None
@@ -99,15 +99,15 @@ def fuse_subjects(
     callbacks, prompts = callbacks or Callbacks(), prompts or FusionPrompts()
     tokens = check_subjects(subjects)
     base_fingerprint = fingerprint(backbone.network)
-    for concept in subjects:
-        require_base(concept, backbone.name, base_fingerprint)
+    for lora_model in subjects:
+        require_base(lora_model, backbone.name, base_fingerprint)
     layers = select_layers(backbone.attention_layers("cross"), config.cross_attention_layers)
     backbone.latent_shape(config.frames, config.height, config.width)
     if len(subjects) == 1:
         callbacks.log("one subject: its fusion is itself")
         return FusionResult(subjects[0], History())
     start, error = _average(subjects, config.rank, callbacks)
-    names = [concept.tokens[0].name for concept in subjects]
+    names = [lora_model.tokens[0].name for lora_model in subjects]
     with lora.restore_adapters(backbone):
         teachers, pieces = prepare_fusion_data(
             backbone, subjects, config, prompts, segmenter, folder, base_fingerprint, callbacks
@@ -132,18 +132,18 @@ def fuse_subjects(
             pair, maps = None, None
             if pieces is not None:
                 pair, maps = _shown_pair(backbone, pieces, tokens, layers, config)
-    return FusionResult(fused.concept, fused.history, error, pair, maps, fused.sample)
+    return FusionResult(fused.lora_model, fused.history, error, pair, maps, fused.sample)
 
 
 def _average(subjects: Sequence[LoraModel], rank: int, callbacks: Callbacks) -> tuple[LoraWeights, float]:
     """The exact average of the subjects' LoRAs, compressed where a lower rank is asked for, and the relative error."""
-    start = average([concept.weights for concept in subjects])
+    start = average([lora_model.weights for lora_model in subjects])
     if rank > start.rank:
         callbacks.log(f"rank: {rank} is more than the average has; it keeps its own, {start.rank}")
     if not rank or rank >= start.rank:
         return start, 0.0
     compressed, error = compress(start, rank)
-    ranks = sum(concept.weights.rank for concept in subjects)
+    ranks = sum(lora_model.weights.rank for lora_model in subjects)
     callbacks.log(f"the average, brought from rank {ranks} to {rank}, keeps all but {error:.1%} of its length")
     return compressed, error
 
@@ -152,7 +152,7 @@ def fusion_key(
     subjects: Sequence[LoraModel], config: FusionConfig, prompts: FusionPrompts, segmenter: Segmenter | None = None
 ) -> str:
     """The key of a fusion; the arguments are ``fuse_subjects``'s."""
-    parts = [part for concept in subjects for part in concept.key_parts()]
+    parts = [part for lora_model in subjects for part in lora_model.key_parts()]
     return training_key("fusion", VERSION, config, prompts, *segmenter_key_parts(segmenter), *parts)
 
 
@@ -160,26 +160,26 @@ def check_subjects(subjects: Sequence[LoraModel]) -> list[SpecialToken]:
     """The subjects' tokens; ValueError if these LoRAs cannot be fused."""
     if not subjects:
         raise ValueError("subjects: got none, give at least one subject LoRA")
-    for index, concept in enumerate(subjects):
-        if concept.kind == "motion":
+    for index, lora_model in enumerate(subjects):
+        if lora_model.kind == "motion":
             raise ValueError(
                 f"subjects: the LoRA {index + 1} of {len(subjects)} is a motion; fuse subjects only, and give the "
                 "motion to the sampler"
             )
-        if concept.kind == "fusion":
+        if lora_model.kind == "fusion":
             raise ValueError(
-                f"subjects: the LoRA {index + 1} of {len(subjects)} is a fusion of {len(concept.tokens)} already; fuse "
-                "the subjects' own LoRAs, all at once"
+                f"subjects: the LoRA {index + 1} of {len(subjects)} is a fusion of {len(lora_model.tokens)} already; "
+                "fuse the subjects' own LoRAs, all at once"
             )
-        if not concept.tokens:
+        if not lora_model.tokens:
             raise ValueError(
                 f"subjects: the LoRA {index + 1} of {len(subjects)} has no token, so no prompt can name it"
             )
     first = subjects[0]
-    for index, concept in enumerate(subjects[1:], start=2):
-        if not concept.fingerprint.matches(first.fingerprint):
+    for index, lora_model in enumerate(subjects[1:], start=2):
+        if not lora_model.fingerprint.matches(first.fingerprint):
             raise ValueError(
-                f"subjects: the LoRA {index} of {len(subjects)} was trained on {concept.base!r}, the first on "
+                f"subjects: the LoRA {index} of {len(subjects)} was trained on {lora_model.base!r}, the first on "
                 f"{first.base!r}; fuse LoRAs of one base"
             )
     return collect_tokens(subjects)
@@ -203,15 +203,15 @@ def fusion_loss(
     text = concat_texts([teacher.texts[v : v + 1] for teacher, v in zip(chosen, videos, strict=True)])
     level = backbone.random_level(len(x0), generator)
     x_t = add_noise(x0, torch.randn(x0.shape, generator=generator).to(x0.device), level)
-    wanted = []
+    teacher_outputs = []
     with torch.no_grad():
         for n, teacher in enumerate(chosen):
             row = slice(n, n + 1)
             with lora.use_adapters(backbone, {teacher.adapter: 1.0}):
                 its_level = NoiseLevel(level.t[row], level.a[row], level.s[row])
-                wanted.append(backbone.predict(x_t[row], its_level, text[row]))
+                teacher_outputs.append(backbone.predict(x_t[row], its_level, text[row]))
     output = backbone.predict(x_t, level, text)
-    return (output - torch.cat(wanted)).square().mean()
+    return (output - torch.cat(teacher_outputs)).square().mean()
 
 
 def attention_loss(maps: Sequence[torch.Tensor], masks: torch.Tensor, temporal_factor: int = 1) -> torch.Tensor:
@@ -252,7 +252,7 @@ def pair_maps(
         pair: two subjects on one background.
         names: their tokens, in the order of the pair's masks.
         tokens: all special tokens the prompt may name.
-        sites: whose maps.
+        layers: the attention layers whose maps are recorded.
         generator: of all randomness.
         level: of the noise; None: one drawn as in training.
     """

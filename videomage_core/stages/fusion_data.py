@@ -90,41 +90,45 @@ def prepare_fusion_data(
         guidance_scale=config.teacher_guidance_scale,
     )
     teachers, cutouts = [], []
-    for n, concept in enumerate(subjects):
-        adapter, name = f"teacher_{n}", concept.tokens[0].name
-        lora.load(backbone, adapter, concept.weights)
-        weights = concept.weights
+    for n, lora_model in enumerate(subjects):
+        adapter, name = f"teacher_{n}", lora_model.tokens[0].name
+        lora.load(backbone, adapter, lora_model.weights)
+        weights = lora_model.weights
         generated_by = (
             base_fingerprint,
             weights.scale,
             *weights.layers,
             *(f for pair in weights.layers.values() for f in pair),
         )
-        asked = [
+        teacher_prompts = [
             prompts.teacher[i % len(prompts.teacher)].replace("{subject}", name) for i in range(config.teacher_videos)
         ]
-        made = config.cutmix_videos if config.lambda2 and not concept.cutouts else 0
-        alone = [prompts.cutmix.replace("{subject}", name)] * made
+        count = config.cutmix_videos if config.lambda2 and not lora_model.cutouts else 0
+        cutmix_prompts = [prompts.cutmix.replace("{subject}", name)] * count
         with lora.use_adapters(backbone, {adapter: 1.0}), lora.merged(backbone):
             latents = generate_clips(
                 backbone,
-                asked + alone,
+                teacher_prompts + cutmix_prompts,
                 config.seed,
                 sampling,
                 folder,
                 "teacher",
                 cache_key(*generated_by),
                 callbacks,
-                concept.tokens,
+                lora_model.tokens,
             )
         with torch.no_grad():
-            texts = backbone.encode_prompt(asked + alone, concept.tokens)
-            single = backbone.decode_video(latents[len(asked) :].to(backbone.device)).cpu() if alone else None
-        teachers.append(Teacher(adapter, latents[: len(asked)], texts[: len(asked)]))
-        if concept.cutouts:
-            cutouts.append([resample_frames(cutout, config.frames) for cutout in concept.cutouts])
+            texts = backbone.encode_prompt(teacher_prompts + cutmix_prompts, lora_model.tokens)
+            single = (
+                backbone.decode_video(latents[len(teacher_prompts) :].to(backbone.device)).cpu()
+                if cutmix_prompts
+                else None
+            )
+        teachers.append(Teacher(adapter, latents[: len(teacher_prompts)], texts[: len(teacher_prompts)]))
+        if lora_model.cutouts:
+            cutouts.append([resample_frames(cutout, config.frames) for cutout in lora_model.cutouts])
         elif single is not None:
-            words = concept.tokens[0].superclass
+            words = lora_model.tokens[0].superclass
             cutouts.append(_cutouts(single, name, words, segmenter or PlainBackground(), callbacks))
     if not config.lambda2:
         return teachers, None
@@ -133,29 +137,29 @@ def prepare_fusion_data(
             backbone, [prompts.clean], config.seed, sampling, folder, "background", base_fingerprint, callbacks
         )
     background = backbone.decode_video(clean.to(backbone.device))[0].cpu()
-    return teachers, CutMixSources(cutouts, background, [concept.tokens[0].name for concept in subjects])
+    return teachers, CutMixSources(cutouts, background, [lora_model.tokens[0].name for lora_model in subjects])
 
 
-def add_cutout(concept: LoraModel, pixels: torch.Tensor, mask: torch.Tensor) -> LoraModel:
+def add_cutout(lora_model: LoraModel, pixels: torch.Tensor, mask: torch.Tensor) -> LoraModel:
     """The subject's LoRA with one more clip of it, cut out by a mask of the user's: a fusion takes these for L_attn.
 
     Args:
-        concept: a subject's LoRA.
+        lora_model: a subject's LoRA.
         pixels: a clip in which it is seen, [3, F, H, W] in -1..1; one frame is a photo.
         mask: where, [F, H, W] in 0..1, or [1, H, W] for all frames; of the clip's size or another.
 
     Raises:
         ValueError: not a subject's LoRA; a mask of another length; one that is empty or covers all.
     """
-    if concept.kind != "subject" or not concept.tokens:
-        raise ValueError(f"LoRA: got a {concept.kind}'s, expected the LoRA of one subject, with its token")
+    if lora_model.kind != "subject" or not lora_model.tokens:
+        raise ValueError(f"LoRA: got a {lora_model.kind}'s, expected the LoRA of one subject, with its token")
     frames = pixels.shape[1]
     if len(mask) not in (1, frames):
         raise ValueError(
-            f"mask of {concept.tokens[0].name}: got {len(mask)} frames for a clip of {frames}; give as many, or 1"
+            f"mask of {lora_model.tokens[0].name}: got {len(mask)} frames for a clip of {frames}; give as many, or 1"
         )
-    (found,) = GivenMasks(mask.expand(frames, -1, -1)[None]).segment(pixels, [concept.tokens[0].name])
-    return replace(concept, cutouts=(*concept.cutouts, cut_out(pixels, found)))
+    (found,) = GivenMasks(mask.expand(frames, -1, -1)[None]).segment(pixels, [lora_model.tokens[0].name])
+    return replace(lora_model, cutouts=(*lora_model.cutouts, cut_out(pixels, found)))
 
 
 def _cutouts(videos: torch.Tensor, name: str, words: str, segmenter: Segmenter, callbacks: Callbacks) -> list[Cutout]:

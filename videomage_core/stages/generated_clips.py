@@ -47,8 +47,8 @@ def generate_clips(
         Clean latents [N, C, F, h, w], on the CPU.
     """
     learned = [(token.name, token.vectors) for token in tokens]
-    marks = [key for pair in learned for key in pair]
-    key = cache_key(VERSION, generated_by, list(prompts), sampling, seed, *marks)
+    key_parts = [key for pair in learned for key in pair]
+    key = cache_key(VERSION, generated_by, list(prompts), sampling, seed, *key_parts)
     path = folder / "generated" / f"{name}-{key}.safetensors"
 
     def make() -> torch.Tensor:

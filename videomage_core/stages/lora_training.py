@@ -51,7 +51,7 @@ class LoraTraining:
     def run(
         self, backbone: Backbone, groups: Sequence[ParameterGroup], loss_fn: LossFn, callbacks: Callbacks, **about: Any
     ) -> TrainingResult:
-        """Train the groups, or go on where a checkpoint stopped, with samples on the way and one at the end.
+        """Train the groups, or resume from a checkpoint, with samples on the way and one at the end.
 
         Args:
             backbone: the base, with the adapter on it.
@@ -73,5 +73,5 @@ class LoraTraining:
         weights = lora.weights(backbone, self.adapter)
         tokens = tuple(replace(token, vectors=token.vectors.detach().float().cpu()) for token in self.tokens)
         header = metadata(self.config, **about)
-        concept = LoraModel(self.kind, weights, tokens, backbone.name, self.base, header, thumbnail(sample))
-        return TrainingResult(concept, history, sample)
+        lora_model = LoraModel(self.kind, weights, tokens, backbone.name, self.base, header, thumbnail(sample))
+        return TrainingResult(lora_model, history, sample)

@@ -1,4 +1,4 @@
-"""MotionDirector, the baseline (Zhao et al. 2023): a spatial LoRA takes in the looks, the temporal one the rest.
+"""MotionDirector, the baseline (Zhao et al. 2023): a spatial LoRA learns the appearance, the temporal one the rest.
 
 Two paths, each with a gradient of its own; eps and t are the same in both:
 

@@ -1,4 +1,4 @@
-"""Learn a motion from a clip, without the looks of who performs it: Sec. 3.2, Eq. 5; Sec. 7.1.
+"""Learn a motion from a clip, without the appearance of who performs it: Sec. 3.2, Eq. 5; Sec. 7.1.
 
 First the clip's subjects are cut out of one frame, and each is learned as a special token by
 textual inversion: the base stays frozen, Eq. 4's first term alone moves the token's vectors.
@@ -88,29 +88,29 @@ def train_motion(
         fitted = [resize_clip(clip.pixels, config.frames, config.height, config.width) for clip in clips]
         latents = [backbone.encode_video(pixels[None]) for pixels in fitted]
         texts = [backbone.encode_prompt([clip.prompt or prompt]) for clip in clips]
-    looks: list[EncodedText | None] = [None] * len(clips)
-    if needs_teacher(config):
-        looks = [
+    appearance_texts: list[EncodedText | None] = [None] * len(clips)
+    if removes_appearance(config):
+        appearance_texts = [
             _appearance(backbone, clip, config, folder / f"inversion_{i}", callbacks) for i, clip in enumerate(clips)
         ]
-    examples = [_Example(x, text, c_ap) for x, text, c_ap in zip(latents, texts, looks, strict=True)]
+    examples = [_Example(x, text, c_ap) for x, text, c_ap in zip(latents, texts, appearance_texts, strict=True)]
     key = motion_key(clips, prompt, config)
     targets = layers_of(backbone, "temporal", config)
     with lora.trainable_adapter(backbone, MOTION, targets, config) as parameters, ExitStack() as stack:
         groups = [ParameterGroup("lora", parameters, config.learning_rate)]
-        beside: list[torch.Tensor] = []  # MotionDirector's spatial LoRA
+        spatial_parameters: list[torch.Tensor] = []  # MotionDirector's spatial LoRA
         if config.objective == "motion_director":
             appearance = stack.enter_context(appearance_lora(backbone, config))
             groups.append(ParameterGroup("appearance", appearance, config.learning_rate))
-            beside = list(appearance.values())
+            spatial_parameters = list(appearance.values())
 
         def loss_fn(generator: torch.Generator, backward: Backward) -> None:
             drawn = torch.randint(len(examples), (config.batch_size,), generator=generator)
             chosen = [examples[i] for i in drawn.tolist()]
-            if not beside:
+            if not spatial_parameters:
                 return backward(motion_loss(backbone, chosen, config, generator))
             x0, text = torch.cat([e.latents for e in chosen]), concat_texts([e.motion for e in chosen])
-            dual_path_loss(backbone, x0, text, beside, list(parameters.values()), generator, backward)
+            dual_path_loss(backbone, x0, text, spatial_parameters, list(parameters.values()), generator, backward)
 
         training = LoraTraining(
             "motion", MOTION, config, folder, key, base_fingerprint, sample_prompt or prompt, sampling
@@ -170,14 +170,14 @@ def _check(backbone: Backbone, clips: Sequence[MotionClip], prompt: str, config:
 def require_subjects(clips: Sequence[MotionClip], config: MotionConfig) -> None:
     """ValueError if Eq. 5 has no subjects whose appearance to remove."""
     for index, clip in enumerate(clips):
-        if needs_teacher(config) and not clip.subjects:
+        if removes_appearance(config) and not clip.subjects:
             raise ValueError(
                 f"clip {index + 1}: got no subjects, whose appearance Eq. 5 removes; name them, e.g. 'person' and "
                 "'horse', or choose omega 0 or the objective 'motion_director'"
             )
 
 
-def needs_teacher(config: MotionConfig) -> bool:
+def removes_appearance(config: MotionConfig) -> bool:
     """Whether the target is Eq. 5's, and not plain noise."""
     return config.objective == "appearance-agnostic" and config.omega > 0
 
@@ -195,10 +195,10 @@ def _appearance(
     )
     tokens = [
         invert_subject(
-            backbone, picture, f"<sub{i + 1}>", clip.subjects[i], config, folder / f"subject_{i + 1}", callbacks,
+            backbone, image, f"<sub{i + 1}>", clip.subjects[i], config, folder / f"subject_{i + 1}", callbacks,
             cache_key(i, *clip.key_parts(), *cut),
         )
-        for i, picture in enumerate(cut_out(clip, config))
+        for i, image in enumerate(cut_out(clip, config))
     ]  # fmt: skip
     names = [token.name for token in tokens]
     subjects = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
@@ -219,7 +219,7 @@ def cut_out(clip: MotionClip, config: MotionConfig) -> list[torch.Tensor]:
         segmenter = GivenMasks(clip.masks[:, index : index + 1])
     masks = segmenter.segment(frame[:, None], clip.subjects)[:, 0]  # [N,1,H,W] -> [N,H,W]
     plain = 2 * config.textual_inversion_background - 1
-    pictures = []
+    images = []
     for word, mask in zip(clip.subjects, masks, strict=True):
         rows, columns = (mask > 0.5).any(1).nonzero().flatten(), (mask > 0.5).any(0).nonzero().flatten()
         if len(rows) == 0:
@@ -229,12 +229,12 @@ def cut_out(clip: MotionClip, config: MotionConfig) -> list[torch.Tensor]:
         alone = frame * mask + plain * (1 - mask)
         top, bottom, left, right = (int(v) for v in (rows[0], rows[-1] + 1, columns[0], columns[-1] + 1))
         cut = alone[:, top:bottom, left:right]
-        pictures.append(_on_plain(cut, plain, config))
-    return pictures
+        images.append(_on_plain(cut, plain, config))
+    return images
 
 
 def _on_plain(cut: torch.Tensor, plain: float, config: MotionConfig) -> torch.Tensor:
-    """A cut-out [3, h, w] in the middle of a plain picture of the config's size, all of it to be seen."""
+    """A cut-out [3, h, w] in the middle of a plain image of the config's size, all of it to be seen."""
     height, width = cut.shape[-2:]
     edge = round(_MARGIN * max(height, width))
     canvas = torch.full((4, height + 2 * edge, width + 2 * edge), plain)
@@ -244,7 +244,7 @@ def _on_plain(cut: torch.Tensor, plain: float, config: MotionConfig) -> torch.Te
 
 def invert_subject(
     backbone: Backbone,
-    picture: torch.Tensor,
+    image: torch.Tensor,
     name: str,
     superclass: str,
     config: MotionConfig,
@@ -252,15 +252,15 @@ def invert_subject(
     callbacks: Callbacks,
     source: str | None = None,
 ) -> SpecialToken:
-    """Textual inversion (Sec. 7.1): a token for one picture [3, H, W]; the base is frozen, no LoRA.
+    """Textual inversion (Sec. 7.1): a token for one image [3, H, W]; the base is frozen, no LoRA.
 
-    ``source`` marks what the picture was cut out of, and how; None: the picture itself is what was given.
+    ``source`` marks what the image was cut out of, and how; None: the image itself is what was given.
     """
     start = SpecialToken(name, backbone.initial_vectors(superclass, config.textual_inversion_num_vectors), superclass)
     vectors = torch.nn.Parameter(start.vectors.to(backbone.device))
     learned = dataclasses.replace(start, vectors=vectors)
     with torch.no_grad():
-        x0 = backbone.encode_video(picture[None, :, None])  # [3,H,W] -> [1,C,1,h,w]
+        x0 = backbone.encode_video(image[None, :, None])  # [3,H,W] -> [1,C,1,h,w]
 
     def loss_fn(generator: torch.Generator, backward: Backward) -> None:
         text = repeat_text(backbone.encode_prompt([f"A {name}"], [learned]), config.batch_size)
@@ -273,7 +273,7 @@ def invert_subject(
     )  # fmt: skip
     groups = [ParameterGroup("token", {"vectors": vectors}, config.textual_inversion_learning_rate)]
     key = training_key(
-        "inversion", VERSION, loop, source or quantize(picture, -1), superclass, config.batch_size,
+        "inversion", VERSION, loop, source or quantize(image, -1), superclass, config.batch_size,
         config.textual_inversion_learning_rate, config.textual_inversion_num_vectors,
     )  # fmt: skip
     base_fingerprint, scale = fingerprint(backbone.network), loss_scale_for(backbone.dtype)

@@ -1,10 +1,10 @@
-"""Learn a subject from a few pictures: Sec. 3.2, Eq. 2-4.
+"""Learn a subject from a few images: Sec. 3.2, Eq. 2-4.
 
 Trained are the vectors of a special token and a LoRA on the spatial layers:
 
     L = L_sub + lambda1 * L_reg                                            (Eq. 4)
 
-L_sub is noise prediction on one-frame videos of the pictures (Eq. 2), L_reg the same on clips of
+L_sub is noise prediction on one-frame videos of the images (Eq. 2), L_reg the same on clips of
 other things with captions without the token (Eq. 3), with the LoRA on, so that it does not unlearn motion.
 """
 
@@ -195,16 +195,16 @@ def _check(
     backbone: Backbone, images: Sequence[SubjectImage], token: SpecialToken, prompt: str, config: SubjectConfig
 ) -> None:
     if not images:
-        raise ValueError("images: got none, give at least one picture of the subject; 3 to 5 are best")
+        raise ValueError("images: got none, give at least one image of the subject; 3 to 5 are best")
     backbone.latent_shape(1, config.height, config.width)
     if config.lambda1:
         _check_auxiliary(backbone, config)
     for index, image in enumerate(images):
-        wanted = image.prompt or prompt
-        backbone.token_spans(wanted, [token])  # refuses another special token, and too long a prompt
-        require_token(wanted, token.name)
+        image_prompt = image.prompt or prompt
+        backbone.token_spans(image_prompt, [token])  # refuses another special token, and too long a prompt
+        require_token(image_prompt, token.name)
         if image.mask is not None:
-            require_useful(image.mask[None], f"picture {index + 1}")
+            require_useful(image.mask[None], f"image {index + 1}")
 
 
 def _check_auxiliary(backbone: Backbone, config: SubjectConfig) -> None:
@@ -224,7 +224,7 @@ def require_token(prompt: str, token: str) -> None:
 def _views(
     backbone: Backbone, images: Sequence[SubjectImage], prompt: str, config: SubjectConfig, callbacks: Callbacks
 ) -> list[_View]:
-    """The pictures cut to size, their latents, and their masks at the latents' size."""
+    """The images cut to size, their latents, and their masks at the latents' size."""
     generator = torch.Generator().manual_seed(config.seed)
     _, _, height, width = backbone.latent_shape(1, config.height, config.width)
     views = []
@@ -232,11 +232,11 @@ def _views(
         for pixels, mask in augment(image.pixels, image.mask, config, generator):
             callbacks.check()
             latents = backbone.encode_video(pixels[None, :, None])  # [3,H,W] -> [1,3,1,H,W] -> [1,C,1,h,w]
-            small = resize_mask(mask, height, width)[None, None, None].to(latents.device)  # a picture is one frame
+            small = resize_mask(mask, height, width)[None, None, None].to(latents.device)  # an image is one frame
             if float(small.sum()) > 0:  # a cut may miss the subject
                 views.append(_View(latents, small, image.prompt or prompt))
     if not views:
-        raise ValueError("masks: at this size nothing is left of the subject in any picture; give larger masks")
+        raise ValueError("masks: at this size nothing is left of the subject in any image; give larger masks")
     return views
 
 
@@ -290,7 +290,7 @@ def _auxiliary_parts(
 def general_captions(captions: Sequence[str], superclass: str, count: int) -> list[str]:
     """``count`` captions by turns, without those that name the class."""
     words = set(superclass.lower().split()) - {"a", "an", "the", "of", "in", "on", "and", "with"}
-    kept = [c for c in captions if not words & set(c.lower().replace(",", " ").split())]
-    if not kept:
+    suitable = [c for c in captions if not words & set(c.lower().replace(",", " ").split())]
+    if not suitable:
         raise ValueError(f"captions: all of them name {superclass!r}; give some that do not")
-    return [kept[i % len(kept)] for i in range(count)]
+    return [suitable[i % len(suitable)] for i in range(count)]

@@ -28,12 +28,12 @@ class TrainingResult:
     """A finished training.
 
     Attributes:
-        concept: what to save with ``save_lora``, sample with, or fuse.
+        lora_model: what to save with ``save_lora``, sample with, or fuse.
         history: losses and seconds, one value per step.
         sample: a video [3, F, H, W] in -1..1 sampled after training, or None.
     """
 
-    concept: LoraModel
+    lora_model: LoraModel
     history: History
     sample: torch.Tensor | None
 

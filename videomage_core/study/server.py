@@ -61,7 +61,7 @@ class StudyServer(ThreadingHTTPServer):
     def __init__(self, study: Study, answers: Answers, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.study, self.answers = study, answers
-        files = [*study.videos.values(), *(f for cell in study.cells.values() for f in (*cell.pictures, cell.clip))]
+        files = [*study.videos.values(), *(f for cell in study.cells.values() for f in (*cell.images, cell.clip))]
         self.names = {path: f"{secrets.token_hex(8)}{path.suffix.lower()}" for path in files}
         self.files = {name: path for path, name in self.names.items()}
         self.trials = {secrets.token_hex(8): trial for trial in study.order_for("")}
@@ -87,7 +87,7 @@ class StudyServer(ThreadingHTTPServer):
         return {
             "key": self.keys[trial],
             "prompt": cell.prompt,
-            "pictures": [self.names[path] for path in cell.pictures],
+            "images": [self.names[path] for path in cell.images],
             "clip": self.names[cell.clip],
             "left": self.names[left],
             "right": self.names[right],

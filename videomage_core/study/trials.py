@@ -1,7 +1,7 @@
 """What a study shows (Sec. 7.2): two videos of one cell, its references, and which stands where for whom.
 
     FOLDER/METHOD/CELL.mp4         (or .webm, .gif) every method's video of every cell
-    FOLDER/references/CELL/        pictures of the subjects (png, jpg, webp), one clip of the motion (mp4, webm,
+    FOLDER/references/CELL/        images of the subjects (png, jpg, webp), one clip of the motion (mp4, webm,
                                    gif), and prompt.txt, what the videos were asked to show
     FOLDER/answers.csv             what participants said; written here
 
@@ -21,10 +21,10 @@ from ..folders import files_in, folders_in
 from ..text_files import read_text
 
 CLIPS = (".mp4", ".webm", ".gif")
-PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 REFERENCES, PROMPT = "references", "prompt.txt"
 LAYOUT = (
-    "expected FOLDER/METHOD/CELL.mp4 for two or more methods, and FOLDER/references/CELL/ with pictures of the "
+    "expected FOLDER/METHOD/CELL.mp4 for two or more methods, and FOLDER/references/CELL/ with images of the "
     "subjects, one clip of the motion and prompt.txt"
 )
 
@@ -34,7 +34,7 @@ class Cell:
     """What both videos of a trial were made of."""
 
     prompt: str
-    pictures: tuple[Path, ...]
+    images: tuple[Path, ...]
     clip: Path
 
 
@@ -109,7 +109,7 @@ def load_study(folder: Path, method: str) -> Study:
             videos[name, path.stem] = path
     problems += [f"{n}/{cell} has no {REFERENCES}/{cell}/" for n, cell in videos if cell not in cells]
     problems += [f"{n}/{cell}.mp4 is missing" for n in methods for cell in cells if (n, cell) not in videos]
-    files = [*videos.values(), *(file for cell in cells.values() for file in (*cell.pictures, cell.clip))]
+    files = [*videos.values(), *(file for cell in cells.values() for file in (*cell.images, cell.clip))]
     inside = folder.resolve()
     problems += [f"{path} leads out of {folder}" for path in files if not path.resolve().is_relative_to(inside)]
     problems += [f"{name!r} is no name for a line of text" for name in (*methods, *cells) if not name.isprintable()]
@@ -122,15 +122,15 @@ def load_study(folder: Path, method: str) -> Study:
 
 
 def _cell(place: Path, problems: list[str]) -> Cell:
-    text, pictures, clips = place / PROMPT, _files(place, PICTURES), _files(place, CLIPS)
+    text, images, clips = place / PROMPT, _files(place, IMAGES), _files(place, CLIPS)
     prompt = read_text(text, "prompt").strip() if text.is_file() else ""
     if not prompt:
         problems.append(f"{REFERENCES}/{place.name}/{PROMPT} is missing or empty")
-    if not pictures:
-        problems.append(f"{REFERENCES}/{place.name}/ has no picture ({' '.join(PICTURES)})")
+    if not images:
+        problems.append(f"{REFERENCES}/{place.name}/ has no image ({' '.join(IMAGES)})")
     if len(clips) != 1:
         problems.append(f"{REFERENCES}/{place.name}/ has {len(clips)} clips ({' '.join(CLIPS)}), expected one")
-    return Cell(prompt, tuple(pictures), clips[0] if clips else place)
+    return Cell(prompt, tuple(images), clips[0] if clips else place)
 
 
 def _files(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:

@@ -47,8 +47,8 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
         partial.unlink(missing_ok=True)
-        kept = f"the checkpoint before it is kept in {path}" if path.is_file() else "there is none before it"
-        raise OSError(f"the checkpoint of step {state['step']} could not be written ({error}); {kept}") from error
+        remaining = f"the checkpoint before it is kept in {path}" if path.is_file() else "there is none before it"
+        raise OSError(f"the checkpoint of step {state['step']} could not be written ({error}); {remaining}") from error
 
 
 def latest_checkpoint(path: Path, owner: Mapping[str, Any], steps: int) -> dict[str, Any] | None:
@@ -109,7 +109,7 @@ def _belongs(state: Mapping[str, Any], owner: Mapping[str, Any]) -> bool:
         return False
     if owner["base"] is None:
         return True
-    theirs, ours = (Fingerprint(mark[0], tuple(mark[1:])) for mark in (state["base"], owner["base"]))
+    theirs, ours = (Fingerprint(base[0], tuple(base[1:])) for base in (state["base"], owner["base"]))
     return theirs.matches(ours)
 
 
@@ -137,8 +137,8 @@ def restore(
     state = latest_checkpoint(path, owner, steps)
     if state is None:
         return History()
-    kept, trained = state["parameters"], {group.name: set(group.parameters) for group in groups}
-    if {group: set(kept[group]) for group in kept} != trained:
+    stored, trained = state["parameters"], {group.name: set(group.parameters) for group in groups}
+    if {group: set(stored[group]) for group in stored} != trained:
         raise ValueError(
             f"folder: {path} was written by another version of VideoMage, which trained other weights; finish the "
             "training with that version, choose another folder, or delete the file to start again"
@@ -147,16 +147,16 @@ def restore(
         for group in groups:
             for name, parameter in group.parameters.items():
                 parameter.copy_(state["parameters"][group.name][name])
-    optimizer.load_state_dict(_in_order(state["optimizer"], kept, groups))
+    optimizer.load_state_dict(_in_order(state["optimizer"], stored, groups))
     history = state["history"]
     return History(history["losses"], history["seconds"], resumed_at=state["step"])
 
 
 def _in_order(
-    optimizer: Mapping[str, Any], kept: Mapping[str, Mapping[str, torch.Tensor]], groups: Sequence[ParameterGroup]
+    optimizer: Mapping[str, Any], stored: Mapping[str, Mapping[str, torch.Tensor]], groups: Sequence[ParameterGroup]
 ) -> dict[str, Any]:
     """A kept optimiser's state, which goes by the number of a parameter, renumbered from its order to the groups'."""
-    numbers = {key: number for number, key in enumerate((group, name) for group in kept for name in kept[group])}
+    numbers = {key: number for number, key in enumerate((group, name) for group in stored for name in stored[group])}
     moved = enumerate(numbers[group.name, name] for group in groups for name in group.parameters)
     return {
         **optimizer,

@@ -67,7 +67,7 @@ def fit(
     loss_scale: float = 1.0,
     base: Fingerprint | None = None,
 ) -> History:
-    """Train the groups' parameters in place, or go on where an earlier run stopped.
+    """Train the groups' parameters in place, or resume an earlier run.
 
     Args:
         groups: what is trained.
@@ -216,5 +216,5 @@ def _require_finite(terms: Mapping[str, float], step: int) -> None:
 def _diverged(what: str, step: int) -> str:
     return (
         f"{what} is not a finite number at step {step + 1}. The last checkpoint is kept. Likely causes: a learning "
-        "rate that is too high (try a tenth), fp16 overflow (try bf16 or fp32), or a broken input picture"
+        "rate that is too high (try a tenth), fp16 overflow (try bf16 or fp32), or a broken input image"
     )

@@ -1,10 +1,10 @@
 """Trainings that are kept: each has a folder, named after all that its result depends on.
 
 So a training is idempotent: with the same inputs the finished LoRA is read again, and a stopped
-training goes on from its checkpoint, also after the program was restarted.
+training resumes from its checkpoint, also after the program was restarted.
 
 Under a constant schedule the steps do not count: trainings of more and of fewer steps share a folder and
-its checkpoints (``training.py`` says which goes on from which), and what each made is kept in a sub-folder named
+its checkpoints (``training.py`` says which resumes from which), and what each made is kept in a sub-folder named
 after its steps.  So whoever lowers the steps and raises them again gets what they had.
 """
 
@@ -36,12 +36,12 @@ class StoredResult:
     """What a training made.
 
     Attributes:
-        concept: the LoRA.
+        lora_model: the LoRA.
         history: losses and seconds.
         videos: what it has to show, by name: [3, F, H, W] in -1..1 (maps: [K, F, H, W]).
     """
 
-    concept: LoraModel
+    lora_model: LoraModel
     history: History
     videos: dict[str, torch.Tensor]
 
@@ -49,10 +49,10 @@ class StoredResult:
 def require_file_name(name: str) -> None:
     """ValueError unless a LoRA file can have this name: letters, digits, spaces, "_", "-" and ".", no folder."""
     if not re.fullmatch(r"[\w][\w .-]*", name) or len(name) > 100 or illegal_on_windows(name):
-        shown = name if len(name) <= 100 else f"{name[:100]}..."
+        short_name = name if len(name) <= 100 else f"{name[:100]}..."
         raise ValueError(
-            f"file name: got {shown!r}, allowed are letters, digits, spaces, '_', '-' and '.', at most 100 of them, "
-            "e.g. 'my_dog'; no folder, and no name of a device, such as 'con'"
+            f"file name: got {short_name!r}, allowed are letters, digits, spaces, '_', '-' and '.', at most 100 "
+            "of them, e.g. 'my_dog'; no folder, and no name of a device, such as 'con'"
         )
 
 
@@ -81,25 +81,25 @@ def load_result(folder: Path, steps: int) -> StoredResult | None:
         return None
 
 
-def save_result(folder: Path, made: StoredResult) -> None:
+def save_result(folder: Path, result: StoredResult) -> None:
     """Write what was made to its training's folder, so that ``load_result`` finds it."""
-    folder = _result_dir(folder, len(made.history.seconds))
+    folder = _result_dir(folder, len(result.history.seconds))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _LORA).unlink(missing_ok=True)  # beside damaged files: it must not be taken for what is written now
-    save_file({name: video.cpu().contiguous() for name, video in made.videos.items()}, folder / _VIDEOS)
-    write_atomically(folder / _HISTORY, json.dumps(dataclasses.asdict(made.history)))
-    save_lora(folder / _LORA, made.concept)  # last: with it the training counts as finished
+    save_file({name: video.cpu().contiguous() for name, video in result.videos.items()}, folder / _VIDEOS)
+    write_atomically(folder / _HISTORY, json.dumps(dataclasses.asdict(result.history)))
+    save_lora(folder / _LORA, result.lora_model)  # last: with it the training counts as finished
 
 
 def _result_dir(folder: Path, steps: int) -> Path:
     return folder / f"{steps}_steps"
 
 
-def export_lora(concept: LoraModel, folder: Path, name: str) -> Path:
+def export_lora(lora_model: LoraModel, folder: Path, name: str) -> Path:
     """Save a LoRA to where it is shared from; another LoRA's file of that name is left as it is.
 
     Args:
-        concept: the LoRA.
+        lora_model: the LoRA.
         folder: of LoRA files.
         name: wanted; with a number behind it if another LoRA has it already.
 
@@ -110,19 +110,19 @@ def export_lora(concept: LoraModel, folder: Path, name: str) -> Path:
     for number in range(1, 10_000):
         path = folder / (f"{name}.safetensors" if number == 1 else f"{name}_{number}.safetensors")
         if not path.exists():
-            save_lora(path, concept)
+            save_lora(path, lora_model)
             return path
-        if _contains(path, concept):
+        if _contains(path, lora_model):
             return path
     raise ValueError(f"file name: {folder} is full of LoRAs called {name!r}; choose another name")
 
 
-def _contains(path: Path, concept: LoraModel) -> bool:
+def _contains(path: Path, lora_model: LoraModel) -> bool:
     try:
         there = load_lora(path)
     except ValueError:
         return False
-    return cache_key(*there.key_parts()) == cache_key(*concept.key_parts())
+    return cache_key(*there.key_parts()) == cache_key(*lora_model.key_parts())
 
 
 def write_atomically(path: Path, text: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .nodes import START, Node, Workflow, note
-from .parts import CLIP, EMOJI, PROMPT, base, enlarged, fuse, load, pictures, preview, sample, scs, sheet
+from .parts import CLIP, EMOJI, PROMPT, base, enlarged, fuse, images, load, preview, sample, scs, sheet
 
 COMPOSE = Workflow(
     "04 Fuse and compose",
@@ -89,7 +89,7 @@ EVALUATED = Workflow(
                     "# Which setting is better?\n\nThe same video twice, from the same initial noise: on the "
                     "left its two "
                     "branches correct each other, on the right they do not (*tau* 0). *Evaluate* scores "
-                    "both: likeness to the pictures, "
+                    "both: likeness to the images, "
                     "consistency from frame to frame. Change any one setting on the right, and the seed on both. One "
                     "video tells little: try several seeds.\n\nWith folders of CLIP and DINO models, *Evaluate* gives "
                     "the paper's own metrics too. The LoRAs named here are made by *01 First run*."
@@ -98,7 +98,7 @@ EVALUATED = Workflow(
             ],
         ),
         ("Your LoRAs", [load("dog_and_panda"), load("riding"), CLIP]),
-        ("Their pictures", [pictures("dog"), pictures("panda")]),
+        ("Their images", [images("dog"), images("panda")]),
         ("One setting", [scs(*_BOTH)]),
         ("Another", [scs(*_BOTH, name="other", title="SCS Sampler: tau 0", tau=0)]),
         (
@@ -110,8 +110,8 @@ EVALUATED = Workflow(
                     {
                         "video": ("made", "frames"),
                         "other": ("other", "frames"),
-                        "pictures_1": ("dog pictures", "images"),
-                        "pictures_2": ("panda pictures", "images"),
+                        "images_1": ("dog images", "images"),
+                        "images_2": ("panda images", "images"),
                     },
                     {"prompt": "a dog is riding a panda on grass", "labels": "with guidance\nwithout"},
                 ),

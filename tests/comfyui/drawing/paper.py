@@ -10,7 +10,7 @@ from .parts import (
     base,
     found,
     fuse,
-    pictures,
+    images,
     preview,
     scs,
     train_motion,
@@ -25,7 +25,7 @@ PAPER = Workflow(
             START,
             [
                 note(
-                    "# The paper's settings\n\n**Not for the built-in base, and not for the example pictures**: "
+                    "# The paper's settings\n\n**Not for the built-in base, and not for the example images**: "
                     "put your own photos and clip in their places first (*Load Image* or a folder; *Load Video*), "
                     "and write your words in Segment by Words, the two trainings and the prompt.\n\n**You need** a "
                     "GPU; **ZeroScope v2 576w** (cerspense/zeroscope_v2_576w on Hugging Face; licence "
@@ -41,7 +41,7 @@ PAPER = Workflow(
                 base(ZEROSCOPE),
             ],
         ),
-        ("Put your own here", [pictures("dog"), pictures("panda"), CLIP, SEGMENTER_MODELS]),
+        ("Put your own here", [images("dog"), images("panda"), CLIP, SEGMENTER_MODELS]),
         ("Find who performs it", found()),
         ("Learn the subjects", [train_subject("dog", {"file_name": "zeroscope_dog"})]),
         ("Learn the subjects", [train_subject("panda", {"file_name": "zeroscope_panda"})]),

@@ -29,13 +29,13 @@ BASE = {"base": ("base", "base")}
 
 def train_subject(name: str, more: dict[str, Any]) -> Node:
     values = {"token": f"<{name}>", "superclass": name, "file_name": name, **more}
-    wires = {**BASE, "images": (f"{name} pictures", "images"), "prompt": (f"{name} pictures", "prompts")}
+    wires = {**BASE, "images": (f"{name} images", "images"), "prompt": (f"{name} images", "prompts")}
     return Node(f"train {name}", "VideoMage_TrainSubject", wires, values, "subject", f"Train Subject LoRA: {name}")
 
 
-def pictures(name: str) -> Node:
+def images(name: str) -> Node:
     return Node(
-        f"{name} pictures", "VideoMage_ExampleSubject", values={"subject": name}, title=f"Example Subject: {name}"
+        f"{name} images", "VideoMage_ExampleSubject", values={"subject": name}, title=f"Example Subject: {name}"
     )
 
 

@@ -15,7 +15,7 @@ from .parts import (
     enlarged,
     found,
     fuse,
-    pictures,
+    images,
     preview,
     sample,
     scs,
@@ -33,7 +33,7 @@ FIRST = Workflow(
             [
                 note(
                     "# A first video\n\nPress **Run**. In a few minutes on a CPU this learns a dog and a panda from "
-                    "four pictures each, and *riding* from a clip of a pig on a cat; then the dog rides the panda.\n\n"
+                    "four images each, and *riding* from a clip of a pig on a cat; then the dog rides the panda.\n\n"
                     "Nothing is downloaded: it runs on a tiny model that comes with the pack (8 frames of 48x48 "
                     "pixels).\n\n**To change**: the prompt and the seed of SCS Sampler. What is trained already is not "
                     "trained again. The built-in model knows few words: the help page of *Load Video Base* lists "
@@ -46,7 +46,7 @@ FIRST = Workflow(
                 base(EMOJI),
             ],
         ),
-        ("What to learn from", [pictures("dog"), pictures("panda"), CLIP]),
+        ("What to learn from", [images("dog"), images("panda"), CLIP]),
         ("Learn the subjects", [train_subject("dog", QUICK_SUBJECT)]),
         ("Learn the subjects", [train_subject("panda", QUICK_SUBJECT)]),
         ("Learn the motion", [train_motion(QUICK_MOTION)]),
@@ -57,7 +57,7 @@ FIRST = Workflow(
             [
                 *enlarged(("made", "frames"), "first_run"),
                 sheet(
-                    [("dog pictures", "images"), ("panda pictures", "images"), ("clip", "frames"), ("made", "frames")],
+                    [("dog images", "images"), ("panda images", "images"), ("clip", "frames"), ("made", "frames")],
                     ["the dog", "the panda", "the clip", PROMPT],
                 ),
             ],
@@ -73,7 +73,7 @@ SUBJECT = Workflow(
             START,
             [
                 note(
-                    "# Learn a subject\n\nFrom 3 to 5 pictures of one character or thing. **Your own**: put *Load "
+                    "# Learn a subject\n\nFrom 3 to 5 images of one character or thing. **Your own**: put *Load "
                     "Image* in the place of *Example Subject*, or type a folder of photos into *images_folder*; "
                     "give it a **token** of its own, e.g. `<my_cat>`, say in *superclass* what it is, and "
                     "name the token "
@@ -85,7 +85,7 @@ SUBJECT = Workflow(
                 base(EMOJI),
             ],
         ),
-        ("What to learn from", [pictures("dog")]),
+        ("What to learn from", [images("dog")]),
         ("Learn it", [train_subject("dog", {"sample_every_n_steps": 100})]),
         (
             "Try it",
@@ -109,10 +109,10 @@ MOTION = Workflow(
             START,
             [
                 note(
-                    "# Learn a motion\n\nFrom one clip, without the looks of who performs it. **Your own**: put "
+                    "# Learn a motion\n\nFrom one clip, without the appearance of who performs it. **Your own**: put "
                     "*Load Video* in the place of *Example Motion*; write in *prompt* what happens, in *subjects* who "
                     "does it, and wire a mask for each (white on the subject; one frame of it is enough).\n\n"
-                    "omega is how strongly the performers' looks are taken out.\n\nThe LoRA is saved as "
+                    "omega is how strongly the performers' appearance is taken out.\n\nThe LoRA is saved as "
                     "models/loras/videomage/riding.safetensors (riding_2 where *01 First run* has made one before)."
                 ),
                 base(EMOJI),

@@ -99,7 +99,7 @@ WAN_PROMPT = Node(
 )  # fmt: skip
 WAN_WORDS = (
     "**Words**: write the trigger words of your LoRAs in the prompt, and a line for each in *subjects*. The motion "
-    "side gets the prompt in plain words, which the node shows.\n\n**One subject**: bypass the second LoRA and pull "
+    "branch gets the prompt in plain words, which the node shows.\n\n**One subject**: bypass the second LoRA and pull "
     "its wire off *model_subject_2*.\n\n"
 )
 WAN_FEW_STEPS = (

@@ -14,7 +14,7 @@ def test_fuse_and_sample_a_motion(tmp_path, photos, motion, capsys):
     assert main(["fuse", *map(str, files), "--output", str(fused), *few]) == 0
     assert "2 steps" in capsys.readouterr().out
     assert [t.name for t in load_lora(fused).tokens] == ["<ann>", "<bob>"]
-    video, overlays = tmp_path / "video.mp4", tmp_path / "looks.png"
+    video, overlays = tmp_path / "video.mp4", tmp_path / "overlays.png"
     sample = ["sample", "a <ann> is chasing a <bob>", "--lora", str(fused), "--motion", f"{motion}:0.8"]
     sample += ["--clip", str(tmp_path / "clip"), "--attention-overlays", str(overlays), "--output", str(video)]
     assert main([*sample, "--steps", "3", "--tau", "1", "--ddim-inversion-steps", "2"]) == 0

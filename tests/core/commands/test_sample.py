@@ -51,7 +51,7 @@ def test_averaged_outputs(tmp_path, photos, motion, capsys, monkeypatch):
     seen, made = [], baselines.sample_averaged
 
     def averaged(backbone, subjects, moving, *more):
-        seen.append(([t.name for concept in subjects for t in concept.tokens], moving.kind))
+        seen.append(([t.name for lora_model in subjects for t in lora_model.tokens], moving.kind))
         return made(backbone, subjects, moving, *more)
 
     monkeypatch.setattr(baselines, "sample_averaged", averaged)
@@ -90,9 +90,9 @@ def test_a_lora_of_another_base_is_refused(tmp_path, photos, capsys):
     train = ["train-subject", str(photos), "--token", "<toy>", "--superclass", "robot", "--output", str(file), *TINY]
     assert main(train) == 0
     whole = file.read_bytes()
-    concept = load_lora(file)
-    mark = dataclasses.replace(concept.fingerprint, architecture="other")
-    save_lora(file, dataclasses.replace(concept, fingerprint=mark, base="zeroscope_v2_576w"))
+    lora_model = load_lora(file)
+    mark = dataclasses.replace(lora_model.fingerprint, architecture="other")
+    save_lora(file, dataclasses.replace(lora_model, fingerprint=mark, base="zeroscope_v2_576w"))
     assert main(["sample", "a <toy>", "--lora", str(file), "--steps", "1"]) == 2
     assert "trained on the base 'zeroscope_v2_576w'" in capsys.readouterr().err
     file.write_bytes(whole[: len(whole) // 2])

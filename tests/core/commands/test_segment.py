@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from videomage_core import cli
-from videomage_core.data.images import list_images, load_picture
+from videomage_core.data.images import list_images, read_image
 from videomage_core.data.lora_file import load_lora
 from videomage_core.data.masks import resize_mask
 
@@ -16,7 +16,7 @@ EXAMPLES = Path("videomage_core/assets/examples")
 
 
 class Middle:
-    """A segmenter whose masks are the middle of the picture; it keeps what it is asked."""
+    """A segmenter whose masks are the middle of the image; it keeps what it is asked."""
 
     asked: tuple = ()
 
@@ -48,7 +48,7 @@ def test_segment_writes_masks_that_train_motion_reads(tmp_path, middle, capsys):
     assert middle.asked[-1] == ("pig", "stuffed cat") and middle.asked[3].box_threshold == 0.2
     masks = list_images(tmp_path / "stuffed_cat")
     assert len(masks) == len(list_images(tmp_path / "pig")) == 8
-    mask = (load_picture(masks[3]).pixels.mean(0) + 1) / 2
+    mask = (read_image(masks[3]).pixels.mean(0) + 1) / 2
     assert mask.shape == (48, 48) and mask[24, 24] == 1 and mask[0, 0] == 0
     assert (tmp_path / "overlay.mp4").stat().st_size > 0
     assert "8 masks of 'stuffed cat'" in capsys.readouterr().out
@@ -58,10 +58,10 @@ def test_segment_writes_masks_that_train_motion_reads(tmp_path, middle, capsys):
     assert cli.main(arguments) == 0
 
 
-def test_a_picture_has_a_mask_of_its_own_name_which_train_subject_reads(tmp_path, middle):
-    picture = list_images(EXAMPLES / "dog")[0]
-    assert cli.main(["segment", str(picture), "--query", "dog, dog", *MODELS, "--output", str(tmp_path)]) == 0
-    assert (tmp_path / "dog_1" / f"{picture.stem}.png").is_file() and (tmp_path / "dog_2").is_dir()
+def test_an_image_has_a_mask_of_its_own_name_which_train_subject_reads(tmp_path, middle):
+    image = list_images(EXAMPLES / "dog")[0]
+    assert cli.main(["segment", str(image), "--query", "dog, dog", *MODELS, "--output", str(tmp_path)]) == 0
+    assert (tmp_path / "dog_1" / f"{image.stem}.png").is_file() and (tmp_path / "dog_2").is_dir()
 
 
 @pytest.mark.parametrize("command", ["subject", "motion", "fuse"])
@@ -129,6 +129,6 @@ def test_masks_keep_their_share_when_written(tmp_path):
 
     mask = torch.rand(9, 7, generator=torch.Generator().manual_seed(0))
     save_mask(mask, tmp_path / "a" / "m.png")
-    read = (load_picture(tmp_path / "a" / "m.png").pixels.mean(0) + 1) / 2
+    read = (read_image(tmp_path / "a" / "m.png").pixels.mean(0) + 1) / 2
     torch.testing.assert_close(read, mask, atol=1 / 255, rtol=0)
     assert resize_mask(read, 3, 3).shape == (3, 3)

@@ -43,7 +43,7 @@ def test_bad_input_of_a_training(tmp_path, photos, capsys, monkeypatch, change, 
     assert message in capsys.readouterr().err
 
 
-def test_one_corrupt_picture_among_five_is_named(photos, capsys):
-    (photos / "7.png").write_bytes(b"not a picture")
+def test_one_corrupt_image_among_five_is_named(photos, capsys):
+    (photos / "7.png").write_bytes(b"not an image")
     assert main(["train-subject", str(photos), "--token", "<toy>", "--superclass", "robot"]) == 2
     assert "7.png cannot be read" in capsys.readouterr().err

@@ -14,10 +14,10 @@ class OnlyWords:
     def tokens(self, text: str) -> list[int]:
         return [1, *(0 if part == "." else 5 + self.words.index(part) for part in text.split()), 2]
 
-    def find(self, picture: torch.Tensor, caption: str) -> tuple[torch.Tensor, torch.Tensor]:
+    def find(self, image: torch.Tensor, caption: str) -> tuple[torch.Tensor, torch.Tensor]:
         from videomage_core.segmentation.boxes import DEVIATION, MEAN
 
-        frame = round(float((picture[0, 0, 0] * DEVIATION[0] + MEAN[0]) * 2 - 1) * 100)
+        frame = round(float((image[0, 0, 0] * DEVIATION[0] + MEAN[0]) * 2 - 1) * 100)
         here, ids = self.shown.get(frame, {}), self.tokens(caption)
         scores, boxes = torch.full((len(self.words), len(ids)), 0.05), torch.rand(len(self.words), 4) * 0.1
         for q, word in enumerate(self.words):

@@ -32,7 +32,7 @@ def test_padding_counts_for_nothing_and_a_crop_for_all():
     assert bool((cropped == 1).all())
 
 
-def test_a_mask_moves_with_its_picture():
+def test_a_mask_moves_with_its_image():
     mask = torch.zeros(16, 24)
     mask[:, :6] = 1
     pixels = mask.expand(3, -1, -1) * 2 - 1
@@ -45,8 +45,8 @@ def test_a_mask_moves_with_its_picture():
 
 
 def test_padding_takes_the_colour_of_the_border():
-    picture = torch.cat([torch.full((3, 4, 4), 0.25), torch.ones(1, 4, 4)])
-    assert bool((resize_to(picture, 4, 8, "pad")[:3] - 0.25).abs().max() < 1e-6)
+    image = torch.cat([torch.full((3, 4, 4), 0.25), torch.ones(1, 4, 4)])
+    assert bool((resize_to(image, 4, 8, "pad")[:3] - 0.25).abs().max() < 1e-6)
 
 
 def numbered(frames: int, height: int = 8, width: int = 12) -> torch.Tensor:

@@ -17,12 +17,12 @@ from videomage_core.data.examples import (
     load_motion_clip,
     load_subject_images,
 )
-from videomage_core.data.images import load_picture
+from videomage_core.data.images import read_image
 from videomage_core.data.media import save_video
 
 
 def scenery(height: int = 6, width: int = 9, seed: int = 0) -> Image.Image:
-    """An RGB picture without any symmetry."""
+    """An RGB image without any symmetry."""
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
@@ -35,7 +35,7 @@ def half(height: int = 6, width: int = 9) -> Image.Image:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Five pictures, of several sizes, and something that is none."""
+    """Five images, of several sizes, and something that is none."""
     folder = tmp_path / "photos"
     folder.mkdir()
     for index in range(5):
@@ -49,18 +49,18 @@ def test_a_folder_and_its_files_named_give_the_same(photos):
     for images in (load_subject_images(photos), load_subject_images(files)):
         assert len(images) == 5
         for image, file in zip(images, files, strict=True):
-            assert torch.equal(image.pixels, load_picture(file).pixels)
+            assert torch.equal(image.pixels, read_image(file).pixels)
             assert image.mask is None and image.prompt is None
 
 
-def test_a_text_beside_a_picture_is_its_prompt(photos):
+def test_a_text_beside_an_image_is_its_prompt(photos):
     (photos / "1.txt").write_text("  A <toy> on grün grass\n", encoding="utf-8")
     (photos / "2.txt").write_text(" \n")
     prompts = [image.prompt for image in load_subject_images(photos)]
     assert prompts == [None, "A <toy> on grün grass", None, None, None]
 
 
-def test_masks_go_to_the_pictures_of_their_names(photos, tmp_path):
+def test_masks_go_to_the_images_of_their_names(photos, tmp_path):
     masks = tmp_path / "masks"
     masks.mkdir()
     for index in range(5):
@@ -74,10 +74,10 @@ def test_masks_go_to_the_pictures_of_their_names(photos, tmp_path):
 
 
 def test_an_alpha_channel_is_a_mask_and_a_given_mask_comes_before_it(tmp_path):
-    picture = scenery()
-    picture.putalpha(half())
+    photo = scenery()
+    photo.putalpha(half())
     (tmp_path / "photos").mkdir()
-    picture.save(tmp_path / "photos" / "a.png")
+    photo.save(tmp_path / "photos" / "a.png")
     (image,) = load_subject_images(tmp_path / "photos")
     wanted = torch.zeros(6, 9)
     wanted[:, :3] = 1
@@ -96,8 +96,8 @@ def test_an_alpha_channel_that_hides_nothing_is_no_mask(tmp_path):
     assert image.mask is None
 
 
-def test_a_mask_lies_on_a_picture_as_it_is_seen(tmp_path):
-    """A phone's picture that lies on its side is turned by its tag, and its mask is of the turned one."""
+def test_a_mask_lies_on_an_image_as_it_is_seen(tmp_path):
+    """A phone's image that lies on its side is turned by its tag, and its mask is of the turned one."""
     exif = Image.Exif()
     exif[0x0112] = 6
     (tmp_path / "photos").mkdir()
@@ -129,7 +129,7 @@ def test_the_damaged_one_of_five_is_named(photos, damage):
         load_subject_images(photos)
 
 
-def test_wrong_folders_of_pictures_are_told(photos, tmp_path):
+def test_wrong_folders_of_images_are_told(photos, tmp_path):
     (tmp_path / "bare").mkdir()
     with pytest.raises(ValueError, match="bare holds no image"):
         load_subject_images(tmp_path / "bare")
@@ -177,7 +177,7 @@ FRAMES, HEIGHT, WIDTH = 9, 32, 160
 
 
 def moving() -> torch.Tensor:
-    """A white bar on black that is at 16 f in frame f: a picture that is its own mask."""
+    """A white bar on black that is at 16 f in frame f: an image that is its own mask."""
     pixels = -torch.ones(3, FRAMES, HEIGHT, WIDTH)
     for f in range(FRAMES):
         pixels[:, f, :, 16 * f : 16 * f + 16] = 1
@@ -207,7 +207,7 @@ def test_masks_are_of_the_same_moments_as_the_frames(tmp_path, masks, source, fp
     assert clip.pixels.shape == (3, 3, HEIGHT, WIDTH) and clip.masks.shape == (1, 3, HEIGHT, WIDTH)
     assert clip.subjects == ("bar",)
     assert float(((clip.pixels.mean(0) + 1) / 2 - clip.masks[0]).abs().mean()) < 0.02
-    assert 0.08 < float(clip.masks.mean()) < 0.12, "the bar is a tenth of the picture"
+    assert 0.08 < float(clip.masks.mean()) < 0.12, "the bar is a tenth of the image"
 
 
 def test_masks_keep_the_order_of_their_subjects(tmp_path, masks):
@@ -250,7 +250,7 @@ def test_wrong_masks_and_clips_are_told(tmp_path):
 
 
 class Finds:
-    """A segmenter that finds its subject in pictures wider than high."""
+    """A segmenter that finds its subject in images wider than high."""
 
     def segment(self, pixels, words):
         if pixels.shape[3] <= pixels.shape[2]:
@@ -258,14 +258,14 @@ class Finds:
         return torch.full((1, *pixels.shape[1:]), 0.5)
 
 
-def test_a_segmenter_masks_the_pictures_that_have_no_mask():
+def test_a_segmenter_masks_the_images_that_have_no_mask():
     own = torch.ones(4, 9)
     wide, masked_one, high = (SubjectImage(torch.zeros(3, 4, 9)), SubjectImage(torch.zeros(3, 4, 9), own),
                               SubjectImage(torch.zeros(3, 9, 4)))  # fmt: skip
     said = []
     found = add_masks([wide, masked_one, high], "cup", Finds(), Callbacks(log=said.append))
     assert float(found[0].mask.mean()) == 0.5 and found[1].mask is own and found[2].mask is None
-    assert said == ["picture 3: all of it counts (words: 'cup' was not found)"]
+    assert said == ["image 3: all of it counts (words: 'cup' was not found)"]
     assert add_masks([wide], "cup", None) == [wide]
-    with pytest.raises(ValueError, match="the segmenter finds 'cup' in none of 2 pictures"):
+    with pytest.raises(ValueError, match="the segmenter finds 'cup' in none of 2 images"):
         add_masks([high, high], "cup", Finds())

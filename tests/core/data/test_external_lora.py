@@ -36,16 +36,16 @@ def test_peft_and_kohya_files_give_the_same_subject(emoji_base, tmp_path):
     assert set(first.weights.layers) == set(second.weights.layers) == {MODULE, OTHER}
     for module in (MODULE, OTHER):
         a, b = factors(emoji_base, module)
-        for concept in (first, second):
-            assert torch.allclose(concept.weights.delta(module), 0.5 * b @ a, atol=1e-5)
+        for lora_model in (first, second):
+            assert torch.allclose(lora_model.weights.delta(module), 0.5 * b @ a, atol=1e-5)
 
 
 def test_the_token_means_its_trigger_words(emoji_base, tmp_path):
     a, b = factors(emoji_base, MODULE)
     save_file({f"{MODULE}.lora_A.weight": a, f"{MODULE}.lora_B.weight": b}, tmp_path / "x.safetensors")
-    concept = load_external_lora(emoji_base, tmp_path / "x.safetensors", "grey robot", "robot")
-    assert concept.tokens[0].name == "<grey_robot>" and concept.tokens[0].superclass == "robot"
-    with apply_loras(emoji_base, [(concept, 1.0)]) as tokens, torch.no_grad():
+    lora_model = load_external_lora(emoji_base, tmp_path / "x.safetensors", "grey robot", "robot")
+    assert lora_model.tokens[0].name == "<grey_robot>" and lora_model.tokens[0].superclass == "robot"
+    with apply_loras(emoji_base, [(lora_model, 1.0)]) as tokens, torch.no_grad():
         got = emoji_base.encode_prompt(["a <grey_robot> is jumping on grass"], tokens)
         assert torch.allclose(got, emoji_base.encode_prompt(["a grey robot is jumping on grass"]), atol=1e-6)
 

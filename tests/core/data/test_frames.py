@@ -7,7 +7,7 @@ from PIL import Image
 from videomage_core.data.frames import (
     frames_to_pixels,
     image_to_frames,
-    middle_picture,
+    middle_image,
     pixels_to_frames,
     quantize,
     side_by_side,
@@ -41,9 +41,9 @@ def test_values_out_of_range_are_cut():
     assert pixels_to_frames(torch.full((3, 1, 2, 2), 1.7)).max() == 1
 
 
-def test_pictures():
+def test_images():
     red = torch.stack([torch.ones(3, 2, 2), -torch.ones(3, 2, 2), -torch.ones(3, 2, 2)])  # [3,F,H,W]: red
-    assert middle_picture(red).getpixel((0, 0)) == (255, 0, 0)
+    assert middle_image(red).getpixel((0, 0)) == (255, 0, 0)
     assert torch.equal(image_to_frames(Image.new("L", (4, 3), 255)), torch.ones(1, 3, 4, 3))
     assert side_by_side([red, red]).shape == (3, 3, 2, 4)
 

@@ -91,10 +91,10 @@ def test_who_comes_in_the_last_frame_is_found(staged):
 class TwoDogs(OnlyWords):
     """One dog from the first frame on; from frame 4 a second one, which it is surer of."""
 
-    def find(self, picture: torch.Tensor, caption: str) -> tuple[torch.Tensor, torch.Tensor]:
+    def find(self, image: torch.Tensor, caption: str) -> tuple[torch.Tensor, torch.Tensor]:
         from videomage_core.segmentation.boxes import DEVIATION, MEAN
 
-        frame = round(float((picture[0, 0, 0] * DEVIATION[0] + MEAN[0]) * 2 - 1) * 100)
+        frame = round(float((image[0, 0, 0] * DEVIATION[0] + MEAN[0]) * 2 - 1) * 100)
         scores = torch.tensor([[0.0, 0.6, 0, 0], [0.0, 0.9 if frame >= 4 else 0.0, 0, 0]])
         left, top, right, bottom = (torch.tensor([DOG, CAT]) / 32).T
         return scores, torch.stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], dim=1)
@@ -133,7 +133,7 @@ def test_a_word_that_is_nowhere_is_told_with_its_best_score(staged):
 
 def test_a_mask_of_everything_is_refused(staged):
     segmenter, _ = staged({0: {"dog": [0.0, 0, 32, 32]}})
-    with pytest.raises(ValueError, match="mask of 'dog': it covers the whole picture"):
+    with pytest.raises(ValueError, match="mask of 'dog': it covers the whole image"):
         segmenter.segment(numbered(2), ["dog"])
 
 
@@ -204,23 +204,23 @@ def test_parts_tell_checkpoints_of_one_name_and_size_apart(tmp_path):
             folder = tmp_path / f"{at}{size}"
             folder.mkdir()
             (folder / "model.safetensors").write_bytes(content.numpy().tobytes())
-            marks.append((g._mark(folder / "model.safetensors"), g._mark(folder)))
+            marks.append((g._fingerprint(folder / "model.safetensors"), g._mark(folder)))
         assert marks[0] == marks[1]
         assert marks[0][0] != marks[2][0] and marks[0][1] != marks[2][1]
     one = bytearray(1000)
     (tmp_path / "x").write_bytes(one)
-    before = g._mark(tmp_path / "x")
+    before = g._fingerprint(tmp_path / "x")
     one[567] = 1
     (tmp_path / "x").write_bytes(one)
-    assert g._mark(tmp_path / "x") != before
+    assert g._fingerprint(tmp_path / "x") != before
 
 
-def test_a_sam2_for_pictures_is_refused_for_a_clip_before_a_word_is_looked_for(
-    detector_both_ways, sam2_for_pictures, monkeypatch
+def test_a_sam2_for_images_is_refused_for_a_clip_before_a_word_is_looked_for(
+    detector_both_ways, sam2_for_images, monkeypatch
 ):
-    segmenter = GroundedSam2(detector_both_ways[2], sam2_for_pictures)
+    segmenter = GroundedSam2(detector_both_ways[2], sam2_for_images)
     monkeypatch.setattr(g, "load_detector", lambda *_: pytest.fail("the detector is loaded for nothing"))
-    with pytest.raises(ValueError, match=r"the model for pictures \(sam2\), the clip has 5 frames"):
+    with pytest.raises(ValueError, match=r"the model for images \(sam2\), the clip has 5 frames"):
         segmenter.segment(numbered(5), ["dog"])
 
 

@@ -14,7 +14,7 @@ from tests.core.data.only_words import OnlyWords
 from videomage_core.config import SegmentationConfig
 from videomage_core.data import grounded_sam2 as g
 from videomage_core.data.grounded_sam2 import GroundedSam2
-from videomage_core.data.images import list_images, load_picture
+from videomage_core.data.images import list_images, read_image
 from videomage_core.data.media import load_clip
 from videomage_core.segmentation.tracker import load_tracker
 
@@ -37,17 +37,17 @@ def with_true_boxes(monkeypatch, file: Path, boxes: dict[int, dict[str, list[flo
     looked = iter([*sorted(boxes), 98, 98])  # 98: nothing to be seen
 
     class Knows(OnlyWords):
-        def find(self, picture, caption):
-            picture = torch.full_like(picture, (next(looked) / 100 + 1) / 2)
-            picture[0] = (picture[0] - 0.485) / 0.229
-            return super().find(picture, caption)
+        def find(self, image, caption):
+            image = torch.full_like(image, (next(looked) / 100 + 1) / 2)
+            image[0] = (image[0] - 0.485) / 0.229
+            return super().find(image, caption)
 
     monkeypatch.setattr(g, "load_detector", lambda *_: Knows(boxes, words))
     return GroundedSam2(Path("none"), file, config=SegmentationConfig(detector_image_size=128, **config))
 
 
 def scaled(drawing, f: int) -> dict[str, list[float]]:
-    """The true box of the first subject in frame ``f``, where it is seen, of a picture of 32 pixels."""
+    """The true box of the first subject in frame ``f``, where it is seen, of an image of 32 pixels."""
     mask = world.true_masks(drawing)[0, f]
     return {"dog": (world.box_of(mask.float()) * 32 / mask.shape[0]).tolist()} if mask.float().mean() > 0.01 else {}
 
@@ -133,7 +133,7 @@ def test_real_photos_and_a_real_clip_pass_through_both_ways_alike(tmp_path, dete
         ways.append(GroundedSam2(file, world.SAM2, bert, config=LOW))
     given = [("cat", load_clip(DATA / "motion" / "muybridge_cat", 24).pixels)]
     for name, word in (("dog6", "dog"), ("cat2", "cat"), ("robot_toy", "toy"), ("bear_plushie", "stuffed animal")):
-        given.append((word, load_picture(list_images(DATA / "subjects" / name)[0]).pixels[:, None]))
+        given.append((word, read_image(list_images(DATA / "subjects" / name)[0]).pixels[:, None]))
     for word, pixels in given:
         masks = [masks_or_what_is_wrong(way, pixels, word) for way in ways]
         for mask in masks:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from videomage_core.data.images import list_images, load_image, load_images, load_picture
+from videomage_core.data.images import list_images, load_image, load_images, read_image
 
 PHOTOS = Path(__file__).parents[4] / "shared" / "data" / "subjects"
 
@@ -34,11 +34,11 @@ def test_rgb_arrives_bit_by_bit(tmp_path: Path) -> None:
     pixels = load_image(path)
     assert pixels.dtype == torch.float32
     torch.testing.assert_close(pixels, as_pixels(scenery()))
-    assert load_picture(path).alpha is None
+    assert read_image(path).alpha is None
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_every_exif_orientation_equals_the_upright_picture(tmp_path: Path, orientation: int) -> None:
+def test_every_exif_orientation_equals_the_upright_image(tmp_path: Path, orientation: int) -> None:
     upright = Image.fromarray(scenery())
     # What a camera stores so that a viewer's turn, the EXIF standard's, makes it upright again.
     turns = {
@@ -60,15 +60,15 @@ def test_every_exif_orientation_equals_the_upright_picture(tmp_path: Path, orien
 
 def test_transparency_is_composited_and_told(tmp_path: Path) -> None:
     alpha = np.linspace(0, 255, 54).astype(np.uint8).reshape(6, 9)
-    picture_path = saved(tmp_path, Image.fromarray(np.dstack([scenery(), alpha])))
-    picture = load_picture(picture_path, background=(10, 200, 30))
+    path = saved(tmp_path, Image.fromarray(np.dstack([scenery(), alpha])))
+    loaded = read_image(path, background=(10, 200, 30))
     share = torch.from_numpy(alpha).float() / 255
     ground = torch.tensor([10, 200, 30]).view(3, 1, 1) / 127.5 - 1
     expected = share * as_pixels(scenery()) + (1 - share) * ground
-    assert picture.alpha is not None
-    torch.testing.assert_close(picture.alpha, share)
-    torch.testing.assert_close(picture.pixels, expected, atol=2 / 127.5, rtol=0)
-    assert (load_image(picture_path)[:, 0, 0] == 1).all(), "white unless told otherwise"
+    assert loaded.alpha is not None
+    torch.testing.assert_close(loaded.alpha, share)
+    torch.testing.assert_close(loaded.pixels, expected, atol=2 / 127.5, rtol=0)
+    assert (load_image(path)[:, 0, 0] == 1).all(), "white unless told otherwise"
 
 
 def test_hidden_colours_of_transparent_pixels_do_not_bleed_when_resized(tmp_path: Path) -> None:
@@ -88,11 +88,11 @@ def test_transparent_palette_has_alpha(tmp_path: Path) -> None:
     image = Image.new("P", (4, 4), 1)
     image.putpalette([255, 0, 0, 0, 0, 255])
     image.putpixel((0, 0), 0)
-    picture = load_picture(saved(tmp_path, image, transparency=0))
-    assert picture.alpha is not None
-    assert picture.alpha[0, 0] == 0
-    assert picture.alpha[1:].eq(1).all()
-    assert picture.pixels[:, 0, 0].tolist() == [1, 1, 1]
+    loaded = read_image(saved(tmp_path, image, transparency=0))
+    assert loaded.alpha is not None
+    assert loaded.alpha[0, 0] == 0
+    assert loaded.alpha[1:].eq(1).all()
+    assert loaded.pixels[:, 0, 0].tolist() == [1, 1, 1]
 
 
 def test_sixteen_bits_keep_their_range(tmp_path: Path) -> None:
@@ -122,9 +122,9 @@ def test_crop_takes_the_middle_and_pad_keeps_all(tmp_path: Path) -> None:
     assert (padded[2, 20:] == 1).all()
 
 
-def test_padding_of_a_transparent_picture_is_transparent(tmp_path: Path) -> None:
+def test_padding_of_a_transparent_image_is_transparent(tmp_path: Path) -> None:
     path = saved(tmp_path, Image.new("RGBA", (10, 30), (255, 0, 0, 255)))
-    alpha = load_picture(path, (30, 30), "pad").alpha
+    alpha = read_image(path, (30, 30), "pad").alpha
     assert alpha is not None
     assert alpha[:, 10:20].eq(1).all()
     assert alpha.sum() == 300
@@ -140,7 +140,7 @@ def test_folders_are_read_as_a_person_counts(tmp_path: Path) -> None:
     for index in (10, 9, 1, 2, 100):
         saved(tmp_path, Image.new("L", (2, 2), index), f"frame {index}.png")
     saved(tmp_path, Image.new("L", (2, 2)), ".hidden.png")
-    (tmp_path / "notes.txt").write_text("not a picture")
+    (tmp_path / "notes.txt").write_text("not an image")
     assert [path.name for path in list_images(tmp_path)] == [f"frame {i}.png" for i in (1, 2, 9, 10, 100)]
     levels = [round((float(image[0, 0, 0]) + 1) * 127.5) for image in load_images(tmp_path)]
     assert levels == [1, 2, 9, 10, 100]
@@ -190,7 +190,7 @@ def test_real_photos() -> None:
 
 @pytest.mark.parametrize("form", ["jpg", "png", "tif"])
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_a_large_picture_is_shrunk_while_it_is_read(tmp_path: Path, form: str, orientation: int) -> None:
+def test_a_large_image_is_shrunk_while_it_is_read(tmp_path: Path, form: str, orientation: int) -> None:
     """To the smallest of its aspect that covers the size, upright; a small one stays bit for bit."""
     y, x = np.mgrid[0:900, 0:1600]
     smooth = np.stack([x / 1600, y / 900, np.full_like(x, 0.5, dtype=float)], axis=-1) * 255
@@ -199,20 +199,20 @@ def test_a_large_picture_is_shrunk_while_it_is_read(tmp_path: Path, form: str, o
     exif[0x0112] = orientation
     stored = image.transpose(Image.Transpose.ROTATE_90) if orientation == 6 else image
     path = saved(tmp_path, stored, f"a.{form}", exif=exif)
-    picture = load_picture(path, min_size=(50, 60))
-    assert picture.pixels.shape == (3, 50, 89) and picture.source_size == (900, 1600)
-    whole = load_picture(path).pixels[None]
+    loaded = read_image(path, min_size=(50, 60))
+    assert loaded.pixels.shape == (3, 50, 89) and loaded.source_size == (900, 1600)
+    whole = read_image(path).pixels[None]
     expected = torch.nn.functional.interpolate(whole, (50, 89), mode="area")[0]
-    assert float((picture.pixels - expected).abs().max()) < 0.03
-    assert torch.equal(load_picture(path, min_size=(900, 2000)).pixels, whole[0])
+    assert float((loaded.pixels - expected).abs().max()) < 0.03
+    assert torch.equal(read_image(path, min_size=(900, 2000)).pixels, whole[0])
 
 
-def test_a_large_transparent_picture_shrinks_without_a_rim(tmp_path: Path) -> None:
+def test_a_large_transparent_image_shrinks_without_a_rim(tmp_path: Path) -> None:
     image = np.zeros((400, 400, 4), dtype=np.uint8)
     image[100:300, 100:300] = 255
-    picture = load_picture(saved(tmp_path, Image.fromarray(image)), min_size=(20, 20))
-    assert picture.pixels.shape == (3, 20, 20) and picture.alpha is not None
-    assert float(picture.pixels.min()) > 0.98 and abs(float(picture.alpha.mean()) - 0.25) < 0.01
+    loaded = read_image(saved(tmp_path, Image.fromarray(image)), min_size=(20, 20))
+    assert loaded.pixels.shape == (3, 20, 20) and loaded.alpha is not None
+    assert float(loaded.pixels.min()) > 0.98 and abs(float(loaded.alpha.mean()) - 0.25) < 0.01
 
 
 def test_too_many_pixels_are_told_with_their_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +239,7 @@ def test_files_that_are_something_else_are_named(tmp_path: Path) -> None:
             load_image(tmp_path / "a.jpg")
 
 
-def test_a_postscript_under_a_pictures_name_starts_no_program(tmp_path: Path) -> None:
+def test_a_postscript_under_an_images_name_starts_no_program(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n")
     with pytest.raises(ValueError, match=r"a\.png cannot be read \(cannot identify image file"):
         load_image(tmp_path / "a.png")
@@ -248,4 +248,4 @@ def test_a_postscript_under_a_pictures_name_starts_no_program(tmp_path: Path) ->
 def test_floating_point_pixels_are_not_called_damaged(tmp_path):
     Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "depth.tiff")
     with pytest.raises(ValueError, match=r"depth\.tiff holds floating-point numbers.*save it anew as PNG$"):
-        load_picture(tmp_path / "depth.tiff")
+        read_image(tmp_path / "depth.tiff")

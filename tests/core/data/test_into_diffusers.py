@@ -25,9 +25,9 @@ def shown() -> str:
 
 
 def test_what_the_documentation_shows_runs_and_predicts_as_we_do(
-    emoji_base, make_concept, latents, tmp_path, monkeypatch
+    emoji_base, make_lora_model, latents, tmp_path, monkeypatch
 ):
-    subject, motion = make_concept(emoji_base, 1), make_concept(emoji_base, 2, None)
+    subject, motion = make_lora_model(emoji_base, 1), make_lora_model(emoji_base, 2, None)
     save_lora(tmp_path / "loras" / "toy.safetensors", subject)
     save_lora(tmp_path / "loras" / "riding.safetensors", motion)
     shutil.copytree(EMOJI_BASE, tmp_path / "models" / "zeroscope_v2_576w")
@@ -48,10 +48,10 @@ def test_what_the_documentation_shows_runs_and_predicts_as_we_do(
     assert not torch.allclose(plain, ours, atol=1e-2)
 
 
-def test_strength_counts_and_another_base_is_refused(emoji_base, make_concept, latents, tmp_path):
+def test_strength_counts_and_another_base_is_refused(emoji_base, make_lora_model, latents, tmp_path):
     from diffusers import UNet3DConditionModel
 
-    motion = make_concept(emoji_base, 2, None)
+    motion = make_lora_model(emoji_base, 2, None)
     save_lora(tmp_path / "riding.safetensors", motion)
     unet = UNet3DConditionModel.from_pretrained(EMOJI_BASE, subfolder="unet").eval()
     assert load_into_diffusers(unet, tmp_path / "riding.safetensors", strength=0.5) == {}
@@ -64,11 +64,11 @@ def test_strength_counts_and_another_base_is_refused(emoji_base, make_concept, l
         load_into_diffusers(torch.nn.Linear(2, 2), tmp_path / "riding.safetensors")
 
 
-def test_stock_loading_still_fails_which_is_why_there_is_a_helper(emoji_base, make_concept, tmp_path):
+def test_stock_loading_still_fails_which_is_why_there_is_a_helper(emoji_base, make_lora_model, tmp_path):
     """If this ends, the documentation can show ``load_lora_weights``."""
     from diffusers import TextToVideoSDPipeline
 
-    save_lora(tmp_path / "toy.safetensors", make_concept(emoji_base, 1))
+    save_lora(tmp_path / "toy.safetensors", make_lora_model(emoji_base, 1))
     pipe = TextToVideoSDPipeline.from_pretrained(EMOJI_BASE)
     with pytest.raises(AttributeError, match="load_lora_adapter"):
         pipe.load_lora_weights(tmp_path, weight_name="toy.safetensors")

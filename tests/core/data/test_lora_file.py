@@ -28,7 +28,7 @@ from videomage_core.model.text import SpecialToken
 
 
 @pytest.fixture
-def concept(emoji_base) -> LoraModel:
+def lora_model(emoji_base) -> LoraModel:
     generator = torch.Generator().manual_seed(0)
     layers = {}
     for target in emoji_base.targets("spatial"):
@@ -46,21 +46,21 @@ def concept(emoji_base) -> LoraModel:
     )
 
 
-def test_a_file_comes_back_whole(concept, tmp_path, emoji_base):
-    save_lora(tmp_path / "sub" / "toy.safetensors", concept)
+def test_a_file_comes_back_whole(lora_model, tmp_path, emoji_base):
+    save_lora(tmp_path / "sub" / "toy.safetensors", lora_model)
     assert [p.name for p in (tmp_path / "sub").iterdir()] == ["toy.safetensors"]
     again = load_lora(tmp_path / "sub" / "toy.safetensors")
     assert (again.kind, again.base, again.details) == ("subject", "emoji_base", {"steps": 300})
     assert again.tokens[0].name == "<toy_1>" and again.tokens[0].superclass == "stuffed animal"
-    assert torch.equal(again.tokens[0].vectors, concept.tokens[0].vectors)
-    assert again.fingerprint == concept.fingerprint
+    assert torch.equal(again.tokens[0].vectors, lora_model.tokens[0].vectors)
+    assert again.fingerprint == lora_model.fingerprint
     assert again.thumbnail is not None and max(again.thumbnail.size) == 128
-    for module in concept.weights.layers:
-        assert torch.allclose(again.weights.delta(module), concept.weights.delta(module), atol=1e-6)
+    for module in lora_model.weights.layers:
+        assert torch.allclose(again.weights.delta(module), lora_model.weights.delta(module), atol=1e-6)
     assert emoji_base.encode_prompt(["a <toy_1> on grass"], again.tokens).shape == (1, 77, 96)
 
 
-def test_stock_diffusers_loads_it_and_predicts_the_same(concept, tmp_path, emoji_base, latents):
+def test_stock_diffusers_loads_it_and_predicts_the_same(lora_model, tmp_path, emoji_base, latents):
     from diffusers import UNet3DConditionModel
     from diffusers.loaders import PeftAdapterMixin, StableDiffusionLoraLoaderMixin
 
@@ -69,7 +69,7 @@ def test_stock_diffusers_loads_it_and_predicts_the_same(concept, tmp_path, emoji
     class StockUNet(UNet3DConditionModel, PeftAdapterMixin):
         pass
 
-    save_lora(tmp_path / "toy.safetensors", concept)
+    save_lora(tmp_path / "toy.safetensors", lora_model)
     unet = StockUNet.from_config(UNet3DConditionModel.load_config(EMOJI_BASE / "unet")).eval()
     unet.load_state_dict(emoji_base.unet.state_dict())
     state, alphas = StableDiffusionLoraLoaderMixin.lora_state_dict(tmp_path, weight_name="toy.safetensors")
@@ -87,8 +87,8 @@ def test_stock_diffusers_loads_it_and_predicts_the_same(concept, tmp_path, emoji
         assert not torch.allclose(emoji_base.unet(latents, 500, text).sample, ours, atol=1e-2)
 
 
-def test_every_key_is_one_that_stock_loaders_accept(concept, tmp_path):
-    save_lora(tmp_path / "toy.safetensors", concept)
+def test_every_key_is_one_that_stock_loaders_accept(lora_model, tmp_path):
+    save_lora(tmp_path / "toy.safetensors", lora_model)
     with safe_open(tmp_path / "toy.safetensors", framework="pt") as file:
         keys, about = list(file.keys()), json.loads(file.metadata()["videomage"])
     assert all("lora" in key for key in keys)
@@ -96,30 +96,30 @@ def test_every_key_is_one_that_stock_loaders_accept(concept, tmp_path):
     assert not any(isinstance(v, str) and "/" in v for k, v in about.items() if k != "thumbnail")
 
 
-def test_another_base_is_named(concept, emoji_base):
-    require_base(concept, "emoji_base", fingerprint(emoji_base.network))
+def test_another_base_is_named(lora_model, emoji_base):
+    require_base(lora_model, "emoji_base", fingerprint(emoji_base.network))
     other = dataclasses.replace(
-        concept, fingerprint=Fingerprint("0" * 16, concept.fingerprint.weights), base="zeroscope"
+        lora_model, fingerprint=Fingerprint("0" * 16, lora_model.fingerprint.weights), base="zeroscope"
     )
     with pytest.raises(ValueError, match="trained on the base 'zeroscope' and does not fit 'emoji_base'"):
         require_base(other, "emoji_base", fingerprint(emoji_base.network))
 
 
-def test_clashing_tokens_say_how_to_rename(concept):
+def test_clashing_tokens_say_how_to_rename(lora_model):
     with pytest.raises(ValueError, match=r"<toy_1> is in more than one .* rename FILE '<toy_1>' '<toy_1_2>'"):
-        collect_tokens([concept, concept])
-    renamed = rename_token(concept, "<TOY_1>", "<bear>")
-    assert [t.name for t in collect_tokens([concept, renamed])] == ["<toy_1>", "<bear>"]
-    assert torch.equal(renamed.tokens[0].vectors, concept.tokens[0].vectors)
+        collect_tokens([lora_model, lora_model])
+    renamed = rename_token(lora_model, "<TOY_1>", "<bear>")
+    assert [t.name for t in collect_tokens([lora_model, renamed])] == ["<toy_1>", "<bear>"]
+    assert torch.equal(renamed.tokens[0].vectors, lora_model.tokens[0].vectors)
     with pytest.raises(ValueError, match="got '<cat>', this LoRA has <toy_1>"):
-        rename_token(concept, "<cat>", "<dog>")
+        rename_token(lora_model, "<cat>", "<dog>")
 
 
-def test_a_missing_a_truncated_and_a_strange_file_are_refused(concept, tmp_path):
+def test_a_missing_a_truncated_and_a_strange_file_are_refused(lora_model, tmp_path):
     path = tmp_path / "toy.safetensors"
     with pytest.raises(FileNotFoundError, match=r"toy.safetensors is not there"):
         load_lora(path)
-    save_lora(path, concept)
+    save_lora(path, lora_model)
     whole = path.read_bytes()
     for length in (0, 5, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
@@ -139,9 +139,9 @@ def test_a_missing_a_truncated_and_a_strange_file_are_refused(concept, tmp_path)
         load_lora(path)
 
 
-def test_a_failed_write_leaves_the_old_file(concept, tmp_path, monkeypatch):
+def test_a_failed_write_leaves_the_old_file(lora_model, tmp_path, monkeypatch):
     path = tmp_path / "toy.safetensors"
-    save_lora(path, concept)
+    save_lora(path, lora_model)
     before = path.read_bytes()
 
     def full(_tensors, partial, **_options):
@@ -150,7 +150,7 @@ def test_a_failed_write_leaves_the_old_file(concept, tmp_path, monkeypatch):
 
     monkeypatch.setattr("videomage_core.data.safetensors_file.save_file", full)
     with pytest.raises(OSError, match="No space left"):
-        save_lora(path, concept)
+        save_lora(path, lora_model)
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
 
 
@@ -165,20 +165,20 @@ def test_a_name_may_have_sub_folders(tmp_path):
     assert lora_path(tmp_path, "bear.safetensors") == tmp_path.resolve() / "bear.safetensors"
 
 
-def test_layers_of_different_ranks_come_back_as_they_were(concept, tmp_path):
-    first = next(iter(concept.weights.layers))
-    a, b = concept.weights.layers[first]
-    layers = {**concept.weights.layers, first: (torch.cat([a, a]), torch.cat([b, b], dim=1))}
-    mixed = dataclasses.replace(concept, weights=LoraWeights(layers, scale=0.5))
+def test_layers_of_different_ranks_come_back_as_they_were(lora_model, tmp_path):
+    first = next(iter(lora_model.weights.layers))
+    a, b = lora_model.weights.layers[first]
+    layers = {**lora_model.weights.layers, first: (torch.cat([a, a]), torch.cat([b, b], dim=1))}
+    mixed = dataclasses.replace(lora_model, weights=LoraWeights(layers, scale=0.5))
     save_lora(tmp_path / "mixed.safetensors", mixed)
     again = load_lora(tmp_path / "mixed.safetensors").weights
     assert all(torch.allclose(again.delta(m), mixed.weights.delta(m), atol=1e-6) for m in layers)
 
 
 @pytest.mark.parametrize("text", ["!!!", "JSFQUy1BZG9iZS0zLjA=", ""])
-def test_a_thumbnail_that_is_no_small_png_is_left_out(concept, tmp_path, monkeypatch, text):
-    monkeypatch.setattr("videomage_core.data.lora_file.picture_to_text", lambda _: text)
-    save_lora(tmp_path / "toy.safetensors", concept)
+def test_a_thumbnail_that_is_no_small_png_is_left_out(lora_model, tmp_path, monkeypatch, text):
+    monkeypatch.setattr("videomage_core.data.lora_file.image_to_text", lambda _: text)
+    save_lora(tmp_path / "toy.safetensors", lora_model)
     assert load_lora(tmp_path / "toy.safetensors").thumbnail is None
 
 
@@ -186,37 +186,37 @@ def prediction(base, latents: torch.Tensor) -> torch.Tensor:
     return base.predict(latents, base.levels(4)[1], base.encode_prompt(["a dog on grass"]))
 
 
-def test_applied_loras_act_inside_alone_each_at_its_strength(concept, emoji_base, latents):
-    plain, other = prediction(emoji_base, latents), rename_token(concept, "<toy_1>", "<bear>")
+def test_applied_loras_act_inside_alone_each_at_its_strength(lora_model, emoji_base, latents):
+    plain, other = prediction(emoji_base, latents), rename_token(lora_model, "<toy_1>", "<bear>")
     with torch.no_grad():
-        with apply_loras(emoji_base, [(concept, 1.0)]) as tokens:
+        with apply_loras(emoji_base, [(lora_model, 1.0)]) as tokens:
             assert [token.name for token in tokens] == ["<toy_1>"]
             alone = prediction(emoji_base, latents)
-        with apply_loras(emoji_base, [(concept, 0.25), (other, 0.75)]) as tokens:
+        with apply_loras(emoji_base, [(lora_model, 0.25), (other, 0.75)]) as tokens:
             assert [token.name for token in tokens] == ["<toy_1>", "<bear>"]
             torch.testing.assert_close(prediction(emoji_base, latents), alone, atol=1e-3, rtol=1e-3)
         assert not torch.allclose(alone, plain, atol=1e-2)
         assert lora.names(emoji_base) == [] and torch.equal(prediction(emoji_base, latents), plain)
 
 
-def clashing(concept: LoraModel) -> list[LoraModel]:
+def clashing(lora_model: LoraModel) -> list[LoraModel]:
     """The second has the first one's token, in other letters."""
-    token = dataclasses.replace(concept.tokens[0], name="<TOY_1>")
-    return [concept, dataclasses.replace(concept, tokens=(token,))]
+    token = dataclasses.replace(lora_model.tokens[0], name="<TOY_1>")
+    return [lora_model, dataclasses.replace(lora_model, tokens=(token,))]
 
 
-def foreign(concept: LoraModel) -> list[LoraModel]:
+def foreign(lora_model: LoraModel) -> list[LoraModel]:
     """The second is of another base."""
-    mark = Fingerprint("0" * 16, concept.fingerprint.weights)
-    other = rename_token(concept, "<toy_1>", "<bear>")
-    return [concept, dataclasses.replace(other, fingerprint=mark, base="zeroscope")]
+    mark = Fingerprint("0" * 16, lora_model.fingerprint.weights)
+    other = rename_token(lora_model, "<toy_1>", "<bear>")
+    return [lora_model, dataclasses.replace(other, fingerprint=mark, base="zeroscope")]
 
 
-def misfit(concept: LoraModel) -> list[LoraModel]:
+def misfit(lora_model: LoraModel) -> list[LoraModel]:
     """The second says it is of this base, but one of its layers has another size."""
-    name, (a, b) = next(iter(concept.weights.layers.items()))
-    layers = {**concept.weights.layers, name: (a[:, 1:], b)}
-    return [concept, dataclasses.replace(rename_token(concept, "<toy_1>", "<bear>"), weights=LoraWeights(layers))]
+    name, (a, b) = next(iter(lora_model.weights.layers.items()))
+    layers = {**lora_model.weights.layers, name: (a[:, 1:], b)}
+    return [lora_model, dataclasses.replace(rename_token(lora_model, "<toy_1>", "<bear>"), weights=LoraWeights(layers))]
 
 
 @pytest.mark.parametrize(
@@ -227,10 +227,10 @@ def misfit(concept: LoraModel) -> list[LoraModel]:
         (misfit, r"in the file and .* in 'emoji_base'; it is for another base"),
     ],
 )
-def test_what_cannot_be_applied_leaves_the_base_as_it_was(concept, emoji_base, latents, wrong, message):
+def test_what_cannot_be_applied_leaves_the_base_as_it_was(lora_model, emoji_base, latents, wrong, message):
     before = own_modules(emoji_base)
-    plain, concepts = prediction(emoji_base, latents), wrong(concept)
-    with pytest.raises(ValueError, match=message), apply_loras(emoji_base, [(one, 1.0) for one in concepts]):
+    plain, lora_models = prediction(emoji_base, latents), wrong(lora_model)
+    with pytest.raises(ValueError, match=message), apply_loras(emoji_base, [(one, 1.0) for one in lora_models]):
         raise AssertionError("it was applied")
     assert own_modules(emoji_base) == before and not hasattr(emoji_base.network, "peft_config")
     assert torch.equal(prediction(emoji_base, latents), plain)

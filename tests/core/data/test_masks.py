@@ -26,7 +26,7 @@ def test_a_character_on_a_plain_background_is_found(character):
 def test_a_background_that_is_not_plain_is_refused():
     character = held_out_characters("development")[0]
     frames = draw(Scene((character,), "jumping", "grass", 3)).frames
-    with pytest.raises(ValueError, match="picture of 'dog': its border has many colours"):
+    with pytest.raises(ValueError, match="image of 'dog': its border has many colours"):
         PlainBackground().segment(to_clip(frames), ["dog"])
     with pytest.raises(ValueError, match=r"got 2 \(dog, cat\), a plain background is cut from one subject"):
         PlainBackground().segment(to_clip(frames), ["dog", "cat"])
@@ -56,7 +56,7 @@ def test_masks_must_match_words_and_frames():
 def test_an_empty_and_a_full_mask_are_refused():
     with pytest.raises(ValueError, match="mask of 'dog': it is empty"):
         GivenMasks(torch.zeros(1, 1, 4, 4)).segment(torch.zeros(3, 1, 4, 4), ["dog"])
-    with pytest.raises(ValueError, match="mask of 'dog': it covers the whole picture"):
+    with pytest.raises(ValueError, match="mask of 'dog': it covers the whole image"):
         GivenMasks(torch.ones(1, 1, 4, 4)).segment(torch.zeros(3, 1, 4, 4), ["dog"])
     late = torch.zeros(3, 4, 4)
     late[2, :2] = 1

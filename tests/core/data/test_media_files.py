@@ -52,7 +52,7 @@ def test_what_is_passed_over_is_said_with_its_reason(tmp_path):
     heic = "" if ".heic" in IMAGE_SUFFIXES else ": pip install pillow-heif, or save it as JPEG"
     assert passed_over(tmp_path, [tmp_path / "1.png", tmp_path / "2.png"]) == (
         f"; passed over: gone.png (a link that leads nowhere), IMG_1.HEIC (format{heic}), notes.md (format), 1.caption "
-        "(caption of no picture, or of one that has another), 3.txt (caption of no picture, or of one that has "
+        "(caption of no image, or of one that has another), 3.txt (caption of no image, or of one that has "
         "another), 10_dog (a folder)"
     )
     touch(tmp_path / "many", *(f"{n}.md" for n in range(14)))
@@ -65,9 +65,9 @@ def test_what_is_passed_over_is_said_with_its_reason(tmp_path):
 def test_every_ending_that_is_allowed_can_be_read(tmp_path, suffix):
     from videomage_core.data.images import load_image
 
-    picture = Image.new("RGB", (16, 8), (255, 0, 0))
+    image = Image.new("RGB", (16, 8), (255, 0, 0))
     path = tmp_path / f"a{suffix.upper()}"
-    picture.save(path, Image.registered_extensions()[suffix])
+    image.save(path, Image.registered_extensions()[suffix])
     pixels = load_image(path)
     assert pixels.shape == (3, 8, 16) and float(pixels[0].mean()) > 0.9 and float(pixels[1:].mean()) < -0.9
 

@@ -17,13 +17,13 @@ from videomage_core.model.lora_weights import LoraWeights
 from videomage_core.model.text import SpecialToken
 
 
-def concept(ranks: tuple[int, ...] = (2, 2)) -> LoraModel:
+def lora_model(ranks: tuple[int, ...] = (2, 2)) -> LoraModel:
     layers = {f"a.{i}": (torch.ones(rank, 4), torch.ones(5, rank)) for i, rank in enumerate(ranks)}
     tokens = (SpecialToken("<toy>", torch.ones(1, 8), "stuffed animal"),)
     details = {"settings": {"width": 576, "height": 320}, "prompts": "a secret"}
     mark = Fingerprint("0" * 16, (0.0,) * 16)
-    picture = Image.new("RGB", (8, 8), "red")
-    return LoraModel("subject", LoraWeights(layers), tokens, "zeroscope_v2_576w", mark, details, picture)
+    image = Image.new("RGB", (8, 8), "red")
+    return LoraModel("subject", LoraWeights(layers), tokens, "zeroscope_v2_576w", mark, details, image)
 
 
 def header_of(path) -> dict[str, str]:
@@ -31,8 +31,8 @@ def header_of(path) -> dict[str, str]:
         return dict(file.metadata())
 
 
-def test_a_saved_file_says_title_base_words_size_and_picture(tmp_path):
-    save_lora(tmp_path / "my toy.safetensors", concept())
+def test_a_saved_file_says_title_base_words_size_and_image(tmp_path):
+    save_lora(tmp_path / "my toy.safetensors", lora_model())
     header = header_of(tmp_path / "my toy.safetensors")
     assert header["modelspec.sai_model_spec"] == "1.0.1"
     assert header["modelspec.architecture"] == "modelscope-t2v/lora"
@@ -48,7 +48,7 @@ def test_a_saved_file_says_title_base_words_size_and_picture(tmp_path):
 
 @pytest.mark.parametrize(("ranks", "dim"), [((2, 2), "2"), ((2, 4), "Dynamic")])
 def test_alpha_is_the_rank_since_the_scale_is_in_the_factors(ranks, dim, tmp_path):
-    save_lora(tmp_path / "toy.safetensors", concept(ranks))
+    save_lora(tmp_path / "toy.safetensors", lora_model(ranks))
     header = header_of(tmp_path / "toy.safetensors")
     assert header["ss_network_dim"] == header["ss_network_alpha"] == dim
     assert read_external_lora(tmp_path / "toy.safetensors").scale.startswith("scale 1 from")
@@ -56,7 +56,7 @@ def test_alpha_is_the_rank_since_the_scale_is_in_the_factors(ranks, dim, tmp_pat
 
 def test_the_same_lora_gives_the_same_bytes(tmp_path):
     for folder in ("a", "b"):
-        save_lora(tmp_path / folder / "toy.safetensors", concept())
+        save_lora(tmp_path / folder / "toy.safetensors", lora_model())
     one, two = ((tmp_path / folder / "toy.safetensors").read_bytes() for folder in ("a", "b"))
     assert one == two
 

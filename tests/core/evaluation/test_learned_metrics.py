@@ -57,11 +57,11 @@ def dino(request, tmp_path_factory):
     return folder
 
 
-def prepared(picture: np.ndarray, squashed: bool = False) -> torch.Tensor:
+def prepared(image: np.ndarray, squashed: bool = False) -> torch.Tensor:
     """By hand: the shorter side to 32, the middle, normalised; or all squashed to a square, as for DINO."""
-    pixels = torch.from_numpy(picture).permute(2, 0, 1)[None] / 255
-    scale = 32 / min(picture.shape[:2])
-    size = (32, 32) if squashed else tuple(round(side * scale) for side in picture.shape[:2])
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
+    scale = 32 / min(image.shape[:2])
+    size = (32, 32) if squashed else tuple(round(side * scale) for side in image.shape[:2])
     pixels = interpolate(pixels, size, mode="bicubic", antialias=True).clamp(0, 1)
     top, left = (size[0] - 32) // 2, (size[1] - 32) // 2
     pixels = pixels[:, :, top : top + 32, left : left + 32]
@@ -78,10 +78,10 @@ def test_clip_scores_are_the_cosines_by_hand(clip):
 
     model = CLIPModel.from_pretrained(clip).eval()
 
-    def image(picture: np.ndarray) -> torch.Tensor:
-        return model.visual_projection(model.vision_model(prepared(picture)).pooler_output)
+    def clip_features(image: np.ndarray) -> torch.Tensor:
+        return model.visual_projection(model.vision_model(prepared(image)).pooler_output)
 
-    frames, dog, cat = ([image(picture) for picture in pictures] for pictures in (VIDEO, DOG, CAT))
+    frames, dog, cat = ([clip_features(image) for image in images] for images in (VIDEO, DOG, CAT))
     tokens = torch.tensor([[0, 2, 3, 1]])
     text = model.text_projection(model.text_model(tokens).pooler_output)
     scores = LearnedMetrics(clip, None).score(VIDEO, "a c", {"dog": DOG, "cat": CAT})
@@ -99,15 +99,15 @@ def test_dino_scores_are_the_cosines_of_class_tokens(dino):
 
     model = AutoModel.from_pretrained(dino).eval()
 
-    def token(picture: np.ndarray) -> torch.Tensor:
-        return model(pixel_values=prepared(picture, squashed=True)).last_hidden_state[:, 0]
+    def token(image: np.ndarray) -> torch.Tensor:
+        return model(pixel_values=prepared(image, squashed=True)).last_hidden_state[:, 0]
 
     scores = LearnedMetrics(None, dino).score(VIDEO, "a c", {"dog": DOG})
-    expected = mean_cosine([token(frame) for frame in VIDEO], [token(picture) for picture in DOG])
+    expected = mean_cosine([token(frame) for frame in VIDEO], [token(image) for image in DOG])
     assert scores == {"DINO-I": pytest.approx(expected, abs=1e-5)}
 
 
-def test_a_video_of_its_own_picture_is_itself(clip, dino):
+def test_a_video_of_its_own_image_is_itself(clip, dino):
     still = np.repeat(DOG[:1], 4, axis=0)
     scores = LearnedMetrics(clip, dino, batch=3).score(still, None, {"dog": DOG[:1]})
     assert scores == {name: pytest.approx(1, abs=1e-5) for name in ("CLIP-I", "DINO-I", "T. Cons.")}

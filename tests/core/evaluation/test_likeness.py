@@ -1,4 +1,4 @@
-"""A drawn character is most like its own pictures, and who is who is found out."""
+"""A drawn character is most like its own images, and who is who is found out."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def weights() -> None:
         pytest.skip(str(error))
 
 
-def picture(artist: str, concept: str, seed: int = 0) -> np.ndarray:
+def image(artist: str, concept: str, seed: int = 0) -> np.ndarray:
     return draw(Scene((Character(artist, concept),), "standing still", "plain", seed), frames=1).frames[0]
 
 
-def test_true_renders_are_nearest_to_their_own_pictures_in_either_order():
-    own = {name: [picture("noto", name, seed) for seed in range(3)] for name in ("dog", "panda")}
-    rivals = {name: [picture(artist, name) for artist in ("twemoji", "emojione")] for name in own}
+def test_true_renders_are_nearest_to_their_own_images_in_either_order():
+    own = {name: [image("noto", name, seed) for seed in range(3)] for name in ("dog", "panda")}
+    rivals = {name: [image(artist, name) for artist in ("twemoji", "emojione")] for name in own}
     references = reference_features(own, rivals)
     for first, second in (("dog", "panda"), ("panda", "dog")):
         drawing = draw(Scene((Character("noto", first), Character("noto", second)), "next to", "grass", 8))
@@ -52,9 +52,9 @@ def test_true_renders_are_nearest_to_their_own_pictures_in_either_order():
     assert all(others[name].rank > 1 for name in own)
 
 
-def test_a_picture_without_a_character_is_refused():
+def test_an_image_without_a_character_is_refused():
     with pytest.raises(ValueError, match="no character stands out"):
-        reference_features({"dog": [np.full((48, 48, 3), 200, dtype=np.uint8)]}, {"dog": [picture("noto", "dog")]})
+        reference_features({"dog": [np.full((48, 48, 3), 200, dtype=np.uint8)]}, {"dog": [image("noto", "dog")]})
 
 
 def test_an_embedding_is_the_direction_of_the_mean_feature():

@@ -85,9 +85,9 @@ def test_white_fur_inside_a_dark_outline_belongs_to_the_character() -> None:
 def test_crops_show_the_character_alone() -> None:
     drawing = draw(Scene((ROBOT, FOX), "next to", "grass", 26))
     for tracked in track(drawing.frames, 2):
-        pictures = crops(drawing.frames, tracked, 40)
-        assert pictures.shape == (8, 3, 40, 40) and pictures.min() >= 0 and pictures.max() <= 1
-        assert (pictures[:, :, 0, 0] - 0.5).abs().max() < 0.05  # grey in the corner: no grass
+        images = crops(drawing.frames, tracked, 40)
+        assert images.shape == (8, 3, 40, 40) and images.min() >= 0 and images.max() <= 1
+        assert (images[:, :, 0, 0] - 0.5).abs().max() < 0.05  # grey in the corner: no grass
 
 
 def test_wrong_arguments_are_named() -> None:

@@ -15,36 +15,36 @@ def text_of(base, count: int = 1) -> torch.Tensor:
     return base.encode_prompt(["a dog is chasing a cat on grass", "a frog at night"][:count])
 
 
-def reference_weights(layer, hidden: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
+def reference_weights(module, hidden: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
     """softmax(q k^T / sqrt(d)) in float64, written out head by head."""
-    query = (hidden.double() @ layer.to_q.weight.double().T).chunk(layer.heads, dim=-1)
-    key = (context.double() @ layer.to_k.weight.double().T).chunk(layer.heads, dim=-1)
+    query = (hidden.double() @ module.to_q.weight.double().T).chunk(module.heads, dim=-1)
+    key = (context.double() @ module.to_k.weight.double().T).chunk(module.heads, dim=-1)
     scale = query[0].shape[-1] ** -0.5
     return sum(torch.softmax(q @ k.transpose(-1, -2) * scale, -1) for q, k in zip(query, key, strict=True)) / len(query)
 
 
 @pytest.mark.parametrize("kind", ["cross", "temporal"])
 def test_maps_equal_a_float64_reference(emoji_base, latents, kind):
-    site = emoji_base.attention_layers(kind)[-1]
+    layer = emoji_base.attention_layers(kind)[-1]
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
-    layer = emoji_base.unet.get_submodule(site.name)
+    module = emoji_base.unet.get_submodule(layer.name)
 
     def spy(_, arguments, options):
         context = options.get("encoder_hidden_states")
         seen.append((arguments[0], arguments[0] if context is None else context))
 
-    hook = layer.register_forward_pre_hook(spy, with_kwargs=True)
+    hook = module.register_forward_pre_hook(spy, with_kwargs=True)
     x = torch.cat([latents, -latents])
-    with torch.no_grad(), emoji_base.record([site], SPANS) as maps:
+    with torch.no_grad(), emoji_base.record([layer], SPANS) as maps:
         emoji_base.predict(x, emoji_base.levels(4)[1], text_of(emoji_base, 2))
     hook.remove()
-    weights = reference_weights(layer, *seen[0])
+    weights = reference_weights(module, *seen[0])
     if kind == "temporal":  # [B*h*w,F,F]
-        assert torch.allclose(maps.temporal[site.name], weights.float().view(2, 144, 8, 8), atol=1e-5)
+        assert torch.allclose(maps.temporal[layer.name], weights.float().view(2, 144, 8, 8), atol=1e-5)
     else:  # [B*F,h*w,T]
         dog, cat = weights[..., 2], weights[..., 5] + weights[..., 6]
         expected = torch.stack([dog.view(2, 8, 12, 12), cat.view(2, 8, 12, 12)], dim=1)
-        assert torch.allclose(maps.cross[site.name], expected.float(), atol=1e-5)
+        assert torch.allclose(maps.cross[layer.name], expected.float(), atol=1e-5)
 
 
 def test_recording_changes_no_output(emoji_base, latents):
@@ -61,13 +61,13 @@ def test_recording_changes_no_output(emoji_base, latents):
 
 
 def test_rows_choose_the_conditional_half(emoji_base, latents):
-    sites = emoji_base.attention_layers("cross")[-1:] + emoji_base.attention_layers("temporal")[-1:]
+    layers = emoji_base.attention_layers("cross")[-1:] + emoji_base.attention_layers("temporal")[-1:]
     level, text = emoji_base.levels(4)[0], text_of(emoji_base)
     empty = emoji_base.encode_prompt([""])
     with torch.no_grad():
-        with emoji_base.record(sites, SPANS) as alone:
+        with emoji_base.record(layers, SPANS) as alone:
             emoji_base.predict(latents, level, text)
-        with emoji_base.record(sites, SPANS, rows=slice(1, 2)) as half:
+        with emoji_base.record(layers, SPANS, rows=slice(1, 2)) as half:
             emoji_base.predict(torch.cat([latents, latents]), level, torch.cat([empty, text]))
     for kind in ("cross", "temporal"):
         for name, value in getattr(alone, kind).items():
@@ -75,13 +75,13 @@ def test_rows_choose_the_conditional_half(emoji_base, latents):
 
 
 def test_stop_ends_the_forward_with_the_same_maps(emoji_base, latents):
-    sites, level, text = emoji_base.attention_layers("cross")[:2], emoji_base.levels(4)[0], text_of(emoji_base)
+    layers, level, text = emoji_base.attention_layers("cross")[:2], emoji_base.levels(4)[0], text_of(emoji_base)
     later: list[str] = []
     hook = emoji_base.unet.conv_out.register_forward_hook(lambda *_: later.append("ran"))
-    with emoji_base.record(sites, SPANS, stop=True) as stopped:
+    with emoji_base.record(layers, SPANS, stop=True) as stopped:
         emoji_base.record_forward(latents, level, text)
     assert not later
-    with emoji_base.record(sites, SPANS) as whole:
+    with emoji_base.record(layers, SPANS) as whole:
         emoji_base.predict(latents, level, text)
     hook.remove()
     assert later
@@ -90,8 +90,8 @@ def test_stop_ends_the_forward_with_the_same_maps(emoji_base, latents):
 
 def test_gradients_flow_from_maps_to_latents(emoji_base, latents):
     x = latents.clone().requires_grad_()
-    sites = emoji_base.attention_layers("cross")[1:2] + emoji_base.attention_layers("temporal")[2:3]
-    with emoji_base.record(sites, SPANS) as maps:
+    layers = emoji_base.attention_layers("cross")[1:2] + emoji_base.attention_layers("temporal")[2:3]
+    with emoji_base.record(layers, SPANS) as maps:
         emoji_base.predict(x, emoji_base.levels(4)[0], text_of(emoji_base))
     for value in (*maps.cross.values(), *maps.temporal.values()):
         (gradient,) = torch.autograd.grad(value.square().mean(), x, retain_graph=True)
@@ -125,8 +125,8 @@ def test_cross_maps_without_tokens_are_refused(emoji_base):
 
 
 def test_temporal_maps_of_one_frame_are_refused(emoji_base, latents):
-    sites = emoji_base.attention_layers("temporal")[:1]
-    with pytest.raises(ValueError, match="frames: got 1, but temporal"), emoji_base.record(sites, SPANS):
+    layers = emoji_base.attention_layers("temporal")[:1]
+    with pytest.raises(ValueError, match="frames: got 1, but temporal"), emoji_base.record(layers, SPANS):
         emoji_base.predict(latents[:, :, :1], emoji_base.levels(4)[0], text_of(emoji_base))
 
 
@@ -145,8 +145,8 @@ NAMES = ["down_blocks.1.attn2", "mid_block.attn2", "up_blocks.1.attn2", "up_bloc
         ("mid_block,mid_block.attn2", NAMES[1:2]),
     ],
 )
-def test_sites_are_chosen_by_whole_parts_of_their_names_in_running_order(layers, wanted):
-    assert [site.name for site in select_layers([AttentionLayer(name, "cross") for name in NAMES], layers)] == wanted
+def test_layers_are_chosen_by_whole_parts_of_their_names_in_running_order(layers, wanted):
+    assert [layer.name for layer in select_layers([AttentionLayer(name, "cross") for name in NAMES], layers)] == wanted
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_a_file_has_the_mark_of_the_network_it_holds(emoji_base):
     assert fingerprint_of_file(EMOJI_BASE / "unet") == fingerprint(emoji_base.unet)
 
 
-def test_a_network_in_no_file_or_in_several_has_no_mark(tmp_path):
+def test_a_network_in_no_file_or_in_several_has_no_fingerprint(tmp_path):
     assert fingerprint_of_file(tmp_path) is None
     (tmp_path / "a.safetensors").touch()
     (tmp_path / "model.safetensors.index.json").touch()

@@ -16,7 +16,7 @@ from videomage_core.model.text import TokenSpan
 from videomage_core.model.unet3d import UNet3DBackbone
 
 
-def test_the_embedded_base_is_small_and_in_ordinary_layout():
+def test_the_built_in_base_is_small_and_in_ordinary_layout():
     assert {p.name for p in EMOJI_BASE.iterdir()} >= {
         "unet", "vae", "text_encoder", "tokenizer", "scheduler", "model_index.json",
     }  # fmt: skip
@@ -56,12 +56,12 @@ def test_targets_split_the_network_without_overlap(emoji_base):
     assert linear <= spatial | temporal
 
 
-def test_sites_are_in_running_order(emoji_base, latents):
+def test_attention_layers_are_in_running_order(emoji_base, latents):
     ran: list[str] = []
-    sites = [s.name for s in emoji_base.attention_layers("cross") + emoji_base.attention_layers("temporal")]
+    layers = [s.name for s in emoji_base.attention_layers("cross") + emoji_base.attention_layers("temporal")]
     hooks = [
         emoji_base.unet.get_submodule(name).register_forward_hook(lambda *_, name=name: ran.append(name))
-        for name in sites
+        for name in layers
     ]
     emoji_base.predict(latents, emoji_base.levels(4)[0], emoji_base.encode_prompt([""]))
     for hook in hooks:
@@ -94,8 +94,8 @@ def test_zeroscope_size_in_bf16_predicts_records_and_gives_gradients(zeroscope_s
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(1, 4, 3, 8, 8, generator=generator).requires_grad_()
     text = torch.randn(1, 77, 1024, generator=generator)
-    sites = zeroscope_size.attention_layers("cross")[-1:] + zeroscope_size.attention_layers("temporal")[-2:-1]
-    with zeroscope_size.record(sites, [TokenSpan("a", (2,))]) as maps:
+    layers = zeroscope_size.attention_layers("cross")[-1:] + zeroscope_size.attention_layers("temporal")[-2:-1]
+    with zeroscope_size.record(layers, [TokenSpan("a", (2,))]) as maps:
         output = zeroscope_size.predict(x, zeroscope_size.levels(50)[10], text)
     assert output.isfinite().all() and output.abs().max() > 0
     cross, temporal = next(iter(maps.cross.values())), next(iter(maps.temporal.values()))
@@ -191,16 +191,16 @@ def test_checkpointing_computes_twice_and_gives_the_same_gradients(emoji_base, l
     ],
 )
 def test_maps_for_their_own_sake_are_the_same_with_checkpointing(emoji_base, latents, kind, chosen, later):
-    """Values, and gradients to latents and to a LoRA; and the network stops behind the last site's layer."""
+    """Values, and gradients to latents and to a LoRA; and the network stops behind the last attention layer."""
     x = latents[:, :, :3].clone().requires_grad_()
     level, text = emoji_base.levels(10)[3], emoji_base.encode_prompt(["a dog"])
-    sites, spans = emoji_base.attention_layers(kind)[chosen], [TokenSpan("dog", (2,)), TokenSpan("a", (1,))]
+    layers, spans = emoji_base.attention_layers(kind)[chosen], [TokenSpan("dog", (2,)), TokenSpan("a", (1,))]
     ran: list[str] = []
     modules = {name: emoji_base.unet.get_submodule(name) for name in later}
     hooks = [m.register_forward_hook(lambda *_, name=name: ran.append(name)) for name, m in modules.items()]
 
     def gradients(parameters: list, stop: bool) -> tuple[dict[str, torch.Tensor], list[torch.Tensor | None]]:
-        with emoji_base.record(sites[::-1], spans, stop=stop) as maps:
+        with emoji_base.record(layers[::-1], spans, stop=stop) as maps:
             (emoji_base.record_forward if stop else emoji_base.predict)(x, level, text)
             found = dict(getattr(maps, kind))
             loss = sum((index + 1) * value.square().sum() for index, value in enumerate(found.values()))
@@ -221,7 +221,7 @@ def test_maps_for_their_own_sake_are_the_same_with_checkpointing(emoji_base, lat
     for hook in hooks:
         hook.remove()
     assert not ran
-    assert list(wanted) == list(stopped) == list(again) == [site.name for site in sites]
+    assert list(wanted) == list(stopped) == list(again) == [layer.name for layer in layers]
     for name, value in wanted.items():
         assert torch.equal(value, stopped[name]) and torch.equal(value, again[name])
     for whole, one, two in zip(by_hand, plain, checkpointed, strict=True):

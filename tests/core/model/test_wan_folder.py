@@ -67,7 +67,7 @@ def test_missing_parts_are_named(copied_wan):
     [
         ("model_index.json", {"boundary_ratio": 0.875}, "it has two experts"),
         ("model_index.json", {"expand_timesteps": True}, "it gives each place a noise level of its own"),
-        ("transformer/config.json", {"in_channels": 36}, "it begins from a picture"),
+        ("transformer/config.json", {"in_channels": 36}, "it begins from an image"),
         ("transformer/config.json", {"patch_size": [2, 2, 2]}, "its patches hold several frames"),
     ],
 )
@@ -109,10 +109,10 @@ def test_the_command_line_trains_fuses_and_composes(wan_folder, tmp_path, capsys
         folder.mkdir()
     Image.new("RGB", (40, 40), (200, 30, 30)).save(toys / "1.png")
     for frame in range(5):
-        picture, mask = Image.new("RGB", (32, 32), (90, 90, 90)), Image.new("L", (32, 32), 0)
-        picture.paste((200, 30, 30), (2 * frame, 8, 2 * frame + 14, 22))
+        image, mask = Image.new("RGB", (32, 32), (90, 90, 90)), Image.new("L", (32, 32), 0)
+        image.paste((200, 30, 30), (2 * frame, 8, 2 * frame + 14, 22))
         mask.paste(255, (2 * frame, 8, 2 * frame + 14, 22))
-        picture.save(passing / f"{frame}.png")
+        image.save(passing / f"{frame}.png")
         mask.save(masks / f"{frame}.png")
     base = ["--base", str(wan_folder), "--preset", "emoji_wan", *SMALL]
     steps = [*base, "--steps", "2"]

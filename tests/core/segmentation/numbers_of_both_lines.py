@@ -20,10 +20,10 @@ CPU = torch.device("cpu")
 
 
 def of_detector(detector: Any) -> dict[str, Any]:
-    """Scores and boxes of one picture of fixed noise."""
-    picture = torch.randn(3, 128, 160, generator=torch.Generator().manual_seed(0))
+    """Scores and boxes of one image of fixed noise."""
+    image = torch.randn(3, 128, 160, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        scores, boxes = detector.find(picture, CAPTION)
+        scores, boxes = detector.find(image, CAPTION)
     return {"tokens": detector.tokens(CAPTION), "scores": scores[:8].tolist(), "boxes": boxes[:8].tolist()}
 
 

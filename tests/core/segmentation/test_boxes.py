@@ -10,7 +10,7 @@ from videomage_core.segmentation.boxes import DEVIATION, MEAN, Fitted, normalise
 
 @pytest.mark.parametrize("size", [(48, 48), (320, 576), (640, 30), (7, 5), (208, 320), (1, 1)])
 @pytest.mark.parametrize(("shorter", "longer"), [(800, 1333), (128, 213)])
-def test_boxes_come_back_from_the_detectors_picture(size, shorter, longer):
+def test_boxes_come_back_from_the_detectors_image(size, shorter, longer):
     height, width = size
     share = torch.rand(20, 2, 2, generator=torch.Generator().manual_seed(0)).sort(dim=1).values  # corners in 0..1
     boxes = (share * torch.tensor([width, height])).flatten(1)  # left,top,right,bottom
@@ -28,24 +28,24 @@ def block(height: int, width: int, box: tuple[int, int, int, int]) -> torch.Tens
     return frame
 
 
-def seen_in(picture: torch.Tensor, fitted: Fitted) -> torch.Tensor:
-    """The box [4] of what is white in the detector's picture, as the detector gives boxes."""
-    white = picture[0] > normalised(torch.zeros(1, 3, 1, 1))[0, 0, 0, 0]
+def seen_in(image: torch.Tensor, fitted: Fitted) -> torch.Tensor:
+    """The box [4] of what is white in the detector's image, as the detector gives boxes."""
+    white = image[0] > normalised(torch.zeros(1, 3, 1, 1))[0, 0, 0, 0]
     white[:, fitted.resized[1] :] = white[fitted.resized[0] :] = False
     rows, columns = white.any(1).nonzero().flatten(), white.any(0).nonzero().flatten()
     (left, right), (top, bottom) = ((int(line[0]), int(line[-1]) + 1) for line in (columns, rows))
-    h, w = fitted.picture
+    h, w = fitted.image
     return torch.tensor([(left + right) / 2 / w, (top + bottom) / 2 / h, (right - left) / w, (bottom - top) / h])
 
 
 @pytest.mark.parametrize("size", [(48, 48), (208, 320), (640, 30)])
-def test_what_is_seen_in_the_picture_is_where_the_box_says(size):
-    """A white block on black: the block found in the detector's picture is the block in the frame."""
+def test_what_is_seen_in_the_image_is_where_the_box_says(size):
+    """A white block on black: the block found in the detector's image is the block in the frame."""
     height, width = size
     box = (width // 5, height // 4, width // 2, height // 2)
-    picture, fitted = resize_image(block(height, width, box), 400, 667, 900)
+    image, fitted = resize_image(block(height, width, box), 400, 667, 900)
     pixel = max(height / fitted.resized[0], width / fitted.resized[1])
-    found = fitted.to_frame(seen_in(picture, fitted))
+    found = fitted.to_frame(seen_in(image, fitted))
     torch.testing.assert_close(found, torch.tensor(box).float(), atol=1.01 * max(1, pixel), rtol=0)
 
 
@@ -56,16 +56,16 @@ def test_in_a_cropped_clip_boxes_are_moved_by_the_crop_and_cut_off_at_its_edge(c
     clip = block(48, 60, (15, 12, 40, 30))[:, None].expand(-1, 3, -1, -1)[:, :, top:bottom, left:right]
     wanted = [max(15 - left, 0), max(12 - top, 0), min(40, right) - left, min(30, bottom) - top]
     for f in range(3):
-        picture, fitted = resize_image(clip[:, f], shorter, round(shorter * 5 / 3), 900)
-        found = fitted.to_frame(seen_in(picture, fitted))
+        image, fitted = resize_image(clip[:, f], shorter, round(shorter * 5 / 3), 900)
+        found = fitted.to_frame(seen_in(image, fitted))
         torch.testing.assert_close(found, torch.tensor(wanted).float(), atol=1.01, rtol=0)
         beyond = torch.tensor([0.5, 0.5, 9.0, 9.0])
         assert fitted.to_frame(beyond).tolist() == [0, 0, right - left, bottom - top]
 
 
-def test_the_picture_has_the_wanted_size_where_that_has_room_for_all_queries():
-    picture, fitted = resize_image(torch.zeros(3, 208, 320), 800, 1333, 900)
-    assert picture.shape == (3, 800, 1231) and fitted.picture == (800, 1231)
+def test_the_image_has_the_wanted_size_where_that_has_room_for_all_queries():
+    image, fitted = resize_image(torch.zeros(3, 208, 320), 800, 1333, 900)
+    assert image.shape == (3, 800, 1231) and fitted.image == (800, 1231)
     assert resize_image(torch.zeros(3, 30, 640), 800, 1333, 900)[0].shape == (3, 62, 1333)
     assert resize_image(torch.zeros(3, 64, 64), 128, 213, 50)[0].shape == (3, 128, 128)
     assert resize_image(torch.zeros(3, 64, 64), 128, 213, 900)[0].shape == (3, 208, 208)  # 128: 340 places
@@ -75,11 +75,11 @@ def test_the_picture_has_the_wanted_size_where_that_has_room_for_all_queries():
 @pytest.mark.parametrize("size", [(48, 48), (320, 576), (90, 40), (640, 30), (1, 900), (2000, 3000)])
 @pytest.mark.parametrize("shorter", [64, 128, 300])
 @pytest.mark.parametrize("queries", [50, 900, 1500])
-def test_there_is_always_room_for_all_queries_and_no_picture_grows_without_need(size, shorter, queries):
+def test_there_is_always_room_for_all_queries_and_no_image_grows_without_need(size, shorter, queries):
     longer = round(shorter * 5 / 3)
     _, fitted = resize_image(torch.zeros(3, *size), shorter, longer, queries)
-    assert places(*fitted.picture) >= queries
-    assert max(fitted.picture) <= longer or places(*fitted.picture) < 2.5 * queries
+    assert places(*fitted.image) >= queries
+    assert max(fitted.image) <= longer or places(*fitted.image) < 2.5 * queries
 
 
 def test_boxes_end_at_the_frames_border():

@@ -18,7 +18,7 @@ PACKAGE = pytest.mark.skipif(
 )
 
 
-def picture(height: int, width: int) -> torch.Tensor:
+def image(height: int, width: int) -> torch.Tensor:
     return torch.randn(3, height, width, generator=torch.Generator().manual_seed(height + width))
 
 
@@ -28,8 +28,8 @@ def picture(height: int, width: int) -> torch.Tensor:
 def test_both_ways_give_the_same(detector_both_ways, caption, size):
     file, bert, folder = detector_both_ways
     with torch.no_grad():
-        ours = d.load_detector(file, bert, CPU).find(picture(*size), caption)
-        other = d.load_detector(folder, None, CPU).find(picture(*size), caption)
+        ours = d.load_detector(file, bert, CPU).find(image(*size), caption)
+        other = d.load_detector(folder, None, CPU).find(image(*size), caption)
     torch.testing.assert_close(ours[0], other[0], atol=2e-5, rtol=0)
     torch.testing.assert_close(ours[1], other[1], atol=1e-5, rtol=0)
     assert ours[0].shape == (50, len(d.load_detector(folder, None, CPU).tokens(caption)))
@@ -49,9 +49,9 @@ def test_half_precision_finds_nearly_the_same(detector_both_ways, way, monkeypat
 
     monkeypatch.setattr(torch, "topk", topk)
     with torch.no_grad():
-        scores, boxes = detector.find(picture(128, 160), "dog . stuffed animal .")
+        scores, boxes = detector.find(image(128, 160), "dog . stuffed animal .")
         with torch.autocast("cpu", torch.bfloat16):
-            rough, there = detector.find(picture(128, 160), "dog . stuffed animal .")
+            rough, there = detector.find(image(128, 160), "dog . stuffed animal .")
     assert len(chosen) == 2 and rough.dtype == there.dtype == torch.float32
     torch.testing.assert_close(rough, scores, atol=0.06, rtol=0)
     torch.testing.assert_close(there, boxes, atol=0.005, rtol=0)
@@ -74,9 +74,9 @@ def with_900_queries(tmp_path_factory):
 
 @pytest.mark.parametrize("size", [(48, 48), (30, 80), (300, 20)])
 @pytest.mark.parametrize("side", [64, 128])
-def test_small_pictures_have_room_for_as_many_boxes_as_published_ones_give(with_900_queries, size, side):
+def test_small_images_have_room_for_as_many_boxes_as_published_ones_give(with_900_queries, size, side):
     for detector in with_900_queries:
-        given, fitted = resize_image(picture(*size).clamp(-1, 1), side, round(side * 5 / 3), detector.queries)
+        given, fitted = resize_image(image(*size).clamp(-1, 1), side, round(side * 5 / 3), detector.queries)
         with torch.no_grad():
             scores, boxes = detector.find(given, "dog .")
         assert scores.shape == (900, 4) and fitted.to_frame(boxes).shape == (900, 4)
@@ -96,7 +96,7 @@ def test_places_are_those_of_the_models_feature_maps(with_900_queries, monkeypat
     monkeypatch.setattr(package.model.transformer, "forward", counting)
     for size in ((208, 208), (201, 250), (416, 135)):
         with torch.no_grad():
-            package.find(picture(*size), "dog .")
+            package.find(image(*size), "dog .")
         assert counted[-1] == places(*size)
 
 
@@ -193,7 +193,7 @@ def test_a_file_that_has_shared_weights_once_is_the_same(detector_both_ways, tmp
     save_file(once, tmp_path / "once.safetensors")
     shutil.copy(file.with_suffix(".json"), tmp_path / "once.json")
     with torch.no_grad():
-        ours, other = (d.load_detector(f, bert, CPU).find(picture(128, 128), "dog .")
+        ours, other = (d.load_detector(f, bert, CPU).find(image(128, 128), "dog .")
                        for f in (file, tmp_path / "once.safetensors"))  # fmt: skip
     assert torch.equal(ours[0], other[0]) and torch.equal(ours[1], other[1])
 

@@ -40,9 +40,9 @@ def test_both_ways_give_the_same(sam2_both_ways, frames, start):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_one_look_at_each_frame_and_no_frame_left_out(sam2_both_ways, way):
-    looks = []
-    masks = follow(sam2_both_ways[way], clip(5), start=2, seen=lambda: looks.append(1))
-    assert masks.flatten(2).any(2).all() and 5 <= len(looks) <= 6
+    calls = []
+    masks = follow(sam2_both_ways[way], clip(5), start=2, seen=lambda: calls.append(1))
+    assert masks.flatten(2).any(2).all() and 5 <= len(calls) <= 6
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -83,11 +83,11 @@ def test_frames_are_made_when_they_are_asked_for():
     torch.testing.assert_close(frames[2], Frames(clip(7)[:, 2:3], 32)[0])
 
 
-def test_a_model_for_pictures_takes_pictures_alone(sam2_both_ways, sam2_for_pictures):
-    one = follow(sam2_for_pictures, clip(1))
+def test_a_model_for_images_takes_images_alone(sam2_both_ways, sam2_for_images):
+    one = follow(sam2_for_images, clip(1))
     assert torch.equal(one, follow(sam2_both_ways[1], clip(1)))
-    with pytest.raises(ValueError, match=r"the model for pictures \(sam2\), the clip has 2 frames; take .* sam2_video"):
-        follow(sam2_for_pictures, clip(2))
+    with pytest.raises(ValueError, match=r"the model for images \(sam2\), the clip has 2 frames; take .* sam2_video"):
+        follow(sam2_for_images, clip(2))
 
 
 def test_a_missing_package_is_named(tmp_path, monkeypatch):
@@ -110,22 +110,22 @@ def test_a_transformers_without_a_good_sam2_is_told_before_anything_loads(sam2_b
         t.check_tracker(sam2_both_ways[1])
 
 
-def test_a_model_for_pictures_is_refused_for_a_clip_before_anything_loads(sam2_both_ways, sam2_for_pictures):
-    t.check_tracker(sam2_for_pictures)
+def test_a_model_for_images_is_refused_for_a_clip_before_anything_loads(sam2_both_ways, sam2_for_images):
+    t.check_tracker(sam2_for_images)
     t.check_tracker(sam2_both_ways[1], 24)
     with pytest.raises(ValueError, match="the clip has 24 frames"):
-        t.check_tracker(sam2_for_pictures, 24)
+        t.check_tracker(sam2_for_images, 24)
 
 
 @PACKAGE
 def test_the_package_looks_at_the_clips_frames_alone_once_each(sam2_both_ways, monkeypatch):
     """Not at the stand-in from which its state is made."""
     tracker = load_tracker(sam2_both_ways[0], CPU)
-    looks, usual = [], tracker.model.forward_image
-    monkeypatch.setattr(tracker.model, "forward_image", lambda picture: (looks.append(1), usual(picture))[1])
+    calls, usual = [], tracker.model.forward_image
+    monkeypatch.setattr(tracker.model, "forward_image", lambda image: (calls.append(1), usual(image))[1])
     with torch.no_grad():
         tracker.follow(clip(4), 0, BOXES, lambda: None)
-    assert len(looks) == 4 and "_get_image_feature" not in vars(tracker.model)
+    assert len(calls) == 4 and "_get_image_feature" not in vars(tracker.model)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -183,15 +183,15 @@ def test_a_weight_of_several_names_is_there_under_one_of_them(tmp_path):
 
 def test_sizes_beside_a_file_are_data(tmp_path):
     path = tmp_path / "own.pt"
-    assert w.beside(path) == {}
+    assert w.own_sizes(path) == {}
     (tmp_path / "own.json").write_text('{"hidden": 64}')
-    assert w.known_sizes("own.json", w.beside(path), ["hidden", "memory"]) == {"hidden": 64}
+    assert w.known_sizes("own.json", w.own_sizes(path), ["hidden", "memory"]) == {"hidden": 64}
     (tmp_path / "own.json").write_text('{"hiden": 64}')
     with pytest.raises(ValueError, match=r"own\.json: it has hiden; known are hidden, memory"):
-        w.known_sizes("own.json", w.beside(path), ["hidden", "memory"])
+        w.known_sizes("own.json", w.own_sizes(path), ["hidden", "memory"])
     (tmp_path / "own.json").write_text("import os")
     with pytest.raises(ValueError, match=r"own\.json is no JSON"):
-        w.beside(path)
+        w.own_sizes(path)
     (tmp_path / "own.json").write_text("[1]")
     with pytest.raises(ValueError, match="holds a JSON list, must be an object"):
-        w.beside(path)
+        w.own_sizes(path)

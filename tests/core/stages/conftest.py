@@ -17,21 +17,21 @@ from videomage_core.stages.algorithm1 import (
 
 
 @pytest.fixture
-def subjects(emoji_base, make_concept):
-    return [make_concept(emoji_base, 1), make_concept(emoji_base, 2, "<pet>", "dog", rank=1)]
+def subjects(emoji_base, make_lora_model):
+    return [make_lora_model(emoji_base, 1), make_lora_model(emoji_base, 2, "<pet>", "dog", rank=1)]
 
 
 @pytest.fixture
-def both(emoji_base, make_concept):
+def both(emoji_base, make_lora_model):
     """Two subjects in one LoRA."""
-    toy, pet = make_concept(emoji_base, 1), make_concept(emoji_base, 2, "<pet>", "dog")
+    toy, pet = make_lora_model(emoji_base, 1), make_lora_model(emoji_base, 2, "<pet>", "dog")
     weights = average([toy.weights, pet.weights])
     return dataclasses.replace(toy, kind="fusion", weights=weights, tokens=(*toy.tokens, *pet.tokens))
 
 
 @pytest.fixture
-def motion(emoji_base, make_concept):
-    return make_concept(emoji_base, 3, None)
+def motion(emoji_base, make_lora_model):
+    return make_lora_model(emoji_base, 3, None)
 
 
 @pytest.fixture
@@ -44,5 +44,5 @@ def branches(emoji_base, both, motion):
 
 
 @pytest.fixture
-def sites(emoji_base):
+def attention_layers(emoji_base):
     return emoji_base.attention_layers("cross"), emoji_base.attention_layers("temporal")

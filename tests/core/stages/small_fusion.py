@@ -52,9 +52,9 @@ def pasted(frames: int = 2, side: int = 24) -> CutMix:
     return CutMix(torch.rand(3, frames, side, side, generator=seeded()) * 2 - 1, masks)
 
 
-def teacher(base, concept, adapter: str, videos: int = 2) -> Teacher:
+def teacher(base, lora_model, adapter: str, videos: int = 2) -> Teacher:
     """A subject on the base, with noise for videos."""
-    lora.load(base, adapter, concept.weights)
+    lora.load(base, adapter, lora_model.weights)
     latents = torch.randn(videos, 6, 2, 6, 6, generator=seeded(len(adapter)))
-    prompts = [f"A {concept.tokens[0].name}", f"{concept.tokens[0].name} at night"][:videos]
-    return Teacher(adapter, latents, base.encode_prompt(prompts, concept.tokens))
+    prompts = [f"A {lora_model.tokens[0].name}", f"{lora_model.tokens[0].name} at night"][:videos]
+    return Teacher(adapter, latents, base.encode_prompt(prompts, lora_model.tokens))

@@ -15,7 +15,7 @@ from videomage_core.sampling import add_noise, predict_with_guidance, step, to_x
 from videomage_core.stages.algorithm1 import (
     MOTION,
     SUBJECT,
-    alpha_for_share,
+    alpha_for_step_size,
     betas_at,
     branch_output,
     branches_of,
@@ -67,8 +67,8 @@ def test_alpha_decays(kind, end):
 # Eq. 9
 
 
-def test_a_branch_predicts_with_its_own_lora_and_prompt(emoji_base, make_concept):
-    toy, moving = make_concept(emoji_base, 1), make_concept(emoji_base, 3, None)
+def test_a_branch_predicts_with_its_own_lora_and_prompt(emoji_base, make_lora_model):
+    toy, moving = make_lora_model(emoji_base, 1), make_lora_model(emoji_base, 3, None)
     config = dataclasses.replace(CONFIG, subject_strength=0.6)
     x, negative = random(1, 6, 2, 6, 6, dtype=torch.float32), emoji_base.encode_prompt([""])
     with lora.restore_adapters(emoji_base), torch.no_grad():
@@ -117,18 +117,18 @@ def test_the_update_goes_down_the_gradient_by_alpha():
 def test_a_share_says_how_far_an_update_goes_on_any_scale():
     x, gradient = random(*LATENTS), random(*LATENTS)
     for size in (1e-9, 1.0, 1e9):
-        alpha = alpha_for_share(x, size * gradient, 0.01)
+        alpha = alpha_for_step_size(x, size * gradient, 0.01)
         assert rms(guided_update(x, size * gradient, alpha) - x) / rms(x) == pytest.approx(0.01)
     for bad in (0.0, float("nan"), float("inf")):
         useless = torch.full_like(x, bad)
-        assert torch.equal(guided_update(x, useless, alpha_for_share(x, useless, 0.01)), x)
+        assert torch.equal(guided_update(x, useless, alpha_for_step_size(x, useless, 0.01)), x)
 
 
 def test_each_video_of_a_batch_has_a_step_of_its_own():
     x, gradient = random(*LATENTS), random(*LATENTS)
     x, gradient = torch.cat([x, 5 * x]), torch.cat([gradient, torch.full_like(gradient, float("nan"))])
-    updated = guided_update(x, gradient, alpha_for_share(x, gradient, 0.01))
-    alone = guided_update(x[:1], gradient[:1], alpha_for_share(x[:1], gradient[:1], 0.01))
+    updated = guided_update(x, gradient, alpha_for_step_size(x, gradient, 0.01))
+    alone = guided_update(x[:1], gradient[:1], alpha_for_step_size(x[:1], gradient[:1], 0.01))
     torch.testing.assert_close(updated[:1], alone)
     assert torch.equal(updated[1:], x[1:])
 
@@ -207,10 +207,10 @@ def test_a_step_of_flow_matching_from_pure_noise_is_the_mix_of_both_branches_ste
 
 @pytest.mark.parametrize("guided_step_from", ["updated", "original"])
 def test_constant_shares_give_to_the_bit_what_noises_mixed_and_one_step_give(
-    emoji_base, make_concept, guided_step_from
+    emoji_base, make_lora_model, guided_step_from
 ):
     """Algorithm 1 as written for noise prediction: eps_t = beta_s eps_sub + beta_m eps_mot, then DDIM."""
-    toy, moving = make_concept(emoji_base, 1), make_concept(emoji_base, 3, None)
+    toy, moving = make_lora_model(emoji_base, 1), make_lora_model(emoji_base, 3, None)
     config = dataclasses.replace(CONFIG, beta_subject=0.3, beta_motion=0.7, guided_step_from=guided_step_from)
     x = random(1, 6, 2, 6, 6, dtype=torch.float32)
     latents = (x + 0.1 * torch.ones_like(x), x - 0.2 * torch.ones_like(x))

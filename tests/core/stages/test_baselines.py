@@ -27,18 +27,18 @@ def close(one: torch.Tensor, two: torch.Tensor) -> bool:
 
 
 @pytest.fixture
-def toy(emoji_base, make_concept):
-    return make_concept(emoji_base, 1)
+def toy(emoji_base, make_lora_model):
+    return make_lora_model(emoji_base, 1)
 
 
 @pytest.fixture
-def pet(emoji_base, make_concept):
-    return make_concept(emoji_base, 2, "<pet>", "dog")
+def pet(emoji_base, make_lora_model):
+    return make_lora_model(emoji_base, 2, "<pet>", "dog")
 
 
 @pytest.fixture
-def motion(emoji_base, make_concept):
-    return make_concept(emoji_base, 3, None)
+def motion(emoji_base, make_lora_model):
+    return make_lora_model(emoji_base, 3, None)
 
 
 def test_the_base_samples_the_superclass_words_whatever_acts_on_it(emoji_base, toy, pet):
@@ -76,8 +76,8 @@ def test_one_averaged_step_by_hand(emoji_base, toy, pet, motion):
     tokens, (level, following) = [*toy.tokens, *pet.tokens], emoji_base.levels(1)
     text, empty = emoji_base.encode_prompt([PROMPT], tokens), emoji_base.encode_prompt([""])
     x, outputs = initial_noise(emoji_base, 5, config), []
-    for concept in (toy, pet):
-        with torch.no_grad(), apply_loras(emoji_base, [(concept, 1.0), (motion, 1.0)]):
+    for lora_model in (toy, pet):
+        with torch.no_grad(), apply_loras(emoji_base, [(lora_model, 1.0), (motion, 1.0)]):
             outputs.append(predict_with_guidance(emoji_base, x, level, text, empty, 4.0))
     wanted = emoji_base.decode_video(step((outputs[0] + outputs[1]) / 2, x, level, following, "epsilon"))[0]
     assert close(got, wanted)

@@ -1,4 +1,4 @@
-"""Algorithm 1 as a whole on the embedded base."""
+"""Algorithm 1 as a whole on the built-in base."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def test_maps_are_of_each_named_subject_and_change_nothing(emoji_base, both, mot
     assert close(plain.video, seen.video, 1e-5) and float(seen.video.abs().max()) <= 1
 
 
-def test_three_subjects_and_superclasses_of_two_words(emoji_base, make_concept, motion):
+def test_three_subjects_and_superclasses_of_two_words(emoji_base, make_lora_model, motion):
     three = [
-        make_concept(emoji_base, 1, "<toy>", "stuffed animal"),
-        make_concept(emoji_base, 2, "<pet>", "dog"),
-        make_concept(emoji_base, 4, "<cat>", "black cat"),
+        make_lora_model(emoji_base, 1, "<toy>", "stuffed animal"),
+        make_lora_model(emoji_base, 2, "<pet>", "dog"),
+        make_lora_model(emoji_base, 4, "<cat>", "black cat"),
     ]
-    weights = average([concept.weights for concept in three])
-    tokens = tuple(token for concept in three for token in concept.tokens)
+    weights = average([lora_model.weights for lora_model in three])
+    tokens = tuple(token for lora_model in three for token in lora_model.tokens)
     fused = dataclasses.replace(three[0], kind="fusion", weights=weights, tokens=tokens)
     prompt = "a <toy> and a <pet> are passing <cat>s"
     subject, moving = branches_of(emoji_base, prompt, tokens, CONFIG)
@@ -93,10 +93,10 @@ def test_three_subjects_and_superclasses_of_two_words(emoji_base, make_concept, 
     assert bool(made.video.isfinite().all()) and min(*made.subject_update_ratios, *made.motion_update_ratios) > 0
 
 
-def test_other_loras_on_the_base_do_not_count(emoji_base, both, motion, make_concept):
+def test_other_loras_on_the_base_do_not_count(emoji_base, both, motion, make_lora_model):
     config = dataclasses.replace(CONFIG, steps=1)
     wanted = sample(emoji_base, both, motion, config).video
-    with apply_loras(emoji_base, [(make_concept(emoji_base, 9, "<cat>", "cat"), 1.0)]):
+    with apply_loras(emoji_base, [(make_lora_model(emoji_base, 9, "<cat>", "cat"), 1.0)]):
         assert close(sample(emoji_base, both, motion, config).video, wanted, 1e-4)
         assert lora.names(emoji_base) == ["subject_0"]
 
@@ -145,9 +145,9 @@ WITHOUT_PET = (
 )
 
 
-def test_bad_input_is_refused_before_anything_is_sampled(emoji_base, both, motion, make_concept, monkeypatch):
+def test_bad_input_is_refused_before_anything_is_sampled(emoji_base, both, motion, make_lora_model, monkeypatch):
     monkeypatch.setattr(emoji_base, "predict", refuse)
-    toy = make_concept(emoji_base, 1)
+    toy = make_lora_model(emoji_base, 1)
     mark = dataclasses.replace(toy.fingerprint, architecture="another")
 
     def message(subject, moving, prompt: str = PROMPT, **change) -> str:

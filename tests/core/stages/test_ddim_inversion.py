@@ -67,9 +67,9 @@ def test_a_clip_of_another_length_or_size_is_fitted(emoji_base, pixels):
     assert torch.equal(got, invert_clip(emoji_base, resize_clip(pixels, 2, 16, 24), CONFIG))
 
 
-def test_loras_on_the_base_do_not_count(emoji_base, make_concept):
+def test_loras_on_the_base_do_not_count(emoji_base, make_lora_model):
     wanted = invert_clip(emoji_base, clip(), CONFIG)
-    with apply_loras(emoji_base, [(make_concept(emoji_base, 1), 1.0)]):
+    with apply_loras(emoji_base, [(make_lora_model(emoji_base, 1), 1.0)]):
         assert torch.allclose(invert_clip(emoji_base, clip(), CONFIG), wanted, atol=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""Fusing subject LoRAs on the embedded base (Eq. 6-8)."""
+"""Fusing subject LoRAs on the built-in base (Eq. 6-8)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from videomage_core.stages.fusion import check_subjects
 
 def test_one_subject_is_its_own_fusion(emoji_base, subjects, tmp_path):
     fused = fuse(emoji_base, subjects[:1], tmp_path / "f")
-    assert fused.concept is subjects[0]
+    assert fused.lora_model is subjects[0]
     assert fused.pair is fused.maps is fused.sample is None and fused.history.losses == {}
     assert not (tmp_path / "f").exists()
 
@@ -30,53 +30,53 @@ def test_one_subject_is_its_own_fusion(emoji_base, subjects, tmp_path):
 def test_it_begins_as_the_exact_average(emoji_base, subjects, tmp_path):
     """With a learning rate of zero it stays there, whatever is lost on the way."""
     fused = fuse(emoji_base, subjects, tmp_path, dataclasses.replace(CONFIG, learning_rate=0.0, steps=2))
-    start = average([concept.weights for concept in subjects])
-    assert fused.concept.weights.rank == 3 and fused.compression_error == 0
-    assert torch.equal(factors(fused.concept.weights), factors(start))
+    start = average([lora_model.weights for lora_model in subjects])
+    assert fused.lora_model.weights.rank == 3 and fused.compression_error == 0
+    assert torch.equal(factors(fused.lora_model.weights), factors(start))
     assert all(min(losses) > 0 for losses in fused.history.losses.values())
 
 
 def test_a_lower_rank_begins_as_the_nearest_to_the_average(emoji_base, subjects, tmp_path):
     config = dataclasses.replace(CONFIG, learning_rate=0.0, steps=1, rank=1, lambda2=0.0)
     fused = fuse(emoji_base, subjects, tmp_path / "one", config)
-    nearest, error = compress(average([concept.weights for concept in subjects]), 1)
-    assert fused.concept.weights.rank == 1 and fused.compression_error == error > 0
-    assert torch.equal(factors(fused.concept.weights), factors(nearest))
-    assert fused.concept.details["compression_error"] == round(error, 4)
+    nearest, error = compress(average([lora_model.weights for lora_model in subjects]), 1)
+    assert fused.lora_model.weights.rank == 1 and fused.compression_error == error > 0
+    assert torch.equal(factors(fused.lora_model.weights), factors(nearest))
+    assert fused.lora_model.details["compression_error"] == round(error, 4)
     said: list[str] = []
     higher = dataclasses.replace(config, rank=8)
     whole = fuse(emoji_base, subjects, tmp_path / "all", higher, callbacks=Callbacks(log=said.append))
-    assert whole.concept.weights.rank == 3 and whole.compression_error == 0
+    assert whole.lora_model.weights.rank == 3 and whole.compression_error == 0
     assert "rank: 8 is more than the average has; it keeps its own, 3" in said
 
 
 def test_it_learns_the_spatial_layers_and_keeps_all_tokens(emoji_base, subjects, tmp_path):
     fused = fuse(emoji_base, subjects, tmp_path)
-    start = average([concept.weights for concept in subjects])
-    got = fused.concept.weights
+    start = average([lora_model.weights for lora_model in subjects])
+    got = fused.lora_model.weights
     assert set(got.layers) == {target.module for target in emoji_base.targets("spatial")}
     moved = [not torch.equal(got.layers[m][i], start.layers[m][i]) for m in start.layers for i in (0, 1)]
     assert all(moved)
-    assert fused.concept.kind == "fusion" and set(fused.history.losses) == {"L_fusion", "L_attn", "loss"}
-    for token, concept in zip(fused.concept.tokens, subjects, strict=True):
-        assert token.name == concept.tokens[0].name and torch.equal(token.vectors, concept.tokens[0].vectors)
+    assert fused.lora_model.kind == "fusion" and set(fused.history.losses) == {"L_fusion", "L_attn", "loss"}
+    for token, lora_model in zip(fused.lora_model.tokens, subjects, strict=True):
+        assert token.name == lora_model.tokens[0].name and torch.equal(token.vectors, lora_model.tokens[0].vectors)
     assert fused.pair.masks.shape == (2, 2, 24, 24) and fused.maps.shape == (2, 2, 24, 24)
     assert 0 <= float(fused.maps.min()) < float(fused.maps.max()) <= 1
-    save_lora(tmp_path / "out" / "fused.safetensors", fused.concept)
+    save_lora(tmp_path / "out" / "fused.safetensors", fused.lora_model)
     again = load_lora(tmp_path / "out" / "fused.safetensors")
     assert again.kind == "fusion" and len(again.tokens) == 2
     assert all(torch.equal(again.weights.layers[m][i], got.layers[m][i]) for m in got.layers for i in (0, 1))
 
 
-def test_three_subjects_with_samples(emoji_base, subjects, make_concept, tmp_path):
-    three = [*subjects, make_concept(emoji_base, 3, "<cat>", "black cat")]
+def test_three_subjects_with_samples(emoji_base, subjects, make_lora_model, tmp_path):
+    three = [*subjects, make_lora_model(emoji_base, 3, "<cat>", "black cat")]
     seen: list[torch.Tensor] = []
     sampling = SamplingConfig(frames=2, height=16, width=16, steps=1)
     config = dataclasses.replace(CONFIG, steps=2, sample_every_n_steps=1, batch_size=2)
     fused = fuse(emoji_base, three, tmp_path, config, sampling=sampling, callbacks=Callbacks(preview=seen.append))
-    assert [token.name for token in fused.concept.tokens] == ["<toy>", "<pet>", "<cat>"]
-    assert fused.concept.weights.rank == 5 and len(seen) == 2
-    assert fused.sample.shape == (3, 2, 16, 16) and fused.concept.thumbnail is not None
+    assert [token.name for token in fused.lora_model.tokens] == ["<toy>", "<pet>", "<cat>"]
+    assert fused.lora_model.weights.rank == 5 and len(seen) == 2
+    assert fused.sample.shape == (3, 2, 16, 16) and fused.lora_model.thumbnail is not None
     assert fusion.pair_prompt(["<toy>", "<pet>", "<cat>"]) == "A <toy> and a <pet> and a <cat>"
 
 
@@ -120,7 +120,7 @@ def test_a_stop_and_a_second_call_give_what_one_call_gives(emoji_base, subjects,
     assert not lora.names(emoji_base)
     resumed = fuse(emoji_base, subjects, tmp_path / "two")
     assert resumed.history.resumed_at == 1 and resumed.history.losses == wanted.history.losses
-    assert torch.equal(factors(resumed.concept.weights), factors(wanted.concept.weights))
+    assert torch.equal(factors(resumed.lora_model.weights), factors(wanted.lora_model.weights))
     assert torch.equal(resumed.maps, wanted.maps)
 
 
@@ -137,7 +137,7 @@ def test_a_stop_while_teachers_are_made_and_a_damaged_file_change_nothing(emoji_
     said: list[str] = []
     again = fuse(emoji_base, subjects, tmp_path / "two", callbacks=Callbacks(log=said.append))
     assert f"{kept.name} is damaged; computing it again" in said
-    assert torch.equal(factors(again.concept.weights), factors(wanted.concept.weights))
+    assert torch.equal(factors(again.lora_model.weights), factors(wanted.lora_model.weights))
 
 
 @pytest.mark.parametrize("mode", ["medium", "low"])
@@ -146,7 +146,7 @@ def test_memory_modes_change_nothing_but_memory(emoji_base, subjects, tmp_path, 
     one = fuse(emoji_base, subjects, tmp_path / "a", config)
     with in_mode(mode):
         two = fuse(emoji_base, subjects, tmp_path / "b", config)
-    torch.testing.assert_close(factors(one.concept.weights), factors(two.concept.weights), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(factors(one.lora_model.weights), factors(two.lora_model.weights), atol=1e-5, rtol=1e-4)
     assert one.history.losses["L_attn"] == pytest.approx(two.history.losses["L_attn"], rel=1e-4)
 
 
@@ -161,13 +161,13 @@ def test_an_error_in_the_middle_leaves_the_base_alone(emoji_base, subjects, tmp_
 
 
 def test_what_is_fused_of_something_else_does_not_go_on_with_this_ones_checkpoint(
-    emoji_base, subjects, make_concept, tmp_path
+    emoji_base, subjects, make_lora_model, tmp_path
 ):
     fuse(emoji_base, subjects, tmp_path)
     longer = fuse(emoji_base, subjects, tmp_path, dataclasses.replace(CONFIG, steps=4))
     assert longer.history.resumed_at == 3
     whole = GivenMasks(torch.ones(1, 2, 24, 24) * torch.linspace(0, 1, 24))
-    others = [subjects[0], make_concept(emoji_base, 7, "<pet>", "dog", rank=1)]
+    others = [subjects[0], make_lora_model(emoji_base, 7, "<pet>", "dog", rank=1)]
     for given, more in (
         (others, {}),
         (subjects[::-1], {}),
@@ -189,10 +189,10 @@ def test_a_checkpoint_is_known_by_what_was_given_not_by_what_networks_made_of_it
     assert fuse(emoji_base, subjects, tmp_path).history.resumed_at == 3
 
 
-def test_other_loras_on_the_base_do_not_count(emoji_base, subjects, make_concept, tmp_path):
+def test_other_loras_on_the_base_do_not_count(emoji_base, subjects, make_lora_model, tmp_path):
     config = dataclasses.replace(CONFIG, steps=1)
     wanted = fuse(emoji_base, subjects, tmp_path / "a", config)
-    with apply_loras(emoji_base, [(make_concept(emoji_base, 9, "<cat>", "cat"), 1.0)]):
+    with apply_loras(emoji_base, [(make_lora_model(emoji_base, 9, "<cat>", "cat"), 1.0)]):
         got = fuse(emoji_base, subjects, tmp_path / "b", config)
         assert lora.names(emoji_base) == ["subject_0"]
     assert got.history.losses["L_fusion"] == pytest.approx(wanted.history.losses["L_fusion"], rel=1e-3)
@@ -202,10 +202,13 @@ def test_other_loras_on_the_base_do_not_count(emoji_base, subjects, make_concept
 # bad input
 
 
-def test_what_cannot_be_fused_is_refused(emoji_base, subjects, make_concept, tmp_path):
+def test_what_cannot_be_fused_is_refused(emoji_base, subjects, make_lora_model, tmp_path):
     toy, pet = subjects
     mark = dataclasses.replace(pet.fingerprint, architecture="another")
-    stranger, motion = dataclasses.replace(pet, fingerprint=mark, base="zeroscope"), make_concept(emoji_base, 3, None)
+    stranger, motion = (
+        dataclasses.replace(pet, fingerprint=mark, base="zeroscope"),
+        make_lora_model(emoji_base, 3, None),
+    )
     for given, message in (
         ([], "subjects: got none, give at least one subject LoRA"),
         ([toy, motion], "the LoRA 2 of 2 is a motion; fuse subjects only, and give the motion to the sampler"),

@@ -56,8 +56,8 @@ class Box:
 
 
 @pytest.fixture
-def subjects(emoji_base, make_concept):
-    return [make_concept(emoji_base, 1), make_concept(emoji_base, 2, "<pet>", "dog")]
+def subjects(emoji_base, make_lora_model):
+    return [make_lora_model(emoji_base, 1), make_lora_model(emoji_base, 2, "<pet>", "dog")]
 
 
 @pytest.fixture(autouse=True)
@@ -80,11 +80,11 @@ def get(base, subjects, folder, config=CONFIG, segmenter=None, callbacks=None):
 def test_each_teacher_shows_its_own_subject_with_its_own_lora(emoji_base, subjects, tmp_path):
     teachers, _ = get(emoji_base, subjects, tmp_path)
     assert [teacher.adapter for teacher in teachers] == ["teacher_0", "teacher_1"]
-    for teacher, concept in zip(teachers, subjects, strict=True):
-        name = concept.tokens[0].name
+    for teacher, lora_model in zip(teachers, subjects, strict=True):
+        name = lora_model.tokens[0].name
         asked = [f"A {name}", f"A {name} on grass", f"A {name}"]
-        assert torch.equal(teacher.texts, emoji_base.encode_prompt(asked, concept.tokens))
-        with apply_loras(emoji_base, [(concept, 1.0)]) as tokens:
+        assert torch.equal(teacher.texts, emoji_base.encode_prompt(asked, lora_model.tokens))
+        with apply_loras(emoji_base, [(lora_model, 1.0)]) as tokens:
             wanted = [sample_prompt(emoji_base, p, 4 + i, SAMPLING, tokens=tokens) for i, p in enumerate(asked)]
         torch.testing.assert_close(teacher.latents, torch.cat(wanted), atol=1e-4, rtol=0)
 
@@ -105,9 +105,9 @@ def test_pieces_are_of_the_videos_made_for_them(emoji_base, subjects, tmp_path):
     _, pieces = get(emoji_base, subjects, tmp_path, segmenter=segmenter)
     assert [words for _, words in segmenter.asked] == [("robot",)] * 2 + [("dog",)] * 2
     assert pieces.names == ["<toy>", "<pet>"]
-    for concept, cutouts in zip(subjects, pieces.cutouts, strict=True):
-        alone = f"A {concept.tokens[0].name} alone"
-        with apply_loras(emoji_base, [(concept, 1.0)]) as tokens:
+    for lora_model, cutouts in zip(subjects, pieces.cutouts, strict=True):
+        alone = f"A {lora_model.tokens[0].name} alone"
+        with apply_loras(emoji_base, [(lora_model, 1.0)]) as tokens:
             latents = [sample_prompt(emoji_base, alone, 4 + 3 + i, SAMPLING, tokens=tokens) for i in range(2)]
         videos = emoji_base.decode_video(torch.cat(latents))
         assert len(cutouts) == 2
@@ -206,13 +206,13 @@ def test_a_clip_of_the_users_stands_for_videos_that_are_not_made(emoji_base, sub
     assert len(teachers[0].latents) == 3 and own.key_parts() != subjects[0].key_parts()
 
 
-def test_a_clip_that_says_nothing_is_refused(emoji_base, make_concept):
-    subject, pixels = make_concept(emoji_base, 1), torch.zeros(3, 4, 8, 8)
+def test_a_clip_that_says_nothing_is_refused(emoji_base, make_lora_model):
+    subject, pixels = make_lora_model(emoji_base, 1), torch.zeros(3, 4, 8, 8)
     with pytest.raises(ValueError, match=r"mask of <toy>: got 3 frames for a clip of 4; give as many, or 1"):
         add_cutout(subject, pixels, torch.ones(3, 8, 8))
     with pytest.raises(ValueError, match=r"mask of '<toy>': it is empty"):
         add_cutout(subject, pixels, torch.zeros(1, 8, 8))
-    with pytest.raises(ValueError, match=r"mask of '<toy>': it covers the whole picture"):
+    with pytest.raises(ValueError, match=r"mask of '<toy>': it covers the whole image"):
         add_cutout(subject, pixels, torch.ones(1, 8, 8))
     with pytest.raises(ValueError, match=r"LoRA: got a fusion's, expected the LoRA of one subject"):
         add_cutout(dataclasses.replace(subject, kind="fusion"), pixels, torch.ones(1, 8, 8))

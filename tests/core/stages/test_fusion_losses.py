@@ -1,4 +1,4 @@
-"""L_fusion (Eq. 6) and L_attn (Eq. 7) on the embedded base, against the equations written out."""
+"""L_fusion (Eq. 6) and L_attn (Eq. 7) on the built-in base, against the equations written out."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def test_a_student_that_is_its_teacher_has_nothing_to_learn(emoji_base, subjects
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_eq_6_by_hand(emoji_base, subjects, make_concept, count):
+def test_eq_6_by_hand(emoji_base, subjects, make_lora_model, count):
     """The mean over the subjects, each at a level of its own; a count takes some of them."""
-    concepts = [*subjects, make_concept(emoji_base, 3, "<cat>", "cat")]
-    student = average([concept.weights for concept in concepts])
+    lora_models = [*subjects, make_lora_model(emoji_base, 3, "<cat>", "cat")]
+    student = average([lora_model.weights for lora_model in lora_models])
     with lora.restore_adapters(emoji_base), torch.no_grad():
-        have = [teacher(emoji_base, concept, f"subject_{'x' * n}") for n, concept in enumerate(concepts)]
+        have = [teacher(emoji_base, lora_model, f"subject_{'x' * n}") for n, lora_model in enumerate(lora_models)]
         lora.load(emoji_base, "fused", student)
         with lora.use_adapters(emoji_base, {"fused": 1.0}):
             got = fusion_loss(emoji_base, have, count, seeded())
@@ -64,8 +64,8 @@ def test_eq_6_by_hand(emoji_base, subjects, make_concept, count):
 
 def test_only_the_student_learns(emoji_base, subjects):
     with lora.restore_adapters(emoji_base):
-        have = [teacher(emoji_base, concept, f"subject_{n}") for n, concept in enumerate(subjects)]
-        start = average([concept.weights for concept in subjects])
+        have = [teacher(emoji_base, lora_model, f"subject_{n}") for n, lora_model in enumerate(subjects)]
+        start = average([lora_model.weights for lora_model in subjects])
         with lora.trainable_adapter(emoji_base, "fused", [], CONFIG, start) as parameters:
             fusion_loss(emoji_base, have, 0, seeded()).backward()
             asked = {id(p) for p in parameters.values()}
@@ -107,21 +107,21 @@ def test_attention_loss_is_eq_7():
 @pytest.mark.parametrize("mode", ["high", "medium", "low"])
 @pytest.mark.parametrize("chosen", [slice(None), slice(1, 2)])
 def test_maps_of_a_pair_have_the_value_and_the_gradient_of_eq_7(emoji_base, subjects, chosen, mode, in_mode):
-    sites, pair = emoji_base.attention_layers("cross")[chosen], pasted()
+    layers, pair = emoji_base.attention_layers("cross")[chosen], pasted()
     tokens = [*subjects[0].tokens, *subjects[1].tokens]
-    start = average([concept.weights for concept in subjects])
+    start = average([lora_model.weights for lora_model in subjects])
     with lora.trainable_adapter(emoji_base, "fused", [], CONFIG, start) as parameters:
         generator = seeded()
         with torch.no_grad():
             x0 = emoji_base.encode_video(pair.pixels[None])
         level = emoji_base.random_level(1, generator)
         x = level.a * x0 + level.s * torch.randn(x0.shape, generator=generator)
-        with emoji_base.record(sites, emoji_base.token_spans(PAIR, tokens)) as maps:
+        with emoji_base.record(layers, emoji_base.token_spans(PAIR, tokens)) as maps:
             emoji_base.predict(x, level, emoji_base.encode_prompt([PAIR], tokens))
             wanted = eq_7(list(maps.cross.values()), pair.masks)
         plain = torch.autograd.grad(wanted, list(parameters.values()), allow_unused=True)
         trained = list(parameters.values())
-        with in_mode(mode), pair_maps(emoji_base, pair, ["<toy>", "<pet>"], tokens, sites, seeded()) as recorded:
+        with in_mode(mode), pair_maps(emoji_base, pair, ["<toy>", "<pet>"], tokens, layers, seeded()) as recorded:
             got = attention_loss(recorded, pair.masks)
             assert float(got.detach()) == pytest.approx(float(wanted.detach()), rel=1e-4)
             found = torch.autograd.grad(got, trained, allow_unused=True)
@@ -136,12 +136,12 @@ def test_maps_of_a_pair_have_the_value_and_the_gradient_of_eq_7(emoji_base, subj
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])
 def test_half_precision_rounds_no_gradient_of_l_attn_away(emoji_base, subjects, dtype):
     tokens = [*subjects[0].tokens, *subjects[1].tokens]
-    start, found = average([concept.weights for concept in subjects]), []
+    start, found = average([lora_model.weights for lora_model in subjects]), []
     for base in (emoji_base, load_unet3d(dtype=dtype, device="cpu")):
         with lora.trainable_adapter(base, "fused", [], CONFIG, start) as parameters:
             trained, scale = list(parameters.values()), loss_scale_for(base.dtype)
-            sites, names = base.attention_layers("cross"), ["<toy>", "<pet>"]
-            with pair_maps(base, pasted(), names, tokens, sites, seeded()) as maps:
+            layers, names = base.attention_layers("cross"), ["<toy>", "<pet>"]
+            with pair_maps(base, pasted(), names, tokens, layers, seeded()) as maps:
                 gradients = scaled_gradients(attention_loss(maps, pasted().masks), trained, scale)
             found.append(torch.cat([gradient.flatten() for gradient in gradients if gradient is not None]))
     full, half = found
@@ -170,20 +170,20 @@ def drawn_pair() -> CutMix:
     return CutMix(to_pixels(drawing.frames), torch.from_numpy(np.stack(drawing.masks)).float())
 
 
-def test_following_both_losses_makes_both_smaller(emoji_base, make_concept):
-    """On a picture that the base can read: a map's largest value counts as a constant, so that in noise, where it
+def test_following_both_losses_makes_both_smaller(emoji_base, make_lora_model):
+    """On an image that the base can read: a map's largest value counts as a constant, so that in noise, where it
     wanders, a step along the gradient may raise the loss."""
-    subjects = [make_concept(emoji_base, 1, "<toy>", "dog"), make_concept(emoji_base, 2, "<pet>", "panda")]
+    subjects = [make_lora_model(emoji_base, 1, "<toy>", "dog"), make_lora_model(emoji_base, 2, "<pet>", "panda")]
     tokens = [*subjects[0].tokens, *subjects[1].tokens]
-    sites, names = emoji_base.attention_layers("cross"), [token.name for token in tokens]
+    layers, names = emoji_base.attention_layers("cross"), [token.name for token in tokens]
     with lora.restore_adapters(emoji_base):
-        have = [teacher(emoji_base, concept, f"subject_{n}") for n, concept in enumerate(subjects)]
-        start = average([concept.weights for concept in subjects])
+        have = [teacher(emoji_base, lora_model, f"subject_{n}") for n, lora_model in enumerate(subjects)]
+        start = average([lora_model.weights for lora_model in subjects])
         with lora.trainable_adapter(emoji_base, "fused", [], CONFIG, start) as parameters:
             trained = list(parameters.values())
 
             def of_maps(backward) -> None:
-                with pair_maps(emoji_base, drawn_pair(), names, tokens, sites, seeded()) as maps:
+                with pair_maps(emoji_base, drawn_pair(), names, tokens, layers, seeded()) as maps:
                     backward(attention_loss(maps, drawn_pair().masks))
 
             for follow in (of_maps, lambda backward: backward(fusion_loss(emoji_base, have, 0, seeded()))):

@@ -1,4 +1,4 @@
-"""Guidance of the branches (Eq. 10 and 11) on the embedded base, against the equations written out."""
+"""Guidance of the branches (Eq. 10 and 11) on the built-in base, against the equations written out."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def plain_guidance(base, x, level, branches, cross, temporal) -> tuple[torch.Ten
 
 @pytest.mark.parametrize("mode", ["high", "medium", "low"])
 @pytest.mark.parametrize("part", [slice(None), slice(1, 3)])
-def test_guidance_is_eq_10(emoji_base, branches, sites, part, mode, in_mode):
-    cross, temporal, level = sites[0][part], sites[1][part], emoji_base.levels(4)[1]
+def test_guidance_is_eq_10(emoji_base, branches, attention_layers, part, mode, in_mode):
+    cross, temporal, level = attention_layers[0][part], attention_layers[1][part], emoji_base.levels(4)[1]
     with in_mode(mode):
         maps, got = guidance(emoji_base, INVERTED, level, branches, cross, temporal)
     wanted = plain_guidance(emoji_base, INVERTED, level, branches, cross, temporal)
@@ -51,25 +51,25 @@ def test_guidance_is_eq_10(emoji_base, branches, sites, part, mode, in_mode):
         largest = float(two.abs().max())
         assert largest > 0
         torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-4 * largest)
-    assert list(maps.cross) == [site.name for site in cross]
+    assert list(maps.cross) == [layer.name for layer in cross]
 
 
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])
-def test_half_precision_rounds_no_guidance_away(emoji_base, both, motion, sites, dtype):
+def test_half_precision_rounds_no_guidance_away(emoji_base, both, motion, attention_layers, dtype):
     found = []
     for base in (emoji_base, load_unet3d(dtype=dtype, device="cpu")):
         with lora.restore_adapters(base):
             lora.load(base, SUBJECT, both.weights)
             lora.load(base, MOTION, motion.weights)
             pair = branches_of(base, PROMPT, list(both.tokens), CONFIG)
-            found.append(guidance(base, INVERTED, base.levels(4)[1], pair, *sites)[1])
+            found.append(guidance(base, INVERTED, base.levels(4)[1], pair, *attention_layers)[1])
     for full, half in zip(*found, strict=True):
         assert cosine(full, half) > 0.99 and 0.9 < float(half.norm() / full.norm()) < 1.1
 
 
-def test_x_mot_follows_the_cross_maps_and_x_sub_the_temporal_ones(emoji_base, branches, sites):
+def test_x_mot_follows_the_cross_maps_and_x_sub_the_temporal_ones(emoji_base, branches, attention_layers):
     """Other layers of one kind change the gradient of that kind, and the other not at all."""
-    (cross, temporal), level = sites, emoji_base.levels(4)[1]
+    (cross, temporal), level = attention_layers, emoji_base.levels(4)[1]
     _, (to_sub, to_mot) = guidance(emoji_base, INVERTED, level, branches, cross, temporal)
     _, (same_sub, other_mot) = guidance(emoji_base, INVERTED, level, branches, cross[:1], temporal)
     _, (other_sub, same_mot) = guidance(emoji_base, INVERTED, level, branches, cross, temporal[:3])
@@ -78,13 +78,13 @@ def test_x_mot_follows_the_cross_maps_and_x_sub_the_temporal_ones(emoji_base, br
     assert max(cosine(to_sub, other_sub), cosine(to_mot, other_mot)) < 0.99
 
 
-def test_branches_that_agree_leave_each_other_alone(emoji_base, branches, sites):
+def test_branches_that_agree_leave_each_other_alone(emoji_base, branches, attention_layers):
     subject, moving = branches
     level = emoji_base.levels(4)[1]
-    _, gradients = guidance(emoji_base, INVERTED, level, (subject, subject), *sites)
+    _, gradients = guidance(emoji_base, INVERTED, level, (subject, subject), *attention_layers)
     assert all(float(gradient.abs().max()) == 0 for gradient in gradients)
-    _, (to_first, to_second) = guidance(emoji_base, INVERTED, level, (moving, subject), *sites)
-    wanted = plain_guidance(emoji_base, INVERTED, level, (moving, subject), *sites)
+    _, (to_first, to_second) = guidance(emoji_base, INVERTED, level, (moving, subject), *attention_layers)
+    wanted = plain_guidance(emoji_base, INVERTED, level, (moving, subject), *attention_layers)
     for one, two in zip((to_first, to_second), wanted, strict=True):  # with the roles swapped
         torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-4 * float(two.abs().max()))
 
@@ -103,18 +103,20 @@ def guided_step(base, x, level, following, branches, moves, guided_step_from, co
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_guidance_lowers_its_loss_where_the_step_starts_from_moved_latents(emoji_base, branches, sites, seed):
+def test_guidance_lowers_its_loss_where_the_step_starts_from_moved_latents(
+    emoji_base, branches, attention_layers, seed
+):
     """From latents that were not moved it rises: the network takes the move for noise, and less is taken out."""
     level, following = emoji_base.levels(12)[2:4]
     x = initial_noise(emoji_base, seed, CONFIG, INVERTED)
-    gradients = plain_guidance(emoji_base, x, level, branches, *sites)
+    gradients = plain_guidance(emoji_base, x, level, branches, *attention_layers)
 
     def loss_after(alpha: float, guided_step_from: str) -> float:
         moves = [alpha * x.numel() / PAPER_VALUES * g for g in gradients]
         at, seen = guided_step(emoji_base, x, level, following, branches, moves, guided_step_from), []
         for branch in branches:
             acting = lora.use_adapters(emoji_base, {branch.adapter: 1.0})
-            with torch.no_grad(), acting, emoji_base.record(sites[0], branch.spans) as maps:
+            with torch.no_grad(), acting, emoji_base.record(attention_layers[0], branch.spans) as maps:
                 emoji_base.predict(at, following, branch.text)
             seen.append(maps.cross)
         return float(map_distance(*seen))
@@ -125,14 +127,14 @@ def test_guidance_lowers_its_loss_where_the_step_starts_from_moved_latents(emoji
 
 
 @pytest.mark.parametrize("guided_step_from", ["updated", "original"])
-def test_one_step_by_hand(emoji_base, both, motion, branches, sites, guided_step_from):
+def test_one_step_by_hand(emoji_base, both, motion, branches, attention_layers, guided_step_from):
     """Both copies are moved; the mix of their noise acts on the mix of them, or on the x_t that was not moved."""
     config = dataclasses.replace(
         CONFIG, steps=1, tau=1, beta_subject=0.6, beta_motion=0.4, guided_step_from=guided_step_from
     )
     level, following = emoji_base.levels(1)
     x = initial_noise(emoji_base, 5, config, INVERTED)
-    gradients = plain_guidance(emoji_base, x, level, branches, *sites)
+    gradients = plain_guidance(emoji_base, x, level, branches, *attention_layers)
     alpha = 1e6 * x.numel() / (4 * 24 * 40 * 72)
     after = guided_step(
         emoji_base, x, level, following, branches, [alpha * g for g in gradients], guided_step_from, (0.6, 0.4)

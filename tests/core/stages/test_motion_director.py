@@ -1,4 +1,4 @@
-"""MotionDirector's two paths on the embedded base."""
+"""MotionDirector's two paths on the built-in base."""
 
 from __future__ import annotations
 
@@ -193,14 +193,14 @@ def train(base, folder, config: MotionConfig = CONFIG, **more):
 
 
 def flat(trained) -> torch.Tensor:
-    return torch.cat([f.flatten() for pair in trained.concept.weights.layers.values() for f in pair])
+    return torch.cat([f.flatten() for pair in trained.lora_model.weights.layers.values() for f in pair])
 
 
 def test_the_appearance_lora_learns_along_and_is_thrown_away(emoji_base, tmp_path):
     trained = train(emoji_base, tmp_path)
     own = settled(CONFIG)
     temporal, spatial = ({t.module for t in layers_of(emoji_base, role, own)} for role in ("temporal", "spatial"))
-    assert set(trained.concept.weights.layers) == temporal
+    assert set(trained.lora_model.weights.layers) == temporal
     assert lora.names(emoji_base) == []
     assert set(trained.history.losses) == {"L_spatial", "L_mot", "L_debiased", "loss"}
     kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["parameters"]
@@ -276,12 +276,12 @@ def test_both_loras_are_trained_on_the_baseline_s_layers(emoji_base, tmp_path):
     trained = train(emoji_base, tmp_path, config)
     own = settled(config)
     temporal, spatial = ({t.module for t in layers_of(emoji_base, role, own)} for role in ("temporal", "spatial"))
-    assert set(trained.concept.weights.layers) == temporal < {t.module for t in emoji_base.targets("temporal")}
+    assert set(trained.lora_model.weights.layers) == temporal < {t.module for t in emoji_base.targets("temporal")}
     kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["parameters"]["appearance"]
     assert {name.rpartition(".")[0] for name in kept} == spatial
     assert not any("attn2" in name or "proj_in" in name or "proj_out" in name for name in spatial)
     assert any("attn2" in name for name in temporal) and any(".ff." in name for name in spatial)
-    assert trained.concept.details["settings"]["dropout"] == 0.1
+    assert trained.lora_model.details["settings"]["dropout"] == 0.1
 
 
 def test_its_factors_begin_with_a_standard_deviation_of_one_over_the_rank(emoji_base):

@@ -1,4 +1,4 @@
-"""Eq. 5 on the embedded base."""
+"""Eq. 5 on the built-in base."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def train(base, folder: Path, config: MotionConfig = CONFIG, **more):
 
 
 def flat(trained) -> torch.Tensor:
-    return torch.cat([f.flatten() for pair in trained.concept.weights.layers.values() for f in pair])
+    return torch.cat([f.flatten() for pair in trained.lora_model.weights.layers.values() for f in pair])
 
 
 def example(base, appearance: bool = True):
@@ -48,11 +48,11 @@ def example(base, appearance: bool = True):
 
 def test_it_learns_the_temporal_layers_alone(emoji_base, tmp_path):
     trained = train(emoji_base, tmp_path)
-    layers = trained.concept.weights.layers
+    layers = trained.lora_model.weights.layers
     assert set(layers) == {t.module for t in emoji_base.targets("temporal")}
     assert any(name.startswith("transformer_in.") for name in layers)
     assert all(float(b.abs().sum()) > 0 for _, b in layers.values())
-    assert trained.concept.tokens == ()
+    assert trained.lora_model.tokens == ()
 
 
 def test_omega_zero_is_the_plain_loss(emoji_base):
@@ -108,10 +108,10 @@ def test_the_debiased_objective_needs_no_subjects(emoji_base, tmp_path):
 def test_cut_out_shows_one_subject_on_a_plain_ground():
     first, second = cut_out(clip(), CONFIG)
     ground = 2 * CONFIG.textual_inversion_background - 1
-    for picture, colour in ((first, (1.0, 0.0, 0.0)), (second, (0.0, 0.0, -1.0))):
-        assert picture.shape == (3, 48, 48)
-        assert picture[:, 24, 24].tolist() == pytest.approx(colour, abs=1e-4)
-        assert picture[:, 0, 0].tolist() == pytest.approx([ground] * 3, abs=1e-4)
+    for image, colour in ((first, (1.0, 0.0, 0.0)), (second, (0.0, 0.0, -1.0))):
+        assert image.shape == (3, 48, 48)
+        assert image[:, 24, 24].tolist() == pytest.approx(colour, abs=1e-4)
+        assert image[:, 0, 0].tolist() == pytest.approx([ground] * 3, abs=1e-4)
 
 
 def test_several_clips_and_a_stop(emoji_base, tmp_path):
@@ -166,8 +166,8 @@ def test_a_prompt_that_lacks_a_place_for_the_subjects_is_refused():
 )
 def test_a_subject_inverted_with_other_settings_is_not_taken_for_this_one(emoji_base, tmp_path, change):
     def inverted(config: MotionConfig) -> torch.Tensor:
-        picture = cut_out(clip(), config)[0]
-        return motion_lora.invert_subject(emoji_base, picture, "<sub1>", "dog", config, tmp_path, Callbacks()).vectors
+        image = cut_out(clip(), config)[0]
+        return motion_lora.invert_subject(emoji_base, image, "<sub1>", "dog", config, tmp_path, Callbacks()).vectors
 
     assert torch.equal(inverted(CONFIG), inverted(CONFIG))
     with pytest.raises(ValueError, match="holds the checkpoint of another training"):

@@ -1,4 +1,4 @@
-"""Eq. 2-4 on the embedded base."""
+"""Eq. 2-4 on the built-in base."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CONFIG = SubjectConfig(
 )  # fmt: skip
 
 
-def pictures(count: int = 2) -> list[SubjectImage]:
+def images(count: int = 2) -> list[SubjectImage]:
     generator = torch.Generator().manual_seed(5)
     return [SubjectImage(torch.rand(3, 40 + 9 * i, 60, generator=generator) * 2 - 1) for i in range(count)]
 
@@ -39,23 +39,23 @@ def clip() -> CaptionedClip:
 
 
 def train(base, folder: Path, config: SubjectConfig = CONFIG, **more):
-    more.setdefault("images", pictures())
+    more.setdefault("images", images())
     more.setdefault("auxiliary", [clip()])
     return train_subject(base, token="<toy>", superclass="robot", config=config, folder=folder, **more)
 
 
 def flat(trained) -> torch.Tensor:
-    factors = [f.flatten() for pair in trained.concept.weights.layers.values() for f in pair]
-    return torch.cat([*factors, trained.concept.tokens[0].vectors.flatten()])
+    factors = [f.flatten() for pair in trained.lora_model.weights.layers.values() for f in pair]
+    return torch.cat([*factors, trained.lora_model.tokens[0].vectors.flatten()])
 
 
 def test_it_learns_the_token_and_the_spatial_layers_alone(emoji_base, tmp_path):
     trained = train(emoji_base, tmp_path)
-    layers = trained.concept.weights.layers
+    layers = trained.lora_model.weights.layers
     assert set(layers) == {t.module for t in emoji_base.targets("spatial")}
     assert all(float(b.abs().sum()) > 0 for _, b in layers.values())
     start = emoji_base.initial_vectors("robot", 1)
-    assert not torch.equal(trained.concept.tokens[0].vectors, start)
+    assert not torch.equal(trained.lora_model.tokens[0].vectors, start)
     assert set(trained.history.losses) == {"L_sub", "L_reg", "loss"}
     assert len(trained.history.seconds) == CONFIG.steps
 
@@ -153,7 +153,7 @@ def test_general_captions_do_not_name_the_class():
         ({"prompt": "A robot"}, "does not hold <toy>"),
         ({"prompt": "A <robot>"}, "<robot> is not known"),
         ({"prompt": "A <toy> " + "very " * 90}, "at most 75 fit"),
-        ({"images": [SubjectImage(torch.zeros(3, 9, 9), torch.zeros(9, 9))]}, "picture 1'?: it is empty"),
+        ({"images": [SubjectImage(torch.zeros(3, 9, 9), torch.zeros(9, 9))]}, "image 1'?: it is empty"),
         ({"images": [SubjectImage(torch.zeros(3, 9, 9), prompt="a dog")]}, "does not hold <toy>"),
         ({"config": dataclasses.replace(CONFIG, height=50)}, "multiples of 4"),
     ],
@@ -167,7 +167,7 @@ def test_bad_input_is_refused_before_anything_is_made(emoji_base, tmp_path, chan
 def test_another_subject_does_not_go_on_with_this_ones_checkpoint(emoji_base, tmp_path):
     train(emoji_base, tmp_path)
     with pytest.raises(ValueError, match="another training"):
-        train(emoji_base, tmp_path, images=pictures(3))
+        train(emoji_base, tmp_path, images=images(3))
 
 
 def test_other_captions_of_the_auxiliary_clips_are_another_training(emoji_base, tmp_path):
@@ -176,8 +176,8 @@ def test_other_captions_of_the_auxiliary_clips_are_another_training(emoji_base, 
         train(emoji_base, tmp_path, auxiliary=[dataclasses.replace(clip(), caption="a dog")])
 
 
-@pytest.mark.parametrize("allowed", [0, 1, 2])  # before each picture, and before each given clip
-def test_a_stop_while_pictures_are_encoded_comes_before_the_next_one(emoji_base, tmp_path, monkeypatch, allowed):
+@pytest.mark.parametrize("allowed", [0, 1, 2])  # before each image, and before each given clip
+def test_a_stop_while_images_are_encoded_comes_before_the_next_one(emoji_base, tmp_path, monkeypatch, allowed):
     encoded: list[int] = []
     stock = type(emoji_base).encode_video
     monkeypatch.setattr(
@@ -200,7 +200,7 @@ def test_a_checkpoint_is_known_by_what_was_given_not_by_what_networks_made_of_it
 
 
 def test_whatever_else_is_given_is_another_training(emoji_base, tmp_path):
-    config, (first, second) = dataclasses.replace(CONFIG, steps=1), pictures()
+    config, (first, second) = dataclasses.replace(CONFIG, steps=1), images()
     train(emoji_base, tmp_path, config)
     for change in (
         {"prompt": "A small <toy>"},

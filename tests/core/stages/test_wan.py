@@ -45,7 +45,7 @@ def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def pictures() -> list[SubjectImage]:
+def images() -> list[SubjectImage]:
     mask = torch.zeros(40, 40)
     mask[8:30, 6:34] = 1
     return [SubjectImage(torch.rand(3, 40, 40, generator=seeded(5)) * 2 - 1, mask)]
@@ -67,14 +67,14 @@ class Box:
         return mask
 
 
-def flat(concept: LoraModel) -> torch.Tensor:
-    factors = [factor.flatten() for pair in concept.weights.layers.values() for factor in pair]
-    return torch.cat([*factors, *(token.vectors.flatten() for token in concept.tokens)])
+def flat(lora_model: LoraModel) -> torch.Tensor:
+    factors = [factor.flatten() for pair in lora_model.weights.layers.values() for factor in pair]
+    return torch.cat([*factors, *(token.vectors.flatten() for token in lora_model.tokens)])
 
 
 def subject(base, folder: Path, config: SubjectConfig = SUBJECT, **more):
     auxiliary = [CaptionedClip(torch.rand(3, FRAMES, SIDE, SIDE, generator=seeded(6)) * 2 - 1, "a cat on grass")]
-    return train_subject(base, pictures(), "<toy>", "robot", config, folder, auxiliary=auxiliary, **more)
+    return train_subject(base, images(), "<toy>", "robot", config, folder, auxiliary=auxiliary, **more)
 
 
 def motion(base, folder: Path, config: MotionConfig = MOTION, **more):
@@ -86,15 +86,15 @@ def fuse(base, subjects, folder: Path, config: FusionConfig = FUSION, **more):
 
 
 @pytest.fixture
-def both(tiny_wan, make_concept) -> list[LoraModel]:
-    return [make_concept(tiny_wan, 1), make_concept(tiny_wan, 2, "<pet>", "dog")]
+def both(tiny_wan, make_lora_model) -> list[LoraModel]:
+    return [make_lora_model(tiny_wan, 1), make_lora_model(tiny_wan, 2, "<pet>", "dog")]
 
 
-def require_rows(base, concept: LoraModel, role: str) -> None:
+def require_rows(base, lora_model: LoraModel, role: str) -> None:
     """A LoRA is on a role's layers, and exactly zero in the rows of the other's heads."""
     targets = {target.module: target.rows for target in base.targets(role)}
-    assert concept.weights.layers.keys() == targets.keys()
-    for module, (_, b) in concept.weights.layers.items():
+    assert lora_model.weights.layers.keys() == targets.keys()
+    for module, (_, b) in lora_model.weights.layers.items():
         untouched = torch.ones(len(b), dtype=torch.bool)
         untouched[list(targets[module] or range(len(b)))] = False
         assert not bool(b[untouched].any()) and bool(b[~untouched].any())
@@ -105,15 +105,15 @@ def require_rows(base, concept: LoraModel, role: str) -> None:
 
 def test_a_subject_is_learned_by_its_rows_and_its_token(tiny_wan, tmp_path):
     trained = subject(tiny_wan, tmp_path)
-    require_rows(tiny_wan, trained.concept, "spatial")
-    assert not torch.equal(trained.concept.tokens[0].vectors, tiny_wan.initial_vectors("robot", 1))
+    require_rows(tiny_wan, trained.lora_model, "spatial")
+    assert not torch.equal(trained.lora_model.tokens[0].vectors, tiny_wan.initial_vectors("robot", 1))
     assert set(trained.history.losses) == {"L_sub", "L_reg", "loss"}
 
 
 def test_a_motion_is_learned_by_its_rows(tiny_wan, tmp_path):
     trained = motion(tiny_wan, tmp_path)
-    require_rows(tiny_wan, trained.concept, "temporal")
-    assert trained.concept.tokens == () and (tmp_path / "inversion_0").is_dir()
+    require_rows(tiny_wan, trained.lora_model, "temporal")
+    assert trained.lora_model.tokens == () and (tmp_path / "inversion_0").is_dir()
 
 
 def test_losses_fall(tiny_wan, tmp_path):
@@ -149,19 +149,19 @@ def test_omega_zero_is_the_plain_loss_and_another_moves_the_target(tiny_wan):
 def test_motion_directors_objective_runs(tiny_wan, tmp_path):
     trained = motion(tiny_wan, tmp_path, dataclasses.replace(MOTION, objective="motion_director"))
     assert set(trained.history.losses) == {"L_spatial", "L_mot", "L_debiased", "loss"}
-    require_rows(tiny_wan, trained.concept, "temporal")
+    require_rows(tiny_wan, trained.lora_model, "temporal")
 
 
 @pytest.mark.parametrize(("train", "steps"), [(subject, 2), (motion, 3)])  # of which a motion's first two are inversion
 def test_a_stop_and_a_second_call_give_what_one_call_gives(tiny_wan, tmp_path, train, steps):
-    wanted = flat(train(tiny_wan, tmp_path / "whole").concept)
+    wanted = flat(train(tiny_wan, tmp_path / "whole").lora_model)
     done: list[int] = []
     callbacks = Callbacks(progress=lambda step, *_: done.append(step), cancelled=lambda: len(done) >= steps)
     with pytest.raises(Cancelled):
         train(tiny_wan, tmp_path / "two", callbacks=callbacks)
     resumed = train(tiny_wan, tmp_path / "two")
     assert resumed.history.resumed_at > 0
-    assert torch.equal(flat(resumed.concept), wanted)
+    assert torch.equal(flat(resumed.lora_model), wanted)
 
 
 def test_checkpointing_changes_memory_and_nothing_else(tiny_wan, tmp_path):
@@ -174,7 +174,7 @@ def test_checkpointing_changes_memory_and_nothing_else(tiny_wan, tmp_path):
         two = subject(tiny_wan, tmp_path / "b")
     finally:
         tiny_wan.use_memory(HIGH)
-    torch.testing.assert_close(flat(one.concept), flat(two.concept), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(flat(one.lora_model), flat(two.lora_model), atol=1e-5, rtol=1e-4)
 
 
 # --- fusion
@@ -182,7 +182,7 @@ def test_checkpointing_changes_memory_and_nothing_else(tiny_wan, tmp_path):
 
 def test_a_fusion_learns_by_its_rows(tiny_wan, both, tmp_path):
     fused = fuse(tiny_wan, both, tmp_path)
-    require_rows(tiny_wan, fused.concept, "spatial")
+    require_rows(tiny_wan, fused.lora_model, "spatial")
     assert set(fused.history.losses) == {"L_fusion", "L_attn", "loss"}
     assert fused.history.losses["L_fusion"][0] > 0
     assert fused.maps is not None and fused.maps.shape == (2, FRAMES, SIDE, SIDE)
@@ -190,11 +190,11 @@ def test_a_fusion_learns_by_its_rows(tiny_wan, both, tmp_path):
 
 def test_l_attn_falls(tiny_wan, both):
     """On one pair at one level; its masks are of nine frames, the maps of three."""
-    tokens = [token for concept in both for token in concept.tokens]
+    tokens = [token for lora_model in both for token in lora_model.tokens]
     masks = torch.zeros(2, 9, SIDE, SIDE)
     masks[0, :, :, :16], masks[1, :, :, 16:] = 1, 1
     pair = CutMix(torch.rand(3, 9, SIDE, SIDE, generator=seeded()) * 2 - 1, masks)
-    start = average([concept.weights for concept in both])
+    start = average([lora_model.weights for lora_model in both])
     layers, values = tiny_wan.attention_layers("cross"), []
     with lora.trainable_adapter(tiny_wan, "fused", tiny_wan.targets("spatial"), FUSION, start) as parameters:
         optimizer = torch.optim.AdamW(parameters.values(), lr=1e-2)
@@ -211,14 +211,14 @@ def test_l_attn_falls(tiny_wan, both):
 def test_the_fusion_of_compressed_rank_keeps_other_rows_at_zero(tiny_wan, both, tmp_path):
     fused = fuse(tiny_wan, both, tmp_path, dataclasses.replace(FUSION, rank=3, lambda2=0.0))
     assert 0 < fused.compression_error < 1
-    require_rows(tiny_wan, fused.concept, "spatial")
+    require_rows(tiny_wan, fused.lora_model, "spatial")
 
 
 # --- sampling
 
 
-def test_scs_moves_both_branches_and_tells_where_it_looked(tiny_wan, make_concept):
-    toy, passing = make_concept(tiny_wan, 1), make_concept(tiny_wan, 3, None)
+def test_scs_moves_both_branches_and_tells_where_it_looked(tiny_wan, make_lora_model):
+    toy, passing = make_lora_model(tiny_wan, 1), make_lora_model(tiny_wan, 3, None)
     made = sample_collaboratively(tiny_wan, toy, passing, "a <toy> is passing", 5, SCS, with_maps=True)
     assert made.video.shape == (3, FRAMES, SIDE, SIDE) and bool(made.video.isfinite().all())
     assert made.maps is not None and made.maps.shape == (1, FRAMES, SIDE, SIDE)
@@ -228,18 +228,18 @@ def test_scs_moves_both_branches_and_tells_where_it_looked(tiny_wan, make_concep
     assert not torch.allclose(made.video, off.video, atol=1e-4)
 
 
-def test_scs_refuses_to_step_from_where_flow_has_no_step(tiny_wan, make_concept):
+def test_scs_refuses_to_step_from_where_flow_has_no_step(tiny_wan, make_lora_model):
     config = dataclasses.replace(SCS, guided_step_from="original")
     with pytest.raises(
         ValueError, match="guided_step_from: got 'original', which has no first step under flow matching"
     ):
         sample_collaboratively(
-            tiny_wan, make_concept(tiny_wan, 1), make_concept(tiny_wan, 3, None), "a <toy> is passing", 5, config
+            tiny_wan, make_lora_model(tiny_wan, 1), make_lora_model(tiny_wan, 3, None), "a <toy> is passing", 5, config
         )
 
 
-def test_averaged_outputs_of_one_subject_are_its_own(tiny_wan, make_concept):
-    toy = make_concept(tiny_wan, 1)
+def test_averaged_outputs_of_one_subject_are_its_own(tiny_wan, make_lora_model):
+    toy = make_lora_model(tiny_wan, 1)
     averaged = sample_averaged(tiny_wan, [toy], None, "a <toy> on grass", 5, SAMPLING)
     merged = sample_merged(tiny_wan, [(toy, 1.0)], "a <toy> on grass", 5, SAMPLING)
     assert bool(averaged.isfinite().all())
@@ -254,13 +254,13 @@ def test_a_clips_inverted_noise_is_noise_of_the_latents(tiny_wan):
 # --- files
 
 
-def test_a_file_is_core_s_and_gives_the_same_sample(tiny_wan, make_concept, tmp_path):
-    toy, path = make_concept(tiny_wan, 1), tmp_path / "toy.safetensors"
+def test_a_file_is_core_s_and_gives_the_same_sample(tiny_wan, make_lora_model, tmp_path):
+    toy, path = make_lora_model(tiny_wan, 1), tmp_path / "toy.safetensors"
     save_lora(path, toy)
     loaded = load_lora(path)
     videos = []
-    for concept in (toy, loaded):
-        with apply_loras(tiny_wan, [(concept, 1.0)]) as tokens:
+    for lora_model in (toy, loaded):
+        with apply_loras(tiny_wan, [(lora_model, 1.0)]) as tokens:
             videos.append(generate_videos(tiny_wan, ["a <toy> on grass"], [3], SAMPLING, tokens=tokens))
     assert torch.equal(*videos)
     read = read_wan_lora(path)  # as any file for Wan; core takes what it holds

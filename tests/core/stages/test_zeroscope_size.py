@@ -99,7 +99,7 @@ def test_a_subject_step_reaches_the_spatial_layers_and_the_token(zeroscope_size,
     modules = {target.module for target in zeroscope_size.targets("spatial")}
     require_lora_gradients(step, modules, lora)
     assert token.shape == (1, 1024) and 0 < float(token.abs().max()) < float("inf")
-    layers = trained.concept.weights.layers
+    layers = trained.lora_model.weights.layers
     assert set(layers) == modules and all(
         b.dtype == torch.float32 and float(b.abs().max()) > 0 for _, b in layers.values()
     )
@@ -119,34 +119,34 @@ def test_a_motion_step_reaches_the_temporal_layers(zeroscope_size, steps, tmp_pa
     modules = {target.module for target in zeroscope_size.targets("temporal")}
     (lora,) = step.groups
     require_lora_gradients(step, modules, lora)
-    layers = trained.concept.weights.layers
+    layers = trained.lora_model.weights.layers
     assert set(layers) == modules and all(
         b.dtype == torch.float32 and float(b.abs().max()) > 0 for _, b in layers.values()
     )
 
 
-def test_a_fusion_step_reaches_the_fused_lora_alone(zeroscope_size, steps, make_concept, tmp_path):
+def test_a_fusion_step_reaches_the_fused_lora_alone(zeroscope_size, steps, make_lora_model, tmp_path):
     """L_fusion and L_attn together, both recomputed in the backward pass."""
-    concepts = [make_concept(zeroscope_size, 1), make_concept(zeroscope_size, 2, "<pet>", "dog")]
+    lora_models = [make_lora_model(zeroscope_size, 1), make_lora_model(zeroscope_size, 2, "<pet>", "dog")]
     config = FusionConfig(
         steps=1, frames=2, height=HEIGHT, width=WIDTH, teacher_videos=1, teacher_steps=1, teacher_guidance_scale=1.0,
         cutmix_videos=1,
     )  # fmt: skip
     masks = torch.zeros(1, 2, HEIGHT, WIDTH)
     masks[..., 8:40, 16:60] = 1
-    fused = fuse_subjects(zeroscope_size, concepts, config, tmp_path, segmenter=GivenMasks(masks))
+    fused = fuse_subjects(zeroscope_size, lora_models, config, tmp_path, segmenter=GivenMasks(masks))
     require_finite(fused.history, "L_fusion", "L_attn")
     (step,) = steps
     modules = {target.module for target in zeroscope_size.targets("spatial")}
     assert set(step.network) == {f"{module}.lora_{f}.fused.weight" for module in modules for f in "AB"}
     assert not [name for name, grad in step.network.items() if not 0 < float(grad.abs().max()) < float("inf")]
     assert len(step.groups[0]) == len(step.network) and not step.others
-    assert fused.concept.weights.rank == 4 and bool(fused.maps.isfinite().all()) and float(fused.maps.max()) > 0
+    assert fused.lora_model.weights.rank == 4 and bool(fused.maps.isfinite().all()) and float(fused.maps.max()) > 0
 
 
-def test_a_guided_step_moves_both_branches(zeroscope_size, make_concept):
+def test_a_guided_step_moves_both_branches(zeroscope_size, make_lora_model):
     before = checksums(zeroscope_size)
-    subject, motion = make_concept(zeroscope_size, 1), make_concept(zeroscope_size, 2, None)
+    subject, motion = make_lora_model(zeroscope_size, 1), make_lora_model(zeroscope_size, 2, None)
     config = CollaborativeConfig(frames=2, height=HEIGHT, width=WIDTH, steps=1, tau=1)
     made = sample_collaboratively(zeroscope_size, subject, motion, "a <toy> is walking", 0, config, with_maps=True)
     assert 0 < made.subject_update_ratios[0] < float("inf") and 0 < made.motion_update_ratios[0] < float("inf")

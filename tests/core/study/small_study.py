@@ -17,7 +17,7 @@ def make_study(folder: Path) -> Path:
     for cell in CELLS:
         place = folder / "references" / cell
         place.mkdir(parents=True)
-        (place / "1.png").write_bytes(b"a picture")
+        (place / "1.png").write_bytes(b"an image")
         (place / "2.jpg").write_bytes(b"another")
         (place / "motion.gif").write_bytes(b"a clip")
         (place / "prompt.txt").write_text(f"a <{cell}>\n", encoding="utf-8")

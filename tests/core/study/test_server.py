@@ -74,7 +74,7 @@ def test_a_participant_goes_through_and_comes_back(server, tmp_path):
         trial = state["trial"]
         videos = [ask(server, f"/media/{trial[side]}")[2].decode() for side in ("left", "right")]
         seen.append(videos)
-        assert ask(server, f"/media/{trial['pictures'][0]}")[1]["Content-Type"] == "image/png"
+        assert ask(server, f"/media/{trial['images'][0]}")[1]["Content-Type"] == "image/png"
         assert ask(server, f"/media/{trial['clip']}")[1]["Content-Type"] == "image/gif"
         status, _, body = answer(server, "ann", trial["key"])
         assert status == 200

@@ -19,7 +19,7 @@ def test_every_cell_with_every_comparison(folder):
     study = load_study(folder, "VideoMage")
     assert study.comparisons == ["Averaged", "Merged"]
     assert study.cells["dog_riding"].prompt == "a <dog_riding>"
-    assert [path.name for path in study.cells["dog_riding"].pictures] == ["1.png", "2.jpg"]
+    assert [path.name for path in study.cells["dog_riding"].images] == ["1.png", "2.jpg"]
     order = study.order_for("ann")
     assert {(t.cell, t.comparison) for t in order} == {(c, m) for c in CELLS for m in study.comparisons}
     assert len(order) == 4
@@ -59,7 +59,7 @@ def test_a_cell_that_is_added_changes_nothing_for_the_others(folder):
         (lambda f: (f / "Merged" / "fox.mp4").touch(), "Merged/fox has no references/fox/"),
         (lambda f: (f / "references" / "dog_riding" / "prompt.txt").write_text(" "), "prompt.txt is missing or empty"),
         (lambda f: (f / "references" / "dog_riding" / "motion.gif").unlink(), "has 0 clips .* expected one"),
-        (lambda f: [p.unlink() for p in (f / "references" / "cat_jumping").glob("[12].*")], "has no picture"),
+        (lambda f: [p.unlink() for p in (f / "references" / "cat_jumping").glob("[12].*")], "has no image"),
         (lambda f: [shutil.rmtree(p) for p in (f / "references").iterdir()], "and 2 more|holds no cell"),
     ],
 )

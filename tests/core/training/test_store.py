@@ -27,20 +27,20 @@ from videomage_core.training.store import (
 
 
 @pytest.fixture
-def made(shared_emoji_base, make_concept) -> StoredResult:
+def made(shared_emoji_base, make_lora_model) -> StoredResult:
     history = History({"loss": [0.3, 0.2]}, [0.1, 0.1])
-    return StoredResult(make_concept(shared_emoji_base, 0), history, {"sample": torch.rand(3, 2, 4, 4)})
+    return StoredResult(make_lora_model(shared_emoji_base, 0), history, {"sample": torch.rand(3, 2, 4, 4)})
 
 
 def test_the_folder_is_named_after_all_that_the_result_depends_on(tmp_path):
-    picture, config = torch.zeros(3, 4, 4), SubjectConfig()
+    image, config = torch.zeros(3, 4, 4), SubjectConfig()
 
-    def folder(config: SubjectConfig = config, shown: torch.Tensor = picture, token: str = "<dog>", base: str = "zero"):
+    def folder(config: SubjectConfig = config, shown: torch.Tensor = image, token: str = "<dog>", base: str = "zero"):
         return run_dir(tmp_path, "dog", subject_key([SubjectImage(shown)], token, "dog", config), base)
 
     assert folder().parent == tmp_path and folder().name.startswith("dog-")
-    assert folder() == folder(shown=picture.clone()) == folder(token="<DOG>")
-    changed = [folder(shown=picture + 1), folder(token="<cat>"), folder(dataclasses.replace(config, rank=8))]
+    assert folder() == folder(shown=image.clone()) == folder(token="<DOG>")
+    changed = [folder(shown=image + 1), folder(token="<cat>"), folder(dataclasses.replace(config, rank=8))]
     assert len({folder(), folder(base="wan"), *changed}) == 5
 
 
@@ -66,7 +66,7 @@ def test_what_is_kept_is_found_again(tmp_path, made):
     save_result(folder, made)
     found = load_result(folder, 2)
     assert found.history == made.history and torch.equal(found.videos["sample"], made.videos["sample"])
-    assert found.concept.key_parts()[:3] == made.concept.key_parts()[:3]
+    assert found.lora_model.key_parts()[:3] == made.lora_model.key_parts()[:3]
     assert load_result(folder, 3) is None  # to be trained on
 
 
@@ -90,8 +90,8 @@ def test_what_is_damaged_or_half_written_does_not_count(tmp_path, made, name):
     assert load_result(tmp_path / "dog-1", 2) is None
 
 
-def test_sharing_never_overwrites_another_lora(tmp_path, shared_emoji_base, make_concept):
-    first, second = (make_concept(shared_emoji_base, seed) for seed in (0, 1))
+def test_sharing_never_overwrites_another_lora(tmp_path, shared_emoji_base, make_lora_model):
+    first, second = (make_lora_model(shared_emoji_base, seed) for seed in (0, 1))
     assert export_lora(first, tmp_path, "dog").name == "dog.safetensors"
     assert export_lora(first, tmp_path, "dog").name == "dog.safetensors"
     assert export_lora(second, tmp_path, "dog").name == "dog_2.safetensors"

@@ -1,4 +1,4 @@
-"""The loop of the embedded base: a stopped training goes on as if it had not been stopped."""
+"""The loop of the built-in base: a stopped training goes on as if it had not been stopped."""
 
 from __future__ import annotations
 

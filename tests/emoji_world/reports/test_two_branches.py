@@ -18,8 +18,8 @@ PROMPT = "a <toy> is jumping"
 
 
 @pytest.mark.parametrize("way", [Variant(), Variant("updated", 1e6), Variant("original", 1e6)])
-def test_a_video_is_the_sampler_s(emoji_base, make_concept, way):
-    toy, motion = make_concept(emoji_base, 1), make_concept(emoji_base, 3, None)
+def test_a_video_is_the_sampler_s(emoji_base, make_lora_model, way):
+    toy, motion = make_lora_model(emoji_base, 1), make_lora_model(emoji_base, 3, None)
     config = dataclasses.replace(
         CONFIG, alpha=way.alpha, guided_step_from=way.guided_step_from if way.alpha else "updated"
     )
@@ -30,8 +30,8 @@ def test_a_video_is_the_sampler_s(emoji_base, make_concept, way):
     assert (got == to_uint8(expected)).all()
 
 
-def test_one_loss_alone_moves_one_branch_and_changes_are_of_both_losses(emoji_base, make_concept):
-    toy, motion = make_concept(emoji_base, 1), make_concept(emoji_base, 3, None)
+def test_one_loss_alone_moves_one_branch_and_changes_are_of_both_losses(emoji_base, make_lora_model):
+    toy, motion = make_lora_model(emoji_base, 1), make_lora_model(emoji_base, 3, None)
     branches = TwoBranches(emoji_base, toy, motion, PROMPT, CONFIG)
     x = initial_noise(emoji_base, 5, CONFIG)
     with branches.on_base():

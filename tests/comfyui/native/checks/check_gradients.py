@@ -12,7 +12,7 @@ import torch
 from brute_force import guidance_gradients
 from check_guider import CONFIG, NEGATIVE, PLAIN, POSITIVE
 from videomage_pack.nodes.native import collaborative_guider, gradients, guider, recording
-from videomage_pack.videomage_core.stages.algorithm1 import alpha_for_share, guided_update, map_distance
+from videomage_pack.videomage_core.stages.algorithm1 import alpha_for_step_size, guided_update, map_distance
 
 GUIDED = dataclasses.replace(CONFIG, tau=1, step_size=0.05, recorded_blocks="1-3")
 OPTIONS: dict[str, Any] = {"transformer_options": {}}
@@ -134,7 +134,7 @@ def check_a_guided_move_lowers_both_distances(subject, motion):
             ]
 
         gradient = guidance_of(one, x, sigma, options)
-        alphas = [alpha_for_share(x, of, 0.05) for of in gradient]
+        alphas = [alpha_for_step_size(x, of, 0.05) for of in gradient]
         moved = [guided_update(x, of, alpha) for of, alpha in zip(gradient, alphas, strict=True)]
         return losses(x, x), losses(*moved)
 

@@ -51,7 +51,7 @@ def check_what_is_no_plain_lora_is_refused_where_branches_differ_and_shared_wher
     other = with_file(wan, KINDS[kind])
     said = refusal(other, motion)
     assert f"model_subject: has {kind.removesuffix(' of a bias')} on {LAYER}." in said
-    assert "Put such a file on both sides" in said and "convert it to a plain LoRA" in said
+    assert "Put such a file on both branches" in said and "convert it to a plain LoRA" in said
     assert "model_subject_2: has" in refusal(subject, motion, model_subject_2=other)
     both = [tiny.with_lora(other, tiny.lora_patches(wan, seed)) for seed in (1, 2)]
     assert [len(patches) for patches in built(*both).branches.shared.patches.values()] == [1]
