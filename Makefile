@@ -26,8 +26,9 @@ SHIM := $(wildcard tests/cpu_torchvision/cpu_torchvision.*)
 
 setup: $(STAMP)
 
+# BASE=emoji_wan: on another built-in base.
 demo: $(STAMP)
-	$(BIN)/python -m videomage_core demo
+	$(BIN)/python -m videomage_core demo $(if $(BASE),--base $(BASE))
 
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal --ignore tests/comfyui

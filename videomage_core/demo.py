@@ -1,6 +1,6 @@
 """The demonstration: two characters from images, a motion from a clip of two others, one video.
 
-On the built-in base and the examples in ``assets/examples``, with every step of the method: two
+On a built-in base and the examples in ``assets/examples``, with every step of the method: two
 subject LoRAs, a motion LoRA, their fusion, collaborative sampling; and at the same initial noise the base
 alone and all LoRAs in one model, to compare.
 """
@@ -33,10 +33,11 @@ from .evaluation.tracking import track_from_masks
 from .evaluation.trajectories import agreement
 from .folders import files_in
 from .model.backbone import Backbone
+from .model.base_folder import EMOJI_BASE
 from .model.fingerprint import fingerprint
-from .model.loading import load_unet3d
+from .model.loading import load_base
 from .model.text import superclass_prompt
-from .presets import EMOJI, Preset
+from .presets import EMOJI, PRESETS, Preset, preset_name
 from .stages.baselines import sample_base, sample_merged
 from .stages.collaborative_sampling import CollaborativeResult, sample_collaboratively
 from .stages.ddim_inversion import invert_clip
@@ -86,7 +87,22 @@ class DemoLoras:
     inverted: torch.Tensor
 
 
-def run_demo(output: Path, seed: int, callbacks: Callbacks, preset: Preset = EMOJI) -> None:
+def demo_preset(base: Path) -> Preset:
+    """The settings of the demonstration on a base.
+
+    Raises:
+        ValueError: it is not of a built-in base's recipe; the examples are drawings of 48x48 pixels.
+    """
+    name = preset_name(base)
+    if not name.startswith("emoji"):
+        raise ValueError(
+            f"--base: got {base}, the demonstration's examples are drawings that only the built-in bases know; allowed "
+            "are emoji_base, emoji_wan where it is there, and folders of emoji_wan's recipe"
+        )
+    return PRESETS[name]
+
+
+def run_demo(output: Path, seed: int, callbacks: Callbacks, preset: Preset = EMOJI, base: Path = EMOJI_BASE) -> None:
     """Make everything, or resume an earlier run in ``output``.
 
     Args:
@@ -94,9 +110,10 @@ def run_demo(output: Path, seed: int, callbacks: Callbacks, preset: Preset = EMO
         seed: of the initial noise.
         callbacks: progress and cancel.
         preset: settings.
+        base: folder of the base.
     """
     clock = Clock()
-    backbone = clock("load", load_unet3d)
+    backbone = clock("load", lambda: load_base(base))
     learned = train_loras(backbone, preset, output / "work" / demo_cache_key(backbone, preset), callbacks, clock)
     for name, lora in zip(SUBJECTS, learned.subjects, strict=True):
         save_lora(output / f"{name}.safetensors", lora)

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..callbacks import Callbacks
 from ..config import SubjectConfig
-from ..model.base_names import is_wan_folder, named_base
+from ..model.base_names import named_base
 
 
 def add_base(parser: argparse.ArgumentParser) -> None:
@@ -38,11 +38,10 @@ def add_base(parser: argparse.ArgumentParser) -> None:
 
 def preset_of(options: argparse.Namespace) -> Any:
     """The preset of ``--preset``; without it, the one that fits the base."""
+    from ..model.base_folder import EMOJI_BASE
     from ..presets import PRESETS, preset_name
 
-    if options.preset is None and options.base is not None and is_wan_folder(options.base):
-        return PRESETS[preset_name(options.base)]
-    return PRESETS[options.preset or ("emoji" if options.base is None else "paper")]
+    return PRESETS[options.preset or preset_name(options.base or EMOJI_BASE)]
 
 
 def open_base(
