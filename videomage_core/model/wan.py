@@ -234,7 +234,7 @@ class WanBackbone(PlacedParts):
         """Which heads of which block are temporal, bool [L, H]; found when first asked for, without LoRAs."""
         if self._heads is None:
             with use_adapters(self, {}):
-                self._heads = find_temporal_heads(self, self._probe)
+                self._heads = find_temporal_heads(self, [b.attn1 for b in self.transformer.blocks], self._probe)
         return self._heads
 
     def targets(

@@ -12,15 +12,14 @@ roles have all rows.
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 
+from .backbone import Backbone
 from .dit_maps import head_errors, sampled_rows
 from .wan_attention import TextContext, WanAttentionProcessor
-
-if TYPE_CHECKING:
-    from .wan import WanBackbone
 
 STEPS = 6  # of the sampled video
 SEED = 0
@@ -38,15 +37,15 @@ class _Probe(WanAttentionProcessor):
 
 
 @torch.no_grad()
-def find_temporal_heads(backbone: WanBackbone, size: tuple[int, int, int]) -> torch.Tensor:
+def find_temporal_heads(backbone: Backbone, attentions: Sequence[Any], size: tuple[int, int, int]) -> torch.Tensor:
     """The temporal heads of each block, bool [L, H]; none at all where the base does not split them.
 
     Args:
         backbone: the base; adapters that act on it act here too.
+        attentions: the self-attention of each of its L blocks, diffusers' WanAttention.
         size: frames, height and width in pixels of the video that is sampled.
     """
     shape = backbone.latent_shape(*size)
-    attentions = [block.attn1 for block in backbone.transformer.blocks]
     probes = [_Probe(shape[1]) for _ in attentions]
     before = [attention.processor for attention in attentions]
     text = backbone.encode_prompt([""])
