@@ -3,7 +3,8 @@
     python -m benchmarks.media_memory
 
 Five photos of 48 megapixels, and a 4K clip of 24 frames with two mask videos, as train-subject and train-motion read
-them at the paper's size.  Needs about 100 MB of disk in the temporary folder.
+them at the paper's size; and that clip alone as Train Motion LoRA reads a VIDEO of ComfyUI's.  Needs about 100 MB of
+disk in the temporary folder.
 """
 
 from __future__ import annotations
@@ -54,12 +55,17 @@ def read(what: str, folder: Path) -> float:
     from videomage_core.cache_key import cache_key
     from videomage_core.config import MotionConfig, SubjectConfig
     from videomage_core.data.augmentation import needed_size
-    from videomage_core.data.examples import load_motion_clip, load_subject_images
+    from videomage_core.data.examples import load_motion_clip, load_subject_images, make_motion_clip
+    from videomage_core.data.video_decoding import DecodedFrames
 
     before = peak()
     if what == "photos":
         images = load_subject_images(folder, min_size=needed_size(SubjectConfig()))
         cache_key(*(part for image in images for part in image.key_parts()))
+    elif what == "VIDEO":
+        config = MotionConfig()
+        frames = DecodedFrames(folder / "clip.mp4")
+        cache_key(*make_motion_clip(frames, (), None, config.frames, needed_size(config)).key_parts())
     else:
         subjects = [("box", folder / "mask_1.mp4"), ("box", folder / "mask_2.mp4")]
         config = MotionConfig()
@@ -76,7 +82,7 @@ def main() -> None:
         write_photos(folder / "photos")
         for file in ("clip", "mask_1", "mask_2"):
             write_clip(folder / f"{file}.mp4", moving=file == "clip")
-        for what, where in (("photos", folder / "photos"), ("clip", folder)):
+        for what, where in (("photos", folder / "photos"), ("clip", folder), ("VIDEO", folder)):
             command = [sys.executable, "-m", "benchmarks.media_memory", what, str(where)]
             said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             print(f"{what}: {float(said):.0f} MiB over the base")

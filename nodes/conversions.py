@@ -4,26 +4,41 @@ from __future__ import annotations
 
 import os
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from comfy_api.latest import io
+from comfy_api.latest import InputImpl, io
 
 from ..videomage_core.data.frames import frames_to_pixels, pixels_to_frames
+from ..videomage_core.data.video_decoding import DecodedFrames, Frames
 
 CLIP_TYPES = [io.Image, io.Video]
 
 
-def clip_images(clip: Any) -> torch.Tensor:
-    """IMAGE or VIDEO -> frames [F, H, W, C] in 0..1, not copied."""
-    images: torch.Tensor = clip.get_components().images if hasattr(clip, "get_components") else clip
+def clip_images(clip: Any) -> Frames:
+    """IMAGE or VIDEO -> frames [F, H, W, C] in 0..1, not copied; a VIDEO that is a file is not read as a whole."""
+    if not hasattr(clip, "get_components"):
+        return cast(torch.Tensor, clip)
+    if isinstance(clip, InputImpl.VideoFromFile) and not _trimmed(clip):
+        source = clip.get_stream_source()
+        return DecodedFrames(source if isinstance(source, BytesIO) else Path(source))
+    images: torch.Tensor = clip.get_components().images
     return images
+
+
+def _trimmed(clip: Any) -> bool:
+    """Whether a VIDEO has settings beside its file, as newer cores' have of what part is taken."""
+    return any(bool(value) for name, value in vars(clip).items() if not name.endswith("__file"))
 
 
 def clip_pixels(clip: Any, min_size: tuple[int, int] | None = None) -> torch.Tensor:
     """IMAGE or VIDEO -> [3, F, H, W] in -1..1; with ``min_size`` larger ones are shrunk, as by ``frames_to_pixels``."""
-    return frames_to_pixels(clip_images(clip), min_size)
+    frames = clip_images(clip)
+    if isinstance(frames, torch.Tensor):
+        return frames_to_pixels(frames, min_size)
+    return torch.cat([frames_to_pixels(frames[i : i + 1], min_size) for i in range(len(frames))], dim=1)
 
 
 def image(pixels: torch.Tensor) -> torch.Tensor:
@@ -33,7 +48,7 @@ def image(pixels: torch.Tensor) -> torch.Tensor:
 
 def video(pixels: torch.Tensor, fps: float) -> Any:
     """[3, F, H, W] in -1..1 -> VIDEO."""
-    from comfy_api.latest import InputImpl, Types
+    from comfy_api.latest import Types
 
     rate = Fraction(fps).limit_denominator(1001)
     return InputImpl.VideoFromComponents(Types.VideoComponents(images=pixels_to_frames(pixels), frame_rate=rate))

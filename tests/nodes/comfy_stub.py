@@ -88,6 +88,17 @@ class Video:
         return self.components
 
 
+class VideoFromFile:
+    def __init__(self, file: Any) -> None:
+        self.__file = file
+
+    def get_stream_source(self) -> Any:
+        return self.__file
+
+    def get_components(self) -> VideoComponents:
+        raise AssertionError("it is read frame by frame")
+
+
 class ModelPatcher:
     def __init__(self, model: Any, load_device: Any, offload_device: Any) -> None:
         self.model, self.load_device, self.offload_device = model, load_device, offload_device
@@ -165,7 +176,7 @@ def _latest_api() -> ModuleType:
         io=io,
         ui=ui,
         ComfyExtension=ComfyExtension,
-        InputImpl=SimpleNamespace(VideoFromComponents=Video),
+        InputImpl=SimpleNamespace(VideoFromComponents=Video, VideoFromFile=VideoFromFile),
         Types=SimpleNamespace(VideoComponents=VideoComponents),
     )
 

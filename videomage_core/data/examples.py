@@ -19,6 +19,7 @@ from .images import Size, list_images, read_image
 from .masks import FULL, Segmenter, segmenter_key_parts
 from .media import count_frames, load_clip, load_masks
 from .media_files import CLIP_SUFFIXES, Captions, passed_over
+from .video_decoding import Frames
 
 
 @dataclass(frozen=True)
@@ -224,7 +225,7 @@ def load_motion_clip(
 
 
 def make_motion_clip(
-    images: torch.Tensor,
+    images: Frames,
     subjects: Sequence[str],
     masks: torch.Tensor | None,
     frames: int,
@@ -233,7 +234,7 @@ def make_motion_clip(
     """A clip of the motion from what is in memory, brought to ``frames`` frames, evenly chosen.
 
     Args:
-        images: frames [F, H, W, C] in 0..1, as image programs hold them; those that are taken are copied, no others.
+        images: frames [F, H, W, C] in 0..1, as image programs hold them; those that are taken are read, no others.
         subjects: who performs it, in plain words, N of them; none where nothing is taken out.
         masks: theirs, [N, F, H, W] in 0..1; with one frame it is for all.  None: found by the segmenter.
         frames: how many are taken.

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from io import BytesIO
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
+import torch
 
+from videomage_core.data import video_decoding
+from videomage_core.data.examples import make_motion_clip
 from videomage_core.data.images import WHITE
-from videomage_core.data.video_decoding import decoded_images, decoded_times
+from videomage_core.data.video_decoding import DecodedFrames, decoded_images, decoded_times
 
 
 @pytest.fixture
@@ -46,7 +50,32 @@ def test_the_frames_asked_for_come_in_the_files_order(clip: Path) -> None:
         assert np.asarray(image).mean() == pytest.approx(60 * index, abs=3)
 
 
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_frames_of_a_file_stand_for_a_tensor_of_them_all(clip: Path, in_memory: bool) -> None:
+    with av.open(str(clip)) as container:
+        decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    whole = torch.from_numpy(np.stack(decoded)).float() / 255
+    frames = DecodedFrames(BytesIO(clip.read_bytes()) if in_memory else clip)
+    assert len(frames) == 5
+    for part in (slice(0, 5), slice(3, 4), slice(1, 3), slice(4, 5), slice(4, 5), slice(-2, None)):
+        assert torch.equal(frames[part], whole[part])
+    taken, same = (make_motion_clip(images, (), None, 7, (8, 8)).pixels for images in (frames, whole))
+    assert taken.shape == (3, 7, 8, 16) and torch.equal(taken, same)
+
+
+def test_frames_are_decoded_once_to_count_them_and_once_in_order(clip: Path, monkeypatch) -> None:
+    opened: list[int] = []
+    decode = video_decoding._decoded
+    monkeypatch.setattr(video_decoding, "_decoded", lambda source: opened.append(1) or decode(source))
+    make_motion_clip(DecodedFrames(clip), (), None, 9)
+    assert len(opened) == 2
+
+
 def test_a_file_that_is_no_video_is_named(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").write_bytes(b"\x00\x01" * 500)
     with pytest.raises(ValueError, match=r"clip\.mp4 cannot be read.*save it anew as mp4"):
         decoded_times(tmp_path / "clip.mp4", 1)
+    with pytest.raises(ValueError, match=r"clip\.mp4 cannot be read.*save it anew as mp4"):
+        len(DecodedFrames(tmp_path / "clip.mp4"))
+    with pytest.raises(ValueError, match=r"clip: the video cannot be read .*save it anew as mp4"):
+        len(DecodedFrames(BytesIO(b"\x00\x01" * 500)))
