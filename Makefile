@@ -46,7 +46,8 @@ test-first-comfyui:
 	else $(MAKE) test-one-comfyui; fi
 
 test-one-comfyui: $(COMFY_STAMP)
-	COMFYUI_PATH="$(COMFYUI)" $(LIMITED) $(COMFY_BIN)/python -m pytest --durations=10 $(COMFY_TESTS)
+	COMFYUI_PATH="$(COMFYUI)" OMP_NUM_THREADS=1 $(LIMITED) $(COMFY_BIN)/python -m pytest -n auto --dist loadgroup \
+		--durations=20 $(COMFY_TESTS)
 
 # Draws workflows/*.json anew in ComfyUI's page, after a node's inputs changed; needs a ComfyUI and Chromium.
 workflows: $(COMFY_STAMP)
@@ -128,7 +129,7 @@ $(COMFY_STAMP): requirements.txt $(COMFYUI)/requirements.txt $(SHIM)
 	@$(COMFY_BIN)/python -c "import torch; print('torch==' + torch.__version__)" > $(COMFY_VENV)/constraints.txt
 	@grep -v '^torchaudio' "$(COMFYUI)/requirements.txt" > $(COMFY_VENV)/comfyui.txt
 	$(COMFY_BIN)/$(PIP_INSTALL) -c $(COMFY_VENV)/constraints.txt -r requirements.txt -r $(COMFY_VENV)/comfyui.txt \
-		pytest playwright
+		pytest pytest-xdist playwright
 	@$(call mend_torchvision,$(COMFY_BIN))
 	@$(COMFY_BIN)/$(PIP_INSTALL) --no-deps --target $(COMFY_VENV)/newer-page comfyui-frontend-package==1.58.1 \
 		|| echo "The newer page is not to be had here; the tests with it are skipped."

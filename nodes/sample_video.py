@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from ..videomage_core.config import SamplingConfig
 from ..videomage_core.model.memory import workloads_for
 from ..videomage_core.model.text import prompt_warnings
-from ..videomage_core.stages.baselines import sample_averaged, sample_base, sample_merged
+from ..videomage_core.stages.baselines import sample_averaged, sample_base, sample_composed, sample_merged
 from .collaborative_sampling import (
     OOM_HINT,
     clip_input,
@@ -36,7 +36,9 @@ from .schema import (
 )
 
 MOST = 4
-MERGED, ALONE, AVERAGED = "all LoRAs in one model", "the base alone", "averaged subject outputs"
+MERGED, ALONE = "all LoRAs in one model", "the base alone"
+AVERAGED, COMPOSED = "averaged subject outputs", "composed subject effects"
+METHODS = (MERGED, ALONE, AVERAGED, COMPOSED)
 
 
 class SampleVideo(Node):
@@ -58,11 +60,12 @@ class SampleVideo(Node):
                 prompt_input("A dog is running on grass"),
                 io.Combo.Input(
                     "method",
-                    [MERGED, ALONE, AVERAGED],
+                    list(METHODS),
                     default=MERGED,
                     tooltip=f"{MERGED}: each with its strength (the paper's 'w/o SCS'). {ALONE}: no LoRA is "
                     f"active, and superclasses replace the tokens. {AVERAGED}: each subject's LoRA in turn with the "
-                    "motion's, outputs averaged, as the paper runs its baselines; strengths are ignored.",
+                    "motion's, outputs averaged, as the paper runs its baselines. {COMPOSED}: each subject's effect on "
+                    "the prediction is added to that of the base with the motion. In these two strengths are ignored.",
                 ),
                 seed_input(),
                 *settings_inputs(SamplingConfig()),
@@ -100,13 +103,14 @@ class SampleVideo(Node):
             inverted = inverted_noise(backbone, frames, config, callbacks)
             if method == ALONE:
                 pixels = sample_base(backbone, loras, prompt, seed, config, inverted, callbacks)
-            elif method == AVERAGED:
+            elif method in (AVERAGED, COMPOSED):
                 motions = [lora for lora in loras if lora.kind == "motion"]
                 if len(motions) > 1:
-                    raise ValueError(f"LoRAs: got {len(motions)} motions, '{AVERAGED}' takes one at most")
+                    raise ValueError(f"LoRAs: got {len(motions)} motions, '{method}' takes one at most")
                 subjects = [lora for lora in loras if lora.kind != "motion"]
                 motion = motions[0] if motions else None
-                pixels = sample_averaged(backbone, subjects, motion, prompt, seed, config, inverted, callbacks)
+                sample = sample_averaged if method == AVERAGED else sample_composed
+                pixels = sample(backbone, subjects, motion, prompt, seed, config, inverted, callbacks)
             else:
                 pairs = list(zip(loras, strengths, strict=True))
                 pixels = sample_merged(backbone, pairs, prompt, seed, config, inverted, callbacks)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .model.wan import WanBackbone
     from .presets import EMOJI, EMOJI_WAN, PAPER, WAN, Preset
     from .sampling import generate_videos, invert, sample
-    from .stages.baselines import sample_averaged, sample_base, sample_merged
+    from .stages.baselines import sample_averaged, sample_base, sample_composed, sample_merged
     from .stages.collaborative_sampling import CollaborativeResult, sample_collaboratively
     from .stages.ddim_inversion import invert_clip
     from .stages.fusion import FusionResult, fuse_subjects
@@ -89,6 +89,7 @@ __all__ = [
     "sample_averaged",
     "sample_base",
     "sample_collaboratively",
+    "sample_composed",
     "sample_merged",
     "save_lora",
     "save_video",

@@ -101,11 +101,19 @@ def predict_with_guidance(
         negative: the negative prompt, encoded B times.
         scale: guidance scale; 1 predicts only the conditional half.
     """
+    return predict_guided_and_plain(backbone, x, level, text, negative, scale)[0]
+
+
+def predict_guided_and_plain(
+    backbone: Backbone, x: torch.Tensor, level: NoiseLevel, text: EncodedText, negative: EncodedText, scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The output under guidance, and the conditional one that it is made of; arguments as ``predict_with_guidance``."""
     if scale == 1:
-        return backbone.predict(x, level, text)
+        output = backbone.predict(x, level, text)
+        return output, output
     output = backbone.predict(torch.cat([x, x]), level, concat_texts([negative, text]))
     unconditional, conditional = output.chunk(2)
-    return classifier_free_guidance(unconditional, conditional, scale)
+    return classifier_free_guidance(unconditional, conditional, scale), conditional
 
 
 @torch.no_grad()

@@ -186,9 +186,9 @@ def test_motion_fusion_and_collaborative_sampling(nodes: dict[str, Any], host: c
     loras = {"lora_1": dog, "lora_2": panda, "lora_3": motion, **{f"strength_{i}": 1.0 for i in range(1, 5)}}
     sampled = {
         method: nodes["VideoMage_SampleVideo"].execute(base, words, method, 3, **plain, **loras).result[0]
-        for method in ("all LoRAs in one model", "the base alone", "averaged subject outputs")
+        for method in sys.modules[nodes["VideoMage_SampleVideo"].__module__].METHODS
     }
-    assert len({video.numpy().tobytes() for video in sampled.values()}) == 3
+    assert len({video.numpy().tobytes() for video in sampled.values()}) == 4
     off = {**loras, "strength_1": 0.0, "strength_2": 0.0, "strength_3": 0.0}
     assert torch.equal(
         nodes["VideoMage_SampleVideo"].execute(base, "a frog", "all LoRAs in one model", 3, **plain, **off).result[0],

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     WithStrength: TypeAlias = tuple[LoraModel, float]
 
 
+SEPARATE = ("averaged", "composed")  # methods in which each subject's LoRA acts in a pass of its own
+
+
 def add_sample(commands: Any) -> None:
     """Register ``sample`` and its flags."""
     parser = commands.add_parser(
@@ -47,10 +50,11 @@ def add_sample(commands: Any) -> None:
     )
     parser.add_argument(
         "--method",
-        choices=("auto", "averaged"),
+        choices=("auto", *SEPARATE),
         default="auto",
         help="auto: collaborative sampling (SCS) with --motion, else all LoRAs in one model; averaged: each subject's "
-        "--lora with the --motion in turn, outputs averaged, as the paper runs its baselines (Sec. 4.1) (%(default)s)",
+        "--lora with the --motion in turn, outputs averaged, as the paper runs its baselines (Sec. 4.1); composed: "
+        "each subject's effect on the prediction is added to that of the base with the --motion (%(default)s)",
     )
     parser.add_argument("--clip", type=Path, help="clip whose inverted noise is mixed into the initial noise")
     parser.add_argument(
@@ -104,11 +108,11 @@ def _config_for(
     Raises:
         ValueError: LoRAs that the method cannot use together, or a prompt that does not name their subjects.
     """
-    from ..stages.baselines import check_averaged
+    from ..stages.baselines import check_separate
     from ..stages.collaborative_sampling import check_pair, require_named
 
-    if options.method == "averaged":
-        check_averaged([lora for lora, _ in loras], motion[0] if motion else None)
+    if options.method in SEPARATE:
+        check_separate([lora for lora, _ in loras], motion[0] if motion else None)
         require_named(options.prompt, tokens)
         return config
     if motion is None:
@@ -133,14 +137,15 @@ def _generate(
     callbacks: Callbacks,
 ) -> tuple[torch.Tensor, CollaborativeResult | None]:
     """The video [3, F, H, W], and with collaborative sampling its whole result."""
-    from ..stages.baselines import sample_averaged, sample_merged
+    from ..stages.baselines import sample_averaged, sample_composed, sample_merged
     from ..stages.collaborative_sampling import sample_collaboratively
 
     prompt, seed = options.prompt, options.seed
-    if options.method == "averaged":
+    if options.method in SEPARATE:
         subjects = [lora for lora, _ in loras]
         moving = motion[0] if motion else None
-        return sample_averaged(backbone, subjects, moving, prompt, seed, config, inverted, callbacks), None
+        sample = sample_averaged if options.method == "averaged" else sample_composed
+        return sample(backbone, subjects, moving, prompt, seed, config, inverted, callbacks), None
     if motion is None:
         return sample_merged(backbone, loras, prompt, seed, config, inverted, callbacks), None
     with_maps = options.attention_overlays is not None
@@ -166,16 +171,19 @@ def _check_sample(options: argparse.Namespace, config: CollaborativeConfig) -> N
     if options.output.suffix.lower() != ".mp4":
         raise ValueError(f"--output: got {options.output}, must end in .mp4")
     require_output_file(options.output, "--output")
-    if options.method == "averaged" and not options.lora:
-        raise ValueError("--method averaged: got no --lora, give each subject's, and the --motion they join")
-    if options.method == "averaged":
+    separate = options.method in SEPARATE
+    if separate and not options.lora:
+        raise ValueError(f"--method {options.method}: got no --lora, give each subject's, and the --motion they join")
+    if separate:
         given = [text for text in [*options.lora, options.motion] if text and file_and_strength(text)[1] != 1]
         if given:
-            raise ValueError(f"--method averaged: got {', '.join(given)}, strengths have no place here; leave them out")
+            raise ValueError(
+                f"--method {options.method}: got {', '.join(given)}, strengths have no place here; leave them out"
+            )
     elif options.motion and len(options.lora) != 1:
         raise ValueError(
             f"--lora: got {len(options.lora)} with --motion, which takes one: a subject's or a fused one; "
-            "make one of several with 'fuse', or average their outputs with --method averaged"
+            "make one of several with 'fuse', or sample them with --method composed or averaged"
         )
     if options.attention_overlays is not None and options.attention_overlays.suffix.lower() != ".png":
         raise ValueError(f"--attention-overlays: got {options.attention_overlays}, must end in .png")
@@ -185,12 +193,12 @@ def _check_sample(options: argparse.Namespace, config: CollaborativeConfig) -> N
         raise ValueError(
             "--attention-overlays: without guidance (tau or alpha is 0) no attention is looked at; drop it"
         )
-    if not options.motion or options.method == "averaged":
+    if not options.motion or separate:
         needing = [f.name for f in dataclasses.fields(CollaborativeConfig) if f.name not in _plain_fields()]
         given = [f"--{name.replace('_', '-')}" for name in needing if getattr(options, name) is not None]
         given += ["--attention-overlays"] * (options.attention_overlays is not None)
         if given:
-            advice = "drop it, or --method averaged" if options.method == "averaged" else "give a motion LoRA, --motion"
+            advice = f"drop it, or --method {options.method}" if separate else "give a motion LoRA, --motion"
             raise ValueError(f"{', '.join(given)}: only collaborative sampling has this; {advice}")
 
 

@@ -1,6 +1,6 @@
 """What the benchmark compares: the method, its ablations (Table 2), the baselines (Table 1), sweeps (Table 3).
 
-A method combines LoRAs in one of four modes, with settings that differ from the preset's.  LoRAs are trained once
+A method combines LoRAs in one of five modes, with settings that differ from the preset's.  LoRAs are trained once
 for each set of settings, so methods that differ in sampling alone share them.
 """
 
@@ -24,14 +24,15 @@ class Method:
         name: in tables and folders.
         combine: scs: collaborative sampling of the fused LoRA and the motion's (Algorithm 1); merged: both in
             one model; averaged: each subject's LoRA joins the motion's in turn, outputs averaged (Sec. 4.1);
-            base: no LoRA, superclass words.
+            composed: each subject's effect is added to the prediction with the motion's LoRA; base: no LoRA, superclass
+            words.
         changes: settings that differ from the preset's, by the preset's parts: {"motion": {"omega": 0}}.
         in_paper: its row in Tables 1, 2 or 4; "" if it has none.
         about: what it is, for the report.
     """
 
     name: str
-    combine: Literal["scs", "merged", "averaged", "base"]
+    combine: Literal["scs", "merged", "averaged", "composed", "base"]
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     in_paper: str = ""
     about: str = ""
@@ -77,6 +78,11 @@ METHODS: dict[str, Method] = {
             "averaged outputs",
             "averaged",
             about="each subject's own LoRA with the motion's in turn, outputs averaged, as the paper runs baselines",
+        ),
+        Method(
+            "composed effects",
+            "composed",
+            about="each subject's effect on the prediction, added to that of the base with the motion's LoRA",
         ),
         Method(
             "MotionDirector",

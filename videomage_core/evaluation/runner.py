@@ -28,7 +28,7 @@ from ..model.backbone import Backbone
 from ..model.encoded_text import values_of
 from ..model.fingerprint import fingerprint
 from ..presets import Preset
-from ..stages.baselines import sample_averaged, sample_base, sample_merged
+from ..stages.baselines import sample_averaged, sample_base, sample_composed, sample_merged
 from ..stages.collaborative_sampling import sample_collaboratively
 from ..stages.ddim_inversion import invert_clip
 from ..stages.fusion import fuse_subjects, fusion_key
@@ -115,7 +115,7 @@ class Runner:
         """Names a video after all that it depends on."""
         collaborative = method.combine == "scs" and loras.motion is not None
         config = preset.collaborative if collaborative else preset.sampling
-        used = [loras.fused] if loras.fused else loras.subjects if method.combine == "averaged" else []
+        used = [loras.fused] if loras.fused else loras.subjects if method.combine in ("averaged", "composed") else []
         parts = [part for lora in (*used, *([loras.motion] if loras.motion else [])) for part in lora.key_parts()]
         prompts = self.grid.prompt(cell), self.grid.plain_prompt(cell)
         versions = {name: STAGE_VERSIONS[name] for name in _SAMPLERS}
@@ -133,7 +133,8 @@ class Runner:
         if loras.fused is None:
             if method.combine == "base":
                 return sample_base(base, loras.subjects, prompt, seed, config, inverted, callbacks)
-            return sample_averaged(base, loras.subjects, loras.motion, prompt, seed, config, inverted, callbacks)
+            sample = sample_composed if method.combine == "composed" else sample_averaged
+            return sample(base, loras.subjects, loras.motion, prompt, seed, config, inverted, callbacks)
         if method.combine == "scs" and loras.motion is not None:
             return sample_collaboratively(
                 base, loras.fused, loras.motion, prompt, seed, preset.collaborative, inverted, callbacks=callbacks

@@ -35,7 +35,8 @@ def test_what_belongs_to_a_motion_is_refused_without_one(tmp_path, photos, motio
     assert "the LoRA 2 of 2 is a motion" in capsys.readouterr().err
 
 
-def test_averaged_outputs(tmp_path, photos, motion, capsys, monkeypatch):
+@pytest.mark.parametrize("method", ["averaged", "composed"])
+def test_subjects_in_passes_of_their_own(tmp_path, photos, motion, capsys, monkeypatch, method):
     """Each --lora in turn with the --motion; what the stage gets is what was given."""
     files = [toy(tmp_path, photos, name) for name in ("ann", "bob")]
     loras = ["--lora", str(files[0]), "--lora", str(files[1]), "--motion", str(motion)]
@@ -44,32 +45,32 @@ def test_averaged_outputs(tmp_path, photos, motion, capsys, monkeypatch):
         "a <ann> is chasing a <bob>",
         *loras,
         "--method",
-        "averaged",
+        method,
         "--output",
         str(tmp_path / "v.mp4"),
     ]
-    seen, made = [], baselines.sample_averaged
+    seen, made = [], getattr(baselines, f"sample_{method}")
 
-    def averaged(backbone, subjects, moving, *more):
+    def sampled(backbone, subjects, moving, *more):
         seen.append(([t.name for lora_model in subjects for t in lora_model.tokens], moving.kind))
         return made(backbone, subjects, moving, *more)
 
-    monkeypatch.setattr(baselines, "sample_averaged", averaged)
+    monkeypatch.setattr(baselines, f"sample_{method}", sampled)
     assert main([*sample, "--steps", "2", "--clip", str(tmp_path / "clip"), "--ddim-inversion-steps", "1"]) == 0
     assert seen == [(["<ann>", "<bob>"], "motion")] and (tmp_path / "v.mp4").stat().st_size > 500
     monkeypatch.setattr(loading, "load_unet3d", lambda *_: pytest.fail("the base was loaded"))
     assert main([*sample, "--tau", "3"]) == 2
-    assert "--tau: only collaborative sampling has this; drop it, or --method averaged" in capsys.readouterr().err
+    assert f"--tau: only collaborative sampling has this; drop it, or --method {method}" in capsys.readouterr().err
     assert main(["sample", "a <ann>", *sample[2:]]) == 2
     assert "does not name <bob>" in capsys.readouterr().err
     assert main([*sample, "--lora", str(motion)]) == 2
     assert "the LoRA 3 of 3 is a motion; give it as the motion" in capsys.readouterr().err
-    assert main([*sample[:6], "--motion", str(files[0]), "--method", "averaged"]) == 2
+    assert main([*sample[:6], "--motion", str(files[0]), "--method", method]) == 2
     assert "motion: got a subject LoRA" in capsys.readouterr().err
-    assert main(["sample", "a <ann>", "--lora", f"{files[0]}:0.5", "--method", "averaged"]) == 2
+    assert main(["sample", "a <ann>", "--lora", f"{files[0]}:0.5", "--method", method]) == 2
     assert "ann.safetensors:0.5, strengths have no place here" in capsys.readouterr().err
-    assert main(["sample", "a dog", "--motion", str(motion), "--method", "averaged"]) == 2
-    assert "--method averaged: got no --lora" in capsys.readouterr().err
+    assert main(["sample", "a dog", "--motion", str(motion), "--method", method]) == 2
+    assert f"--method {method}: got no --lora" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

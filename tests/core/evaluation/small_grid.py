@@ -30,7 +30,7 @@ pairs = [["rex", "po"]]
 motions = ["riding"]
 places = ["grass"]
 seeds = [3]
-methods = ["VideoMage", "without SCS", "averaged outputs", "the base alone"]
+methods = ["VideoMage", "without SCS", "averaged outputs", "composed effects", "the base alone"]
 no_motion_methods = ["VideoMage", "the base alone"]
 sweeps = ["alpha"]
 """

@@ -48,7 +48,8 @@ def work(tmp_path_factory):
 
 def test_every_method_makes_every_cell_and_nothing_twice(emoji_base, grid, work, tmp_path):
     results = run_grid(emoji_base, SHORT, grid, "quick", [Brightness()], work, Callbacks())
-    assert [r.method for r in results.with_motion] == ["VideoMage", "without SCS", "averaged outputs", "the base alone"]
+    methods = ["VideoMage", "without SCS", "averaged outputs", "composed effects", "the base alone"]
+    assert [r.method for r in results.with_motion] == methods
     assert [r.method for r in results.no_motion] == ["VideoMage", "the base alone"]
     assert len(results.sweeps["alpha"]) == 3 and not results.three_subjects
     assert {kind: len(seconds) for kind, seconds in results.training.items()} == {
@@ -56,7 +57,7 @@ def test_every_method_makes_every_cell_and_nothing_twice(emoji_base, grid, work,
         "fusion": 1,
         "motion": 1,
     }
-    assert len({r.scores["brightness"] for r in results.with_motion}) == 4, "each method makes another video"
+    assert len({r.scores["brightness"] for r in results.with_motion}) == 5, "each method makes another video"
     swept = [records[0].scores for records in results.sweeps["alpha"].values()]
     assert swept[1] == results.with_motion[0].scores, "the preset's own alpha gives the full method's video"
 

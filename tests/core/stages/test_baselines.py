@@ -15,7 +15,7 @@ from videomage_core.model import lora
 from videomage_core.model.lora_weights import average
 from videomage_core.sampling import generate_videos, initial_noise, predict_with_guidance, step
 from videomage_core.stages import baselines, collaborative_sampling
-from videomage_core.stages.baselines import sample_averaged, sample_base, sample_merged
+from videomage_core.stages.baselines import sample_averaged, sample_base, sample_composed, sample_merged
 from videomage_core.stages.collaborative_sampling import sample_collaboratively
 
 CONFIG = SamplingConfig(frames=2, height=24, width=24, steps=2, guidance_scale=4.0)
@@ -84,6 +84,32 @@ def test_one_averaged_step_by_hand(emoji_base, toy, pet, motion):
     assert not close(outputs[0], outputs[1])
 
 
+@pytest.mark.parametrize("scale", [4.0, 1.0])
+def test_one_composed_step_by_hand(emoji_base, toy, pet, motion, scale):
+    """The base with the motion's LoRA on plain words, guided, and what each subject's LoRA adds to its conditional."""
+    config = dataclasses.replace(CONFIG, steps=1, guidance_scale=scale)
+    got = sample_composed(emoji_base, [toy, pet], motion, PROMPT, 5, config, weight=0.8)
+    tokens, (level, following) = [*toy.tokens, *pet.tokens], emoji_base.levels(1)
+    text, empty = emoji_base.encode_prompt([PROMPT], tokens), emoji_base.encode_prompt([""])
+    plain_text = emoji_base.encode_prompt(["a robot is passing a dog"])
+    x, effects = initial_noise(emoji_base, 5, config), []
+    with torch.no_grad(), apply_loras(emoji_base, [(motion, 1.0)]):
+        plain, without = (emoji_base.predict(x, level, text) for text in (plain_text, empty))
+    for lora_model in (toy, pet):
+        with torch.no_grad(), apply_loras(emoji_base, [(lora_model, 1.0), (motion, 1.0)]):
+            effects.append(emoji_base.predict(x, level, text) - plain)
+    output = without + scale * (plain - without) + 0.8 * (effects[0] + effects[1])
+    assert close(got, emoji_base.decode_video(step(output, x, level, following, "epsilon"))[0])
+    assert not close(effects[0], effects[1])
+
+
+def test_composed_without_weight_is_the_base_with_the_motion(emoji_base, toy, pet, motion):
+    got = sample_composed(emoji_base, [toy, pet], motion, PROMPT, 5, CONFIG, weight=0.0)
+    assert close(got, sample_merged(emoji_base, [(motion, 1.0)], "a robot is passing a dog", 5, CONFIG))
+    alone = sample_composed(emoji_base, [toy, pet], None, PROMPT, 5, CONFIG, weight=0.0)
+    assert close(alone, sample_base(emoji_base, [toy, pet], PROMPT, 5, CONFIG)) and not close(alone, got)
+
+
 def test_all_begin_with_the_same_noise(emoji_base, toy, motion, monkeypatch):
     starts: list[torch.Tensor] = []
 
@@ -98,9 +124,10 @@ def test_all_begin_with_the_same_noise(emoji_base, toy, motion, monkeypatch):
     sample_base(emoji_base, [toy], *arguments)
     sample_merged(emoji_base, [(toy, 1.0), (motion, 1.0)], *arguments)
     sample_averaged(emoji_base, [toy], motion, *arguments)
+    sample_composed(emoji_base, [toy], motion, *arguments)
     collaborative = CollaborativeConfig(**dataclasses.asdict(arguments[2]))
     sample_collaboratively(emoji_base, toy, motion, "a <toy>", 5, collaborative, inverted)
-    assert len(starts) == 4 and all(torch.equal(start, starts[0]) for start in starts)
+    assert len(starts) == 5 and all(torch.equal(start, starts[0]) for start in starts)
     gaussian = initial_noise(emoji_base, 5, CONFIG)
     torch.testing.assert_close(starts[0], 0.3**0.5 * inverted + 0.7**0.5 * gaussian)
 
