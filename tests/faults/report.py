@@ -24,7 +24,7 @@ FAULTS = {
     "test_killed": (
         "kill -9 at a random moment",
         "{times}",
-        "the next run goes on; the same LoRA bit for bit; no torn file",
+        "the next run resumes; the same LoRA bit for bit; no torn file",
     ),
     "test_cancelled": (
         "cancelled at a random moment",
@@ -34,7 +34,7 @@ FAULTS = {
     "test_disk_full": (
         "no room for the n-th file",
         "{times}",
-        "told; nothing half written; the next run ends the same",
+        "reported; nothing half written; the next run ends the same",
     ),
     "test_out_of_memory": (
         "no memory at the n-th pass through a point",
@@ -70,7 +70,7 @@ FAULTS = {
     "test_changed_workflows_are_refused_or_run": (
         "workflows changed in one thing, through a real ComfyUI",
         "{prompts}",
-        "refused with a reason or run; the server goes on; nothing is written outside its folders",
+        "refused with a reason or run; the server runs on; nothing is written outside its folders",
     ),
     "test_names_that_lead_out_are_refused_when_queued": (
         "file names that lead out: `..`, absolute, UNC, devices, look-alikes, NUL",

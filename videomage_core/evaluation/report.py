@@ -47,8 +47,9 @@ side; **inconclusive**, it holds 0. For other subjects the difference must also 
 CLAIMS_HEAD = """\
 ## The paper's claims
 
-The comparisons were fixed before anything was run. More is better for the claim; both methods make the same cells from
-the same initial noise. Thin bars are the interval for other subjects, thick bars for these subjects.
+The comparisons were fixed before anything was run. A positive difference speaks for the claim. Both methods
+make the same cells from the same initial noise. Thin bars are the intervals for other subjects, thick bars those for
+these subjects.
 {count} comparisons are made; {chance:.1f} significant ones are expected by chance at this level.
 
 ![The paper's claims](images/{name}_claims.png)
