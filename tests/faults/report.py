@@ -125,7 +125,7 @@ DETERMINISM = [
         "a video, same seed", "same bytes", "the initial noise is drawn on the CPU, whatever the device",
         [
             "tests/faults/test_disturbed.py::test_the_same_seed_gives_the_same_bytes",
-            "tests/core/test_sampling.py::test_the_start_noise_is_the_seeds_alone",
+            "tests/core/test_sampling.py::test_the_initial_noise_is_the_seeds_alone",
         ],
     ),
     (
@@ -157,7 +157,7 @@ DETERMINISM = [
     (
         "LoRAs merged into weights (sampling, fp32) or beside them", "to rounding",
         "W x + B A x against (W + B A) x",
-        ["tests/core/model/test_lora.py::test_baked_loras_act_as_the_layers_do_and_leave_nothing"],
+        ["tests/core/model/test_lora.py::test_merged_loras_act_as_the_layers_do_and_leave_nothing"],
     ),
     (
         "another number of threads or precision", "to its rounding", "as above; a checkpoint is accepted",

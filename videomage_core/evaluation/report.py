@@ -57,8 +57,8 @@ these subjects.
 DIFFERENCES_HEAD = """\
 ## Significant differences from VideoMage
 
-Of {count} comparisons with other methods, those that are significant in either direction, if only for these subjects;
-{chance:.1f} are expected by chance at this level. "better": the other method is, to the right.
+Of {count} comparisons with other methods, these are significant in either direction, at least for these subjects;
+{chance:.1f} are expected by chance at this level. On the right, "better", the other method is better than VideoMage.
 """
 
 
