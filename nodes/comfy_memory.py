@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -69,6 +69,7 @@ class HostedBase:
     backbone: UNet3DBackbone | WanBackbone
     preset: Preset
     memory: str
+    file_suffix: ClassVar[str] = ""
     load_device: torch.device
     offload_device: torch.device
     _patchers: dict[int, Any] = field(default_factory=dict)  # by part; kept, or ComfyUI would forget them
@@ -80,6 +81,24 @@ class HostedBase:
             if id(part) not in self._patchers:
                 self._patchers[id(part)] = _patcher(part, self.load_device, self.offload_device)
         return [self._patchers[id(part)] for part in parts]
+
+    def mode_for(self, workloads: Sequence[Workload]) -> MemoryMode:
+        """The memory mode in which the workloads fit on ComfyUI's device."""
+        import comfy.model_management as management
+
+        return choose_mode(self.memory, self.backbone, workloads, available_memory(management.get_torch_device()))
+
+    def load(self, mode: MemoryMode, workloads: Sequence[Workload]) -> None:
+        """Put the base on ComfyUI's device in a memory mode, with room for the workloads."""
+        import comfy.model_management as management
+
+        backbone, device = self.backbone, management.get_torch_device()
+        if mode != backbone.memory:
+            self.unload()  # other parts of it will stay loaded than before
+        staying = [_bytes(part) for part in backbone.resident(mode)]
+        beside = required_memory(backbone, workloads, mode) - sum(staying)
+        management.load_models_gpu(self.patchers_for(mode), memory_required=beside, force_full_load=True)
+        backbone.use_memory(mode, device)
 
     def unload(self) -> None:
         """Take the base's parts off the device, and no other model."""
@@ -170,7 +189,7 @@ def on_device(base: HostedBase, oom_hint: str, workloads: Sequence[Workload]) ->
     device = management.get_torch_device()
     with torch.inference_mode(False):
         try:
-            mode = choose_mode(base.memory, backbone, workloads, _available_memory(device))
+            mode = choose_mode(base.memory, backbone, workloads, available_memory(device))
             if mode != backbone.memory:
                 base.unload()  # other parts of it will stay loaded than before
             staying = [_bytes(part) for part in backbone.resident(mode)]
@@ -212,7 +231,7 @@ def segmenter_workloads(segmenter: Any) -> list[Workload]:
     return [] if segmenter is None else [_SegmenterWorkload((), 0, 0)]
 
 
-def _available_memory(device: torch.device) -> int:
+def available_memory(device: torch.device) -> int:
     """Bytes that ComfyUI can free for us: what is free, and what its own models hold."""
     import comfy.model_management as management
 

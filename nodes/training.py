@@ -109,6 +109,7 @@ def train_or_load(
         train: (folder, run) -> what was made.
     """
     training = progress.Training(kind, file_name, node or "")
+    file_name += base.file_suffix
     callbacks = progress.callbacks_for(node, training)
     base_fingerprint = fingerprint(base.backbone.network)
     folder = run_dir(host.training_folder(), file_name, key, base.name, base_fingerprint.architecture)

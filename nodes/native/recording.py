@@ -92,7 +92,7 @@ class Recorder:
         last = index == self.blocks[-1]
 
         def run(args: dict[str, Any], original: dict[str, Any]) -> dict[str, Any]:
-            block_now = _bound_now(original["original_block"])
+            block_now = bound_now(original["original_block"])
 
             def forward(x: torch.Tensor) -> torch.Tensor:
                 options = {**args["transformer_options"], OVERRIDE: _Attention(self, index, text_call)}
@@ -118,7 +118,7 @@ class Recorder:
         kind.setdefault(name, maps)
 
 
-def _bound_now(function: Callable[..., Any]) -> Callable[..., Any]:
+def bound_now(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function with its outer variables as they are now.
 
     The core's closes over a loop's: called again in the backward pass, it would run the last block instead of its own.

@@ -27,6 +27,7 @@ from ..model.backbone import Backbone
 from ..model.encoded_text import EncodedText
 from ..model.fingerprint import Fingerprint, fingerprint
 from ..model.text import SpecialToken
+from ..model.trigger_words import first_token, words_of
 from ..sampling import add_noise, training_target
 from ..training.loop import Backward, ParameterGroup
 from .generated_clips import generate_clips
@@ -108,7 +109,7 @@ def train_subject(
     """
     callbacks = callbacks or Callbacks()
     prompt = prompt or f"A {token}"
-    start = SpecialToken(token, backbone.initial_vectors(superclass, config.num_vectors_per_token), superclass)
+    start = first_token(backbone, token, superclass, config.num_vectors_per_token)
     _check(backbone, images, start, prompt, config)
     key = subject_key(images, token, superclass, config, prompt, auxiliary, captions, segmenter)
     images = add_masks(images, superclass, segmenter, callbacks)
@@ -131,14 +132,18 @@ def train_subject(
         backward(terms)
 
     with lora.trainable_adapter(backbone, "subject", targets, config) as parameters:
-        groups = [
-            ParameterGroup("lora", parameters, config.learning_rate),
-            ParameterGroup("token", {"vectors": vectors}, config.token_learning_rate),
-        ]
+        groups, about = (
+            [ParameterGroup("lora", parameters, config.learning_rate)],
+            dict[str, object](images=len(images)),
+        )
+        if backbone.text_gradients:
+            groups.append(ParameterGroup("token", {"vectors": vectors}, config.token_learning_rate))
+        else:
+            about["trigger"] = words_of(token)
         training = LoraTraining(
             "subject", "subject", config, folder, key, base_fingerprint, prompt, sampling, [learned]
         )
-        return training.run(backbone, groups, loss_fn, callbacks, images=len(images))
+        return training.run(backbone, groups, loss_fn, callbacks, **about)
 
 
 def subject_key(
