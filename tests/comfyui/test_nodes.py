@@ -15,7 +15,7 @@ NODES = [
     "VideoMage_LoraInfo", "VideoMage_ContactSheet", "VideoMage_ExampleSubject", "VideoMage_ExampleMotion",
     "VideoMage_LoadSegmenter", "VideoMage_SegmentByWords", "VideoMage_Evaluate", "VideoMage_SubjectClip",
     "VideoMage_EncodePromptSCS", "VideoMage_SCSGuider", "VideoMage_ShowAttention",
-    "VideoMage_MergeSubjectLoRAs",
+    "VideoMage_MergeSubjectLoRAs", "VideoMage_BaseFromModel",
 ]  # fmt: skip
 
 

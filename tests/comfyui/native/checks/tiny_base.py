@@ -58,6 +58,21 @@ def core_model(transformer: Any, text_dim: int, dtype: torch.dtype = torch.float
         return ModelSamplingSD3().patch(patcher, SHIFT)[0]
 
 
+def transformer(text_dim: int) -> Any:
+    """A diffusers transformer of random weights, of which some heads are temporal."""
+    from diffusers import WanTransformer3DModel
+
+    torch.manual_seed(5)
+    network = WanTransformer3DModel(
+        num_attention_heads=4, attention_head_dim=24, text_dim=text_dim, freq_dim=16, ffn_dim=64, num_layers=2
+    )
+    with torch.no_grad():
+        for block in network.blocks:
+            for layer in (block.attn1.to_q, block.attn1.to_k, block.attn2.to_q, block.attn2.to_k):
+                layer.weight.mul_(3)
+    return network.eval()
+
+
 def tiny_vae() -> Any:
     """Core's VAE object with Wan's autoencoder in small."""
     from comfy.ldm.wan.vae import WanVAE
