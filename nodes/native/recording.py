@@ -47,12 +47,17 @@ class HeadSplit:
         self.chosen.clear()
 
     def of(self, block: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, frames: int) -> torch.Tensor:
-        """The temporal heads of a block, bool [H], the same in both branches of a step."""
+        """The temporal heads of a block, bool [H], the same in both branches of a step; all where it has none."""
         if block not in self.chosen:
             found = head_errors(q, k, v, frames, sampled_rows(q.shape[2]))
             self.errors[block] = self.errors.get(block, 0) + found
             self.chosen[block] = temporal_heads(self.errors[block])
         return self.chosen[block]
+
+    def blocks(self, recorded: Sequence[int]) -> list[int]:
+        """Those of the recorded blocks that have temporal heads; all, where none has."""
+        having = [block for block in recorded if bool((self.errors[block][1] < self.errors[block][0]).any())]
+        return having or list(recorded)
 
 
 @dataclass
@@ -78,6 +83,12 @@ class Recorder:
     acting: Callable[[], AbstractContextManager[None]] = nullcontext
     recompute: bool = True
     maps: AttentionMaps = field(default_factory=AttentionMaps)
+
+    @property
+    def compared(self) -> AttentionMaps:
+        """The maps, with M_TSA of the blocks that have temporal heads alone (as ``WanBackbone``)."""
+        names = [f"blocks.{block}" for block in self.heads.blocks(self.blocks)]
+        return AttentionMaps(self.maps.cross, {name: self.maps.temporal[name] for name in names})
 
     def options(self, model_options: dict[str, Any], model: nn.Module) -> dict[str, Any]:
         """Model options with which a forward is recorded; whatever others have wrapped around the model is left out."""
