@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -111,6 +110,15 @@ def _is_beside(block: nn.Module, name: str) -> bool:
         return False
 
 
+class _Config(dict[str, Any]):
+    """Sizes, as diffusers' configs are read: by key and by attribute."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self:
+            raise AttributeError(name)
+        return self[name]
+
+
 class CoreTransformer(nn.Module):
     """The network of a MODEL.
 
@@ -121,7 +129,7 @@ class CoreTransformer(nn.Module):
     def __init__(self, patcher: Any) -> None:
         super().__init__()
         self.patcher, network = patcher, patcher.model.diffusion_model
-        self.config = SimpleNamespace(
+        self.config = _Config(
             num_attention_heads=network.num_heads,
             attention_head_dim=network.dim // network.num_heads,
             patch_size=tuple(network.patch_size),

@@ -51,7 +51,10 @@ def shared(model: Any) -> Any:
 def state(model: Any) -> tuple[Any, ...]:
     """All that a MODEL is and carries."""
     patches = {key: list(map(id, patches)) for key, patches in model.patches.items()}
-    modules = {name: (type(module), dict(vars(module)).keys()) for name, module in model.model.named_modules()}
+    modules = {
+        name: (id(module), vars(module).get("forward"), bool(getattr(module, "weight_function", None)))
+        for name, module in model.model.named_modules()
+    }
     own = sys.modules["comfy.ldm.wan.model"]
     rope = {name: getattr(own, name) for name in gradients.ROPE if hasattr(own, name)}
     return patches, model.patches_uuid, repr(model.model_options), dict(model.object_patches), modules, rope
