@@ -45,7 +45,7 @@ class CoreLinear(nn.Linear):
     def __init__(self, module: Any) -> None:
         nn.Module.__init__(self)
         self.in_features, self.out_features = module.in_features, module.out_features
-        self.weight = torch.empty(0)  # type: ignore[assignment]  # peft asks for its device
+        self.weight = nn.Parameter(torch.empty(0), requires_grad=False)  # peft asks for its device
         self.call = differentiable_forward(module, module.forward)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -15,6 +15,7 @@ from videomage_pack.videomage_core.model.fingerprint import fingerprint
 from videomage_pack.videomage_core.model.flow_schedule import FlowSchedule
 from videomage_pack.videomage_core.model.lora_weights import LoraWeights
 from videomage_pack.videomage_core.model.trigger_words import first_token
+from videomage_pack.videomage_core.model.wan_heads import find_temporal_heads
 from videomage_pack.videomage_core.stages import motion_lora
 from videomage_pack.videomage_core.stages.fusion import attention_loss, pair_maps
 from videomage_pack.videomage_core.stages.subject_lora import prediction_error
@@ -51,6 +52,11 @@ def check_one_prediction_one_fingerprint(base: Any, folder_base: Any) -> None:
     expected, got = (of.predict(x, level, text) for of in (folder_base, base))
     assert float((expected - got).norm() / expected.norm()) < 1e-4
     assert fingerprint(base.network).matches(fingerprint(folder_base.network))
+
+
+def check_both_carriers_find_the_same_heads(base: Any, folder_base: Any) -> None:
+    heads = find_temporal_heads(base, folder_base._probe)
+    assert torch.equal(heads, folder_base.temporal_heads) and bool(heads.any()) and not bool(heads.all())
 
 
 def check_both_carriers_record_the_same_maps(base: Any, folder_base: Any) -> None:

@@ -45,7 +45,9 @@ def model() -> Any:
 
 @pytest.fixture(scope="module")
 def shared(model: Any) -> Any:
-    return tiny.core_backbone(model, tiny.tiny_clip(), tiny.tiny_vae())
+    base = tiny.core_backbone(model, tiny.tiny_clip(), tiny.tiny_vae())
+    base._heads = torch.tensor([[True, False, False, True], [False, True, False, False]])
+    return base
 
 
 def state(model: Any) -> tuple[Any, ...]:
@@ -119,10 +121,6 @@ def require_rows(base: Any, made: LoraModel, role: str) -> None:
         assert not bool(b[untouched].any()) and bool(b[~untouched].any())
 
 
-def check_heads_are_split(base: Any) -> None:
-    assert bool(base.temporal_heads.any()) and not bool(base.temporal_heads.all())
-
-
 def check_subject_motion_and_fusion_learn_by_their_rows(base: Any, tmp_path: Path) -> None:
     one, two = (subject(base, tmp_path / name[1:-1], name).lora_model for name in ("<ohwx_dog>", "<sks_cat>"))
     ride = motion(base, tmp_path / "motion", sampling=SAMPLING)
@@ -167,7 +165,6 @@ def check_an_error_leaves_nothing(base: Any, tmp_path: Path, monkeypatch: Any, w
             raise RuntimeError("broken on purpose")
         return function(*given, **named)
 
-    base.temporal_heads  # noqa: B018  # found before
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, breaks)
         with pytest.raises(RuntimeError, match="broken on purpose"):
