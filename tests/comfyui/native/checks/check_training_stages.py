@@ -55,7 +55,7 @@ def state(model: Any) -> tuple[Any, ...]:
     patches = {key: list(map(id, patches)) for key, patches in model.patches.items()}
     modules = {
         name: (id(module), vars(module).get("forward"), bool(getattr(module, "weight_function", None)))
-        for name, module in model.model.named_modules()
+        for name, module in model.model.diffusion_model.named_modules()
     }
     own = sys.modules["comfy.ldm.wan.model"]
     rope = {name: getattr(own, name) for name in gradients.ROPE if hasattr(own, name)}
