@@ -53,6 +53,10 @@ class CoreBase:
         backbone.beside = required_memory(backbone, workloads, mode)
         management.load_models_gpu([backbone.patcher], memory_required=backbone.beside)
 
+    def less_memory(self, mode: MemoryMode) -> str | None:
+        """What to set to which value to take less memory than in a mode, if that can be."""
+        return None if mode.gradient_checkpointing else "gradient_checkpointing of Video Base from Model to 'on'"
+
 
 def base_of_model(model: Any, clip: Any, vae: Any, expert: str, checkpointing: str) -> CoreBase:
     """A base of three of core's objects; nothing is loaded.
