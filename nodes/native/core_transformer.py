@@ -147,7 +147,7 @@ class CoreTransformer(nn.Module):
     def state_dict(self, *_: Any, **__: Any) -> dict[str, torch.Tensor]:
         """The core's weights by the engine's names, by which ``fingerprint`` knows a base."""
         weights = self.patcher.model.diffusion_model.state_dict()
-        return {engine_name(name): _plain(weight) for name, weight in weights.items()}
+        return {engine_name(name): weight for name, weight in weights.items()}
 
     def forward(self, x: torch.Tensor, t: torch.Tensor, text: TextContext) -> torch.Tensor:
         """The network's output, like x.
@@ -190,10 +190,3 @@ class _Attended:
         layer.processor.observe(query, key, value, text)
         mixed = attend(query, key, value, None if text is None else text.bias.to(query))
         return mixed.transpose(1, 2).flatten(2)  # [B,H,N,d] -> [B,N,H*d]
-
-
-def _plain(weight: Any) -> torch.Tensor:
-    if hasattr(weight, "dequantize") and type(weight) not in (torch.Tensor, nn.Parameter):
-        weight = weight.dequantize()
-    result: torch.Tensor = weight
-    return result
