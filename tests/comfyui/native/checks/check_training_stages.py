@@ -65,12 +65,15 @@ def state(model: Any) -> tuple[Any, ...]:
 @pytest.fixture
 def base(shared: Any, model: Any) -> Any:
     """A base; a check that leaves anything on its MODEL, or an adapter on it, fails."""
-    before, weights = state(model), {name: weight.clone() for name, weight in model.model.state_dict().items()}
+    before, weights = (
+        state(model),
+        {name: weight.clone() for name, weight in model.model.diffusion_model.state_dict().items()},
+    )
     shared.use_memory(STORED)
     yield shared
     shared.use_memory(STORED)
     assert state(model) == before and not lora.names(shared)
-    after = model.model.state_dict()
+    after = model.model.diffusion_model.state_dict()
     assert after.keys() == weights.keys() and all(torch.equal(weights[name], after[name]) for name in weights)
     assert not torch.is_inference_mode_enabled()
 
