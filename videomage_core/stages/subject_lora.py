@@ -131,19 +131,15 @@ def train_subject(
             terms["L_reg"] = config.lambda1 * _regularization(backbone, clip, generator)
         backward(terms)
 
+    about: dict[str, object] = {} if backbone.text_gradients else {"trigger": words_of(token)}
     with lora.trainable_adapter(backbone, "subject", targets, config) as parameters:
-        groups, about = (
-            [ParameterGroup("lora", parameters, config.learning_rate)],
-            dict[str, object](images=len(images)),
-        )
+        groups = [ParameterGroup("lora", parameters, config.learning_rate)]
         if backbone.text_gradients:
             groups.append(ParameterGroup("token", {"vectors": vectors}, config.token_learning_rate))
-        else:
-            about["trigger"] = words_of(token)
         training = LoraTraining(
             "subject", "subject", config, folder, key, base_fingerprint, prompt, sampling, [learned]
         )
-        return training.run(backbone, groups, loss_fn, callbacks, **about)
+        return training.run(backbone, groups, loss_fn, callbacks, images=len(images), **about)
 
 
 def subject_key(
