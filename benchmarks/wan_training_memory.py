@@ -1,6 +1,6 @@
 """Bytes that a training step on Wan takes on the device, counted on tensors without values (``counting``).
 
-    python benchmarks/wan_training_memory.py
+    PYTHONPATH=. python benchmarks/wan_training_memory.py
 
 Counted are the network's weights as stored, the LoRA with its gradients and AdamW's moments in float32, and the most
 bytes of activations alive at once in a step, in bf16.  Not counted: the text encoder and the autoencoder, which are off
