@@ -143,7 +143,7 @@ class Setup:
                 with contextlib.suppress(recording.ForwardEnded):
                     network(x, level, text, transformer_options=options)
                 places.append(x)
-                every.append(recorder.maps)
+                every.append(recorder.compared)
             for loss, x in zip(algorithm.guidance_losses(*every), places, strict=True):
                 torch.autograd.grad(loss, x)
 

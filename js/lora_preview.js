@@ -1,7 +1,7 @@
 // On the loader: thumbnail, kind, tokens with classes and base of the chosen file; a warning if it does not fit.
 import { WARNING, alike, ask, feature, follow, line, panel } from "./common/page.js";
 import { translate } from "./common/texts.js";
-import { UNKNOWN, baseOf, consumers, valueOf } from "./common/wires.js";
+import { FROM_MODEL, UNKNOWN, baseOf, consumers, valueOf } from "./common/wires.js";
 
 const USERS = ["VideoMage_SCSSampler", "VideoMage_SampleVideo", "VideoMage_FuseSubjects"];
 const LORA = "VIDEOMAGE_LORA";
@@ -43,11 +43,16 @@ async function facts(place) {
   return { name, trigger, about: await ask("lora", { name }), unfit, untold: bases.includes(UNKNOWN) };
 }
 
+/** A base of a MODEL has no name to compare with. */
+function onlyNamed(base) {
+  return base === FROM_MODEL ? UNKNOWN : base;
+}
+
 /** The bases that a LoRA is used with, however far down the wires. */
 function basesOf(place, far = 0) {
   if (far > 16) return [UNKNOWN];
   return consumers(place, 0).flatMap((consumer) => {
-    if (USERS.includes(consumer.node.comfyClass)) return [baseOf(consumer)];
+    if (USERS.includes(consumer.node.comfyClass)) return [onlyNamed(baseOf(consumer))];
     if (consumer.node.comfyClass === "VideoMage_SaveLora") return basesOf(consumer, far + 1);
     return (consumer.node.outputs ?? []).some(({ type }) => type === LORA || type === "*") ? [UNKNOWN] : [];
   });

@@ -16,6 +16,7 @@ from ..videomage_core.model.base_kinds import check_any_base, is_base_folder
 from ..videomage_core.segmentation.weights import DINO, EXPECTED, SAM2, SUFFIXES, folder_kind
 
 BUILT_IN = "emoji base (built in)"
+FROM_MODEL = "wan_of_model"  # as the page calls a base of Video Base from Model
 PREVIEW_SIDE = 512  # pixels, at most
 
 

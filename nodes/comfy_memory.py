@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -72,6 +72,7 @@ class HostedBase:
     load_device: torch.device
     offload_device: torch.device
     _patchers: dict[int, Any] = field(default_factory=dict)  # by part; kept, or ComfyUI would forget them
+    file_suffix: ClassVar[str] = ""  # of the LoRA files that are trained on it
 
     def patchers_for(self, mode: MemoryMode) -> list[Any]:
         """One patcher for each part that stays on the device in this memory mode; ComfyUI moves the part by it."""
@@ -80,6 +81,29 @@ class HostedBase:
             if id(part) not in self._patchers:
                 self._patchers[id(part)] = _patcher(part, self.load_device, self.offload_device)
         return [self._patchers[id(part)] for part in parts]
+
+    def mode_for(self, workloads: Sequence[Workload]) -> MemoryMode:
+        """The memory mode in which the workloads fit on ComfyUI's device."""
+        import comfy.model_management as management
+
+        return choose_mode(self.memory, self.backbone, workloads, available_memory(management.get_torch_device()))
+
+    def load(self, mode: MemoryMode, workloads: Sequence[Workload]) -> None:
+        """Put the base on ComfyUI's device in a memory mode, with room for the workloads."""
+        import comfy.model_management as management
+
+        backbone, device = self.backbone, management.get_torch_device()
+        if mode != backbone.memory:
+            self.unload()  # other parts of it will stay loaded than before
+        staying = [_bytes(part) for part in backbone.resident(mode)]
+        beside = required_memory(backbone, workloads, mode) - sum(staying)
+        management.load_models_gpu(self.patchers_for(mode), memory_required=beside, force_full_load=True)
+        backbone.use_memory(mode, device)
+
+    def less_memory(self, mode: MemoryMode) -> str | None:
+        """What to set to which value to take less memory than in a mode, if that can be."""
+        lower = {"high": "'medium' or 'low'", "medium": "'low'"}.get(mode.name)
+        return f"the base's memory mode to {lower}" if lower else None
 
     def unload(self) -> None:
         """Take the base's parts off the device, and no other model."""
@@ -167,16 +191,10 @@ def on_device(base: HostedBase, oom_hint: str, workloads: Sequence[Workload]) ->
     import comfy.model_management as management
 
     backbone, mode, full = base.backbone, base.backbone.memory, False
-    device = management.get_torch_device()
     with torch.inference_mode(False):
         try:
-            mode = choose_mode(base.memory, backbone, workloads, _available_memory(device))
-            if mode != backbone.memory:
-                base.unload()  # other parts of it will stay loaded than before
-            staying = [_bytes(part) for part in backbone.resident(mode)]
-            activations = required_memory(backbone, workloads, mode) - sum(staying)
-            management.load_models_gpu(base.patchers_for(mode), memory_required=activations, force_full_load=True)
-            backbone.use_memory(mode, device)
+            mode = base.mode_for(workloads)
+            base.load(mode, workloads)
             yield backbone
         except Exception as error:
             if not _is_full(error):
@@ -188,12 +206,11 @@ def on_device(base: HostedBase, oom_hint: str, workloads: Sequence[Workload]) ->
     if full:  # outside of "except", so that nothing holds what is freed
         management.unload_all_models()
         management.soft_empty_cache()
-        raise RuntimeError(_oom_message(mode.name, oom_hint))
+        raise RuntimeError(_oom_message(mode.name, base.less_memory(mode), oom_hint))
 
 
-def _oom_message(mode: str, oom_hint: str) -> str:
-    lower = {"high": "'medium' or 'low'", "medium": "'low'"}.get(mode)
-    lowering = f"Set the base's memory mode to {lower}: a training then resumes from its last checkpoint. Or lower"
+def _oom_message(mode: str, lower: str | None, oom_hint: str) -> str:
+    lowering = f"Set {lower}: a training then resumes from its last checkpoint. Or lower"
     return (
         f"VideoMage ran out of memory in the memory mode {mode!r}; everything was freed. "
         f"{lowering if lower else 'Lower'} {oom_hint}"
@@ -212,7 +229,7 @@ def segmenter_workloads(segmenter: Any) -> list[Workload]:
     return [] if segmenter is None else [_SegmenterWorkload((), 0, 0)]
 
 
-def _available_memory(device: torch.device) -> int:
+def available_memory(device: torch.device) -> int:
     """Bytes that ComfyUI can free for us: what is free, and what its own models hold."""
     import comfy.model_management as management
 

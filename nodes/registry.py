@@ -13,6 +13,7 @@ from .examples import ExampleMotion, ExampleSubject
 from .fusion import FuseSubjects
 from .lora_files import LoadLora, LoraInfo, SaveLora
 from .motion_lora import TrainMotion
+from .native.base_from_model import BaseFromModel
 from .native.guider import SCSGuider
 from .native.merge_loras import MergeSubjectLoras
 from .native.overlay import ShowAttention
@@ -23,6 +24,7 @@ from .subject_lora import TrainSubject
 
 NODES: list[type[io.ComfyNode]] = [
     LoadBase,
+    BaseFromModel,
     TrainSubject,
     TrainMotion,
     SubjectClip,

@@ -19,7 +19,7 @@ from aiohttp import web
 from ..videomage_core.data.lora_file import LoraHeader, read_header
 from ..videomage_core.folders import files_in
 from ..videomage_core.model.fingerprint import Fingerprint, fingerprint_of_file
-from ..videomage_core.presets import preset_for
+from ..videomage_core.presets import PRESETS, preset_for
 from ..videomage_core.training.store import require_file_name
 from . import comfy_host as host
 from . import progress
@@ -124,8 +124,11 @@ def _data_url(image: Any) -> str | None:
 
 async def presets(request: Any) -> web.Response:
     """GET ?base= -> the settings that suit a base of the list, by stage."""
+    base = request.query.get("base", "")
     try:
-        preset = preset_for(await asyncio.to_thread(host.base_folder, request.query.get("base", "")))
+        preset = (
+            PRESETS["wan"] if base == host.FROM_MODEL else preset_for(await asyncio.to_thread(host.base_folder, base))
+        )
     except (OSError, ValueError) as error:
         raise web.HTTPNotFound(text=str(error)) from error
     stages = ("sampling", "subject", "motion", "fusion", "collaborative")

@@ -132,7 +132,8 @@ class NodeTraining:
         callbacks = progress.callbacks_for(self.node, self._reported)
         base_fingerprint = fingerprint(self.base.backbone.network)
         training_folder, architecture = host.training_folder(), base_fingerprint.architecture
-        folder = run_dir(training_folder, self.file_name, key, self.base.name, architecture)
+        file_name = self.file_name + self.base.file_suffix
+        folder = run_dir(training_folder, file_name, key, self.base.name, architecture)
         result = load_result(folder, self.config.steps)
         if result is None or not result.lora_model.fingerprint.matches(base_fingerprint):
             with progress.live_training(self._reported):
@@ -140,7 +141,7 @@ class NodeTraining:
                 save_result(folder, result)
         if "sample" in result.videos:
             progress.save_sample(self._reported, result.videos["sample"])
-        saved = export_lora(result.lora_model, host.loras_folder(), self.file_name)
+        saved = export_lora(result.lora_model, host.loras_folder(), file_name)
         file, steps = f"videomage/{saved.name}", self.config.steps
         progress.tell_training(self._reported, "finished", steps, steps, 0, result.history, file)
         return result

@@ -65,10 +65,14 @@ export function consumers({ node, path }, slot, far = 0) {
   return ends(node.graph, path, (link) => same(link.origin_id, node.id) && link.origin_slot === slot, far);
 }
 
+/** What stands for the name of a base made of ComfyUI's own MODEL; the server knows it too. */
+export const FROM_MODEL = "wan_of_model";
+
 /** The name of the base that a place is wired to; "" if it is to none. */
 export function baseOf(place) {
   const from = source(place, "base");
   if (!from) return "";
+  if (from.node?.comfyClass === "VideoMage_BaseFromModel") return FROM_MODEL;
   return from.node?.comfyClass === "VideoMage_LoadBase" ? valueOf(from, "base") : UNKNOWN;
 }
 

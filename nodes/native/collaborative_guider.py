@@ -231,7 +231,7 @@ class CollaborativeGuider(comfy.samplers.CFGGuider):
         recorded = recorder.options(options, model.diffusion_model)
         with acting(), _ended_early():
             calc_cond_batch(model, [self.conds[positive]], x, sigma, recorded)
-        return recorder.maps
+        return recorder.compared
 
     def _check(
         self, x: torch.Tensor, sigma: torch.Tensor, options: dict[str, Any], subject: AttentionMaps,

@@ -47,12 +47,21 @@ class HeadSplit:
         self.chosen.clear()
 
     def of(self, block: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, frames: int) -> torch.Tensor:
-        """The temporal heads of a block in each video, bool [B, H], the same in both branches of a step."""
+        """A block's temporal heads in each video, bool [B, H], alike in both branches of a step; all where it has none."""
         if block not in self.chosen:
             found = head_errors(q, k, v, frames, sampled_rows(q.shape[2]))
             self.errors[block] = self.errors.get(block, 0) + found
             self.chosen[block] = temporal_heads(self.errors[block])
         return self.chosen[block]
+
+    def compared(self, recorded: Sequence[int]) -> dict[int, torch.Tensor]:
+        """Blocks whose M_TSA is compared, each with the videos in which it is, bool [B].
+
+        In each video those that have temporal heads; all, where none has.
+        """
+        has = {block: (self.errors[block][:, 1] < self.errors[block][:, 0]).any(-1) for block in recorded}
+        none = ~torch.stack(list(has.values())).any(0)
+        return {block: videos | none for block, videos in has.items() if bool((videos | none).any())}
 
 
 @dataclass
@@ -79,6 +88,15 @@ class Recorder:
     recompute: bool = True
     maps: AttentionMaps = field(default_factory=AttentionMaps)
 
+    @property
+    def compared(self) -> AttentionMaps:
+        """The maps, with M_TSA of the blocks that have temporal heads alone (as ``WanBackbone``)."""
+        temporal = {}
+        for block, videos in self.heads.compared(self.blocks).items():
+            name = f"blocks.{block}"
+            temporal[name] = self.maps.temporal[name] * videos.view(-1, 1, 1, 1)
+        return AttentionMaps(self.maps.cross, temporal)
+
     def options(self, model_options: dict[str, Any], model: nn.Module) -> dict[str, Any]:
         """Model options with which a forward is recorded; whatever others have wrapped around the model is left out."""
         options = {name: value for name, value in model_options.items() if name not in OUTER}
@@ -92,7 +110,7 @@ class Recorder:
         last = index == self.blocks[-1]
 
         def run(args: dict[str, Any], original: dict[str, Any]) -> dict[str, Any]:
-            block_now = _bound_now(original["original_block"])
+            block_now = bound_now(original["original_block"])
 
             def forward(x: torch.Tensor) -> torch.Tensor:
                 options = {**args["transformer_options"], OVERRIDE: _Attention(self, index, text_call)}
@@ -118,7 +136,7 @@ class Recorder:
         kind.setdefault(name, maps)
 
 
-def _bound_now(function: Callable[..., Any]) -> Callable[..., Any]:
+def bound_now(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function with its outer variables as they are now.
 
     The core's closes over a loop's: called again in the backward pass, it would run the last block instead of its own.

@@ -36,6 +36,56 @@ def require_supported(name: str, patcher: Any) -> None:
         raise ValueError(f"{name}: is spread over several GPUs, which guidance does not know; take that node away")
 
 
+def require_trainable(patcher: Any) -> None:
+    """ValueError unless a MODEL is one on which LoRAs can be trained, as it comes from Load Diffusion Model."""
+    network = getattr(getattr(patcher, "model", None), "diffusion_model", None)
+    kind = type(network).__name__
+    if kind not in SUPPORTED:
+        raise ValueError(
+            f"model: got a {kind}; LoRAs are trained on Wan 2.1 and 2.2 text-to-video models; wire a Load Diffusion "
+            "Model with one of them (for LTX, Hunyuan, VACE, Animate and others use their own trainers)"
+        )
+    channels = (network.in_dim, network.out_dim)
+    if channels != (16, 16) or network.model_type != "t2v":
+        raise ValueError(
+            f"model: got a Wan with {channels[0]} channels in and {channels[1]} out, which begins from an image or is "
+            "Wan 2.2's 5B model; train on the text-to-video model of 1.3B or 14B: core's Load LoRA puts such a LoRA on "
+            "the image-to-video model of that size too"
+        )
+    if patcher.patches:
+        raise ValueError(
+            f"model: has LoRAs on {len(patcher.patches)} weights; what is trained on top of them would fit only "
+            "together with them. Wire the Load Diffusion Model itself to it, without Load LoRA between"
+        )
+    if getattr(patcher, "injections", None):
+        raise ValueError(
+            f"model: has parts injected into its layers ({', '.join(map(str, patcher.injections))}), as a LoRA in "
+            "bypass mode; wire the Load Diffusion Model itself"
+        )
+    unknown = [name for name, layer in network.named_modules() if _no_linear_of_core(layer)]
+    if unknown:
+        raise ValueError(
+            f"model: {unknown[0]} and {len(unknown) - 1} more are not core's own linear layers (a GGUF, Nunchaku or "
+            "compiled model); train on a safetensors file in bf16, fp16 or fp8 from Load Diffusion Model"
+        )
+
+
+def _no_linear_of_core(layer: Any) -> bool:
+    named = type(layer).__module__.startswith("comfy.")
+    return hasattr(layer, "in_features") and not (named and hasattr(layer, "weight_function"))
+
+
+def require_vae(vae: Any) -> None:
+    """ValueError unless a VAE is Wan 2.1's, which makes what 1.3B and 14B models take."""
+    got = (getattr(vae, "latent_dim", None), getattr(vae, "latent_channels", None))
+    if vae is None or got != (3, 16):
+        what = "nothing" if vae is None else f"one of {got[1]} channels{'' if got[0] == 3 else ' for images'}"
+        raise ValueError(
+            f"vae: got {what}, must be Wan's of 16 channels; wire a Load VAE with wan_2.1_vae.safetensors (wan2.2_vae "
+            "is for the 5B model alone)"
+        )
+
+
 def _additional(patcher: Any, key: str) -> Any:
     get = getattr(patcher, "get_additional_models_with_key", None)
     return get(key) if get else None

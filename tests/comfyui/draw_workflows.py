@@ -24,18 +24,19 @@ from drawing.paper import PAPER
 from drawing.parts import EMOJI
 from drawing.training import FIRST, MOTION, SEGMENTED, SUBJECT
 from drawing.wan import WAN_21, WAN_22
+from drawing.wan_training import FROM_MODEL, WAN_TRAINED
 from english_locale import english
 from page import NEWER, NODES_2, Page
 from server import PACK, Server
 
-WORKFLOWS = [FIRST, SUBJECT, MOTION, COMPOSE, PAPER, COMPARE, SEGMENTED, EVALUATED, WAN_21, WAN_22]
+WORKFLOWS = [FIRST, SUBJECT, MOTION, COMPOSE, PAPER, COMPARE, SEGMENTED, EVALUATED, WAN_21, WAN_22, WAN_TRAINED]
 _DRAW = (Path(__file__).parent / "drawing" / "draw.js").read_text(encoding="utf-8")
 
 
 def draw(page: Page, workflow: Workflow) -> Saved:
     """The workflow as the page saves it, each node still at the page's corner."""
     page.clear()
-    address = "/videomage/presets?base=" + (workflow.base if workflow.base == EMOJI else "")
+    address = "/videomage/presets?base=" + (workflow.base if workflow.base in (EMOJI, FROM_MODEL) else "")
     settings = page.run(
         "async (address) => { const a = await app.api.fetchApi(address); return a.ok ? a.json() : {}; }", address
     )

@@ -59,6 +59,7 @@ SUBJECT_SETTINGS: dict[str, Any] = {
     "resize_mode": "crop",
 }
 SMALL = {"height": 48, "width": 48, "frames": 8, "auxiliary_frames": 8}
+SMALL_WAN = {**SMALL, "frames": 9, "auxiliary_frames": 9}
 
 Prompt = dict[str, Any]
 
@@ -71,10 +72,11 @@ def of_class(prompt: Prompt, kind: str) -> list[dict[str, Any]]:
 def with_few_steps(prompt: Prompt) -> Prompt:
     """The same prompt, small and with few steps, so that it ends within a minute on a CPU."""
     changed = copy.deepcopy(prompt)
+    small = SMALL_WAN if of_class(changed, "VideoMage_BaseFromModel") else SMALL
     for kind, values in FEW.items():
         for inputs in of_class(changed, kind):
             inputs.update(values)
-            inputs.update({name: value for name, value in SMALL.items() if name in inputs})
+            inputs.update({name: value for name, value in small.items() if name in inputs})
     for inputs in of_class(changed, "VideoMage_SCSGuider"):
         inputs["tau"] = min(inputs["tau"], 2)
     return changed

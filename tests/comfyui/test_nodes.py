@@ -15,7 +15,7 @@ NODES = [
     "VideoMage_LoraInfo", "VideoMage_ContactSheet", "VideoMage_ExampleSubject", "VideoMage_ExampleMotion",
     "VideoMage_LoadSegmenter", "VideoMage_SegmentByWords", "VideoMage_Evaluate", "VideoMage_SubjectClip",
     "VideoMage_EncodePromptSCS", "VideoMage_SCSGuider", "VideoMage_ShowAttention",
-    "VideoMage_MergeSubjectLoRAs",
+    "VideoMage_MergeSubjectLoRAs", "VideoMage_BaseFromModel",
 ]  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def test_a_base_of_extra_model_paths_is_in_the_list(server: Server, info: dict[s
 def test_templates_are_listed(server: Server) -> None:
     titles = sorted(path.stem for path in (PACK / "workflows").glob("*.json"))
     assert sorted(server.get("/workflow_templates")[PACK_FOLDER]) == titles
-    assert len(titles) == 10
+    assert len(titles) == 11
 
 
 @pytest.mark.parametrize("title", sorted(path.stem for path in (PACK / "workflows").glob("*.json")))

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-OF_CORE = ("Clip", "Conditioning", "Guider", "Model")  # wires between core's own nodes
+OF_CORE = ("Clip", "Conditioning", "Guider", "Model", "Vae")  # wires between core's own nodes
 
 
 class Interrupted(Exception):

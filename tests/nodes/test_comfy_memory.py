@@ -58,7 +58,7 @@ def test_room_counts_living_models_of_the_device_alone(memory: Any, management: 
         Loaded(None, 7, "cuda:0"),
         Loaded(SimpleNamespace(), 9),
     ]
-    assert memory._available_memory(device) == host.free_memory + 5
+    assert memory.available_memory(device) == host.free_memory + 5
 
 
 def test_a_base_tells_the_cache_how_much_it_weighs(base: Any) -> None:

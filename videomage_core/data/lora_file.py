@@ -122,12 +122,13 @@ def _for_managers(title: str, lora_model: LoraModel) -> dict[str, str]:
     """What LoRA managers show, beside our own text."""
     settings = lora_model.details.get("settings", {})
     sides = [settings.get(side) for side in ("width", "height")] if isinstance(settings, dict) else [None]
+    trigger = lora_model.details.get("trigger")
     named = ", ".join(f"{token.name} (a {token.superclass})" for token in lora_model.tokens)
     return manager_header(
         title,
         layout_of_modules(lora_model.weights.layers).architecture,
         lora_model.base,
-        {token.name: 1 for token in lora_model.tokens},
+        {trigger: 1} if isinstance(trigger, str) else {token.name: 1 for token in lora_model.tokens},
         [a.shape[0] for a, _ in lora_model.weights.layers.values()],
         f"A {lora_model.kind} by VideoMage{': ' + named if named else ''}.",
         "x".join(map(str, sides)) if all(isinstance(side, int) for side in sides) else "",

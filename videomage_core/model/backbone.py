@@ -95,6 +95,10 @@ class Backbone(Protocol):
     prediction: Prediction
 
     @property
+    def text_gradients(self) -> bool:
+        """Whether special tokens can be learned; else they stand for trigger words (``trigger_words``)."""
+
+    @property
     def device(self) -> torch.device:
         """The device of the network."""
 

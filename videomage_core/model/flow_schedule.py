@@ -17,10 +17,13 @@ class FlowSchedule:
     Args:
         shift: k.
         timesteps: what the network reads at s = 1.
+        noise: the least and the most s of random levels: those that one of several experts is for.
     """
 
-    def __init__(self, shift: float, timesteps: int = 1000) -> None:
-        self.shift, self.timesteps = shift, timesteps
+    def __init__(self, shift: float, timesteps: int = 1000, noise: tuple[float, float] = (0.0, 1.0)) -> None:
+        if not 0 <= noise[0] < noise[1] <= 1:
+            raise ValueError(f"noise: got {noise[0]} to {noise[1]}, must rise within 0 to 1")
+        self.shift, self.timesteps, self.noise = shift, timesteps, noise
 
     def level(self, s: torch.Tensor) -> NoiseLevel:
         """The level with a share of noise s, [] or [B]."""
@@ -43,5 +46,11 @@ class FlowSchedule:
         return self.level(torch.tensor(share))
 
     def random_level(self, batch: int, generator: torch.Generator) -> NoiseLevel:
-        """Random levels [B]: u drawn evenly from (0, 1], and shifted as in the base's own training."""
-        return self.level(self.shifted(1 - torch.rand(batch, generator=generator)))
+        """Random levels [B]: u drawn evenly from (0, 1], and shifted as in the base's own training; of one expert,
+        from the part of it whose s it is for."""
+        low, high = (self._unshifted(s) for s in self.noise)
+        return self.level(self.shifted(high - (high - low) * torch.rand(batch, generator=generator)))
+
+    def _unshifted(self, s: float) -> float:
+        """u of an s."""
+        return min(1.0, s / (self.shift - (self.shift - 1) * s))

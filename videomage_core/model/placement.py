@@ -22,6 +22,7 @@ class PlacedParts(ABC):
 
     vae: Any
     memory: MemoryMode
+    text_gradients = True
 
     def __init__(self) -> None:
         self.memory = MemoryMode("high")

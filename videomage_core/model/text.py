@@ -108,7 +108,15 @@ class PromptEncoder:
         Raises:
             ValueError: a prompt is too long, or names a special token that is not among ``tokens``.
         """
-        known = _by_name(tokens)
+        known = self._known(tokens)
+        rows = [self._tokenize(text, known, as_superclass) for text in texts]
+        device = self.text_encoder.device
+        ids = torch.tensor([row.ids for row in rows], device=device)
+        with _replaced_rows(self._embedding_layer(), rows, known):
+            return self._embed(ids, [row.count for row in rows])
+
+    def _known(self, tokens: Sequence[SpecialToken]) -> dict[str, SpecialToken]:
+        """The tokens by name; ValueError for vectors of another base."""
         width = self._embedding_layer().weight.shape[1]
         for token in tokens:
             if token.vectors.shape[1] != width:
@@ -116,11 +124,7 @@ class PromptEncoder:
                     f"token {token.name}: its vectors have width {token.vectors.shape[1]}, those of this base have "
                     f"{width}; its LoRA was trained on another base"
                 )
-        rows = [self._tokenize(text, known, as_superclass) for text in texts]
-        device = self.text_encoder.device
-        ids = torch.tensor([row.ids for row in rows], device=device)
-        with _replaced_rows(self._embedding_layer(), rows, known):
-            return self._embed(ids, [row.count for row in rows])
+        return _by_name(tokens)
 
     def _embedding_layer(self) -> Any:
         """The layer that looks up the table of tokens."""

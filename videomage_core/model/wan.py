@@ -35,7 +35,7 @@ _CROSS = ("attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0")
 _FEED_FORWARD = ("ffn.net.0.proj", "ffn.net.2")
 # Values alive at a place in one block, as multiples of its width and of its feed-forward layer's.
 _BLOCK_VALUES, _FFN_VALUES = 20, 3
-_PROBE = (17, 240, 416)  # frames and pixels of the video by which heads are told apart
+PROBE = (17, 240, 416)  # frames and pixels of the video by which heads are told apart
 
 
 class WanBackbone(PlacedParts):
@@ -61,7 +61,7 @@ class WanBackbone(PlacedParts):
         text_encoder: Any,
         tokenizer: Any,
         shift: float,
-        probe: tuple[int, int, int] = _PROBE,
+        probe: tuple[int, int, int] = PROBE,
     ) -> None:
         super().__init__()
         self.name, self.transformer, self.vae = name, transformer, vae

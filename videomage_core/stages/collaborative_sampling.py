@@ -124,6 +124,7 @@ def sample_collaboratively(
     """
     callbacks = callbacks or Callbacks()
     check_pair(subject, motion)
+    _require_first_step(backbone, config)
     tokens = list(subject.tokens)
     require_named(prompt, tokens)
     words = tuple(span.word for span in backbone.token_spans(prompt, tokens))
@@ -144,6 +145,14 @@ def sample_collaboratively(
             )
         video = backbone.decode_video(latents)[0].cpu()
     return CollaborativeResult(video, words, overlay_maps, *moved)
+
+
+def _require_first_step(backbone: Backbone, config: CollaborativeConfig) -> None:
+    """ValueError if a guided step cannot start from x_t: at pure noise, x_t holds nothing of the video."""
+    if config.tau and config.guided_step_from == "original" and float(backbone.levels(config.steps)[0].a) == 0:
+        raise ValueError(
+            "guided_step_from: got 'original', which has no first step under flow matching; choose 'updated'"
+        )
 
 
 def check_pair(subject: LoraModel, motion: LoraModel) -> None:

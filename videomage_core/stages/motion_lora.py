@@ -197,7 +197,10 @@ def removes_appearance(config: MotionConfig) -> bool:
 def _appearance(
     backbone: Backbone, clip: MotionClip, config: MotionConfig, folder: Path, callbacks: Callbacks
 ) -> EncodedText:
-    """c_ap, encoded: the clip's subjects as learned tokens, standing still."""
+    """c_ap, encoded: the clip's subjects as learned tokens, standing still; in plain words where none are learned."""
+    if not backbone.text_gradients:
+        with torch.no_grad():
+            return backbone.encode_prompt([_appearance_prompt(config, clip.subjects)])
     cut = (
         config.frames,
         config.height,
@@ -213,9 +216,13 @@ def _appearance(
         for i, image in enumerate(cut_out(clip, config))
     ]  # fmt: skip
     names = [token.name for token in tokens]
-    subjects = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
     with torch.no_grad():
-        return backbone.encode_prompt([config.appearance_prompt.replace("{subjects}", subjects)], tokens)
+        return backbone.encode_prompt([_appearance_prompt(config, names)], tokens)
+
+
+def _appearance_prompt(config: MotionConfig, names: Sequence[str]) -> str:
+    subjects = " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return config.appearance_prompt.replace("{subjects}", subjects)
 
 
 def cut_out(clip: MotionClip, config: MotionConfig) -> list[torch.Tensor]:

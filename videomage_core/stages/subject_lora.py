@@ -27,6 +27,7 @@ from ..model.backbone import Backbone
 from ..model.encoded_text import EncodedText
 from ..model.fingerprint import fingerprint
 from ..model.text import SpecialToken
+from ..model.trigger_words import first_token, words_of
 from ..sampling import add_noise, training_target
 from ..training.loop import Backward, LossFn, ParameterGroup
 from .auxiliary_clips import GENERAL_CAPTIONS, AuxiliaryClip, auxiliary_clips, auxiliary_key_parts
@@ -84,7 +85,7 @@ def train_subject(
     """
     callbacks = callbacks or Callbacks()
     prompt = prompt or f"A {token}"
-    start = SpecialToken(token, backbone.initial_vectors(superclass, config.num_vectors_per_token), superclass)
+    start = first_token(backbone, token, superclass, config.num_vectors_per_token)
     _check(backbone, images, start, prompt, config)
     key = subject_key(images, token, superclass, config, prompt, auxiliary, captions, segmenter)
     images = add_masks(images, superclass, segmenter, callbacks)
@@ -98,15 +99,15 @@ def train_subject(
     learned = replace(start, vectors=vectors)
     targets = backbone.targets("spatial", attention_only=config.target_modules == "attention")
     loss_fn = _loss_fn(backbone, views, clips, learned, config)
+    about: dict[str, object] = {} if backbone.text_gradients else {"trigger": words_of(token)}
     with lora.trainable_adapter(backbone, "subject", targets, config) as parameters:
-        groups = [
-            ParameterGroup("lora", parameters, config.learning_rate),
-            ParameterGroup("token", {"vectors": vectors}, config.token_learning_rate),
-        ]
+        groups = [ParameterGroup("lora", parameters, config.learning_rate)]
+        if backbone.text_gradients:
+            groups.append(ParameterGroup("token", {"vectors": vectors}, config.token_learning_rate))
         training = LoraTraining(
             "subject", "subject", config, folder, key, base_fingerprint, prompt, sampling, [learned]
         )
-        return training.run(backbone, groups, loss_fn, callbacks, images=len(images))
+        return training.run(backbone, groups, loss_fn, callbacks, images=len(images), **about)
 
 
 def _loss_fn(

@@ -1,0 +1,162 @@
+"""Bytes that a training step on Wan takes on the device, counted on tensors without values (``counting``).
+
+    PYTHONPATH=. python benchmarks/wan_training_memory.py
+
+Counted are the network's weights as stored, the LoRA with its gradients and AdamW's moments in float32, and the most
+bytes of activations alive at once in a step, in bf16.  Not counted: the text encoder and the autoencoder, which are off
+the device during steps, workspaces of kernels, and what an allocator cannot use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from unittest import mock
+
+import torch
+from counting import peak_bytes
+from stage_steps import TRAINED
+
+from videomage_core.config import FusionConfig, MotionConfig, SubjectConfig
+from videomage_core.data.cutmix import CutMix
+from videomage_core.model import lora
+from videomage_core.model.memory import HIGH
+from videomage_core.model.text import TokenSpan
+from videomage_core.model.wan import WanBackbone
+from videomage_core.model.wan_text import PaddedText
+from videomage_core.stages.fusion import attention_loss, fusion_loss
+from videomage_core.stages.fusion_data import Teacher
+from videomage_core.stages.motion_lora import _Example, motion_loss
+from videomage_core.stages.subject_lora import prediction_error
+
+HEIGHT, WIDTH, TOKENS, META = 480, 832, 24, torch.device("meta")
+SUBJECTS = 2
+Job = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Size:
+    """A published Wan: its name, width, heads, feed-forward, blocks, and bytes of a weight as users store it."""
+
+    name: str
+    heads: int
+    ffn: int
+    blocks: int
+    stored: int
+
+
+SIZES = (Size("1.3B (fp16)", 12, 8960, 30, 2), Size("14B (fp8)", 40, 13824, 40, 1))
+
+
+def base_of(size: Size) -> WanBackbone:
+    """A base of a size, without values; half of its heads are temporal."""
+    from diffusers import AutoencoderKLWan, WanTransformer3DModel
+
+    with META:
+        transformer = WanTransformer3DModel(
+            num_attention_heads=size.heads, attention_head_dim=128, ffn_dim=size.ffn, num_layers=size.blocks
+        ).to(torch.bfloat16)
+        vae = AutoencoderKLWan(base_dim=8)
+    base = WanBackbone("wan", transformer, vae, torch.nn.Linear(1, 1), mock.Mock(model_max_length=512), 3.0)
+    base._heads = torch.arange(size.heads).remainder(2).bool().expand(size.blocks, -1)
+    return base
+
+
+def text(count: int = 1) -> PaddedText:
+    return PaddedText(torch.zeros(count, TOKENS, 4096, device=META), torch.full((count,), TOKENS - 1))
+
+
+def latents(base: WanBackbone, frames: int) -> torch.Tensor:
+    return torch.zeros(1, *base.latent_shape(frames, HEIGHT, WIDTH), device=META)
+
+
+@contextmanager
+def subject(base: WanBackbone, frames: int) -> Iterator[tuple[Job, int]]:
+    """L_sub of an image and L_reg of a clip (Eq. 4)."""
+    with lora.trainable_adapter(base, "subject", base.targets("spatial"), SubjectConfig()) as parameters:
+        image, clip = latents(base, 1), latents(base, frames)
+
+        def job() -> None:
+            generator = torch.Generator().manual_seed(0)
+            loss = sum(prediction_error(base, x0, text(), generator).mean() for x0 in (image, clip))
+            torch.autograd.grad(loss, list(parameters.values()))  # type: ignore[arg-type]
+
+        yield job, _bytes(list(parameters.values()), TRAINED)
+
+
+@contextmanager
+def motion(base: WanBackbone, frames: int) -> Iterator[tuple[Job, int]]:
+    """L_mot (Eq. 5)."""
+    config = MotionConfig(frames=frames)
+    with lora.trainable_adapter(base, "motion", base.targets("temporal"), config) as parameters:
+        example = _Example(latents(base, frames), text(), text())
+
+        def job() -> None:
+            loss = motion_loss(base, [example], config, torch.Generator().manual_seed(0))["L_mot"]
+            torch.autograd.grad(loss, list(parameters.values()))
+
+        yield job, _bytes(list(parameters.values()), TRAINED)
+
+
+@contextmanager
+def fusion(base: WanBackbone, frames: int) -> Iterator[tuple[Job, int]]:
+    """L_fusion of two subjects, then L_attn of a pair (Eq. 6-8)."""
+    config = FusionConfig(frames=frames, height=HEIGHT, width=WIDTH)
+    with lora.restore_adapters(base):
+        teachers, held = [], 0
+        for n in range(SUBJECTS):
+            held += _bytes(lora.add(base, f"teacher_{n}", base.targets("spatial"), rank=4), 1)
+            teachers.append(Teacher(f"teacher_{n}", latents(base, frames), text()))
+        parameters = lora.add(base, "fused", base.targets("spatial"), rank=4 * SUBJECTS)
+        pixels, x0, layers = (
+            torch.zeros(3, frames, HEIGHT, WIDTH),
+            latents(base, frames),
+            base.attention_layers("cross"),
+        )
+        pair = CutMix(pixels, torch.zeros(2, *pixels.shape[1:]))
+        spans = [TokenSpan("<a>", (1,)), TokenSpan("<b>", (3,))]
+
+        def job() -> None:
+            generator = torch.Generator().manual_seed(0)
+            torch.autograd.grad(fusion_loss(base, teachers, config.batch_size, generator), parameters)
+            with base.record(layers, spans, stop=True) as maps:
+                base.record_forward(x0, base.random_level(1, generator), text())
+            masks = pair.masks.to(META)
+            torch.autograd.grad(attention_loss(maps, masks, base.temporal_factor), parameters, allow_unused=True)
+
+        with lora.use_adapters(base, {"fused": 1.0}):
+            yield job, held + _bytes(parameters, TRAINED)
+
+
+def _bytes(parameters: list[torch.nn.Parameter], held: int) -> int:
+    return sum(parameter.nbytes for parameter in parameters) * held
+
+
+def gigabytes(base: WanBackbone, size: Size, stage: Callable[..., object], frames: int, recompute: bool) -> float:
+    """One step's, in GB: weights, LoRA and activations."""
+    weights = sum(weight.numel() for weight in base.network.parameters()) * size.stored
+    with stage(base, frames) as (job, loras):  # type: ignore[attr-defined]
+        if recompute:
+            with base.checkpointing():
+                activations = peak_bytes(job, (base.network,))
+        else:
+            activations = peak_bytes(job, (base.network,))
+    return (weights + loras + activations) / 1e9
+
+
+def main() -> None:
+    print("| model, frames | subject: on, off | motion: on, off | fusion of 2: on, off |\n|---|---|---|---|")
+    for size in SIZES:
+        base = base_of(size)
+        base.memory = HIGH
+        for frames in (33, 81):
+            cells = []
+            for stage in (subject, motion, fusion):
+                both = [gigabytes(base, size, stage, frames, recompute) for recompute in (True, False)]
+                cells.append(", ".join(f"{value:.0f}" if value >= 10 else f"{value:.1f}" for value in both))
+            print(f"| {size.name}, {frames} | {' | '.join(cells)} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
