@@ -1,6 +1,6 @@
 """Bytes that a training step on Wan takes on the device, counted on tensors without values (``counting``).
 
-    PYTHONPATH=. python benchmarks/wan_training_memory.py
+    python -m benchmarks.wan_training_memory
 
 Counted are the network's weights as stored, the LoRA with its gradients and AdamW's moments in float32, and the most
 bytes of activations alive at once in a step, in bf16.  Not counted: the text encoder and the autoencoder, which are off
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from unittest import mock
 
 import torch
-from counting import peak_bytes
-from stage_steps import TRAINED
 
+from benchmarks.counting import peak_bytes
+from benchmarks.stage_steps import TRAINED
 from videomage_core.config import FusionConfig, MotionConfig, SubjectConfig
 from videomage_core.data.cutmix import CutMix
 from videomage_core.model import lora
