@@ -21,7 +21,6 @@ from benchmarks.stage_steps import TRAINED
 from videomage_core.config import FusionConfig, MotionConfig, SubjectConfig
 from videomage_core.data.cutmix import CutMix
 from videomage_core.model import lora
-from videomage_core.model.memory import HIGH
 from videomage_core.model.text import TokenSpan
 from videomage_core.model.wan import WanBackbone
 from videomage_core.model.wan_text import PaddedText
@@ -32,6 +31,7 @@ from videomage_core.stages.subject_lora import prediction_error
 
 HEIGHT, WIDTH, TOKENS, META = 480, 832, 24, torch.device("meta")
 SUBJECTS = 2
+COUNTED = (2, 4)  # blocks
 Job = Callable[[], None]
 
 
@@ -49,17 +49,17 @@ class Size:
 SIZES = (Size("1.3B (fp16)", 12, 8960, 30, 2), Size("14B (fp8)", 40, 13824, 40, 1))
 
 
-def base_of(size: Size) -> WanBackbone:
-    """A base of a size, without values; half of its heads are temporal."""
+def base_of(size: Size, blocks: int) -> WanBackbone:
+    """A base of a size with some of its blocks, without values; half of its heads are temporal."""
     from diffusers import AutoencoderKLWan, WanTransformer3DModel
 
     with META:
         transformer = WanTransformer3DModel(
-            num_attention_heads=size.heads, attention_head_dim=128, ffn_dim=size.ffn, num_layers=size.blocks
+            num_attention_heads=size.heads, attention_head_dim=128, ffn_dim=size.ffn, num_layers=blocks
         ).to(torch.bfloat16)
         vae = AutoencoderKLWan(base_dim=8)
     base = WanBackbone("wan", transformer, vae, torch.nn.Linear(1, 1), mock.Mock(model_max_length=512), 3.0)
-    base._heads = torch.arange(size.heads).remainder(2).bool().expand(size.blocks, -1)
+    base._heads = torch.arange(size.heads).remainder(2).bool().expand(blocks, -1)
     return base
 
 
@@ -123,7 +123,9 @@ def fusion(base: WanBackbone, frames: int) -> Iterator[tuple[Job, int]]:
             with base.record(layers, spans, stop=True) as maps:
                 base.record_forward(x0, base.random_level(1, generator), text())
             masks = pair.masks.to(META)
-            torch.autograd.grad(attention_loss(maps, masks, base.temporal_factor), parameters, allow_unused=True)
+            torch.autograd.grad(
+                attention_loss(list(maps.cross.values()), masks, base.temporal_factor), parameters, allow_unused=True
+            )
 
         with lora.use_adapters(base, {"fused": 1.0}):
             yield job, held + _bytes(parameters, TRAINED)
@@ -148,14 +150,19 @@ def gigabytes(base: WanBackbone, size: Size, stage: Callable[..., object], frame
 def main() -> None:
     print("| model, frames | subject: on, off | motion: on, off | fusion of 2: on, off |\n|---|---|---|---|")
     for size in SIZES:
-        base = base_of(size)
-        base.memory = HIGH
+        bases = [base_of(size, blocks) for blocks in COUNTED]
         for frames in (33, 81):
             cells = []
             for stage in (subject, motion, fusion):
-                both = [gigabytes(base, size, stage, frames, recompute) for recompute in (True, False)]
+                both = [whole(bases, size, stage, frames, recompute) for recompute in (True, False)]
                 cells.append(", ".join(f"{value:.0f}" if value >= 10 else f"{value:.1f}" for value in both))
             print(f"| {size.name}, {frames} | {' | '.join(cells)} |", flush=True)
+
+
+def whole(bases: list[WanBackbone], size: Size, stage: Callable[..., object], frames: int, recompute: bool) -> float:
+    """GB of all blocks, from those of two depths."""
+    few, more = (gigabytes(base, size, stage, frames, recompute) for base in bases)
+    return few + (size.blocks - COUNTED[0]) * (more - few) / (COUNTED[1] - COUNTED[0])
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ def test_each_expert_writes_a_file_that_core_loads(server: Server) -> None:
     ("more", "message"),
     [
         ({"height": 40}, "size: got"),
-        ({"lambda1": 0.25, "auxiliary_frames": 8}, "auxiliary_frames, of the clips for L_reg: frames: got 8"),
+        ({"lambda1": 0.25, "auxiliary_frames": 8}, "frames: got 8, this base makes 1 more than a multiple of 4"),
     ],
 )
 def test_what_wan_cannot_make_is_refused(server: Server, more: dict[str, Any], message: str) -> None:
