@@ -47,7 +47,7 @@ class HeadSplit:
         self.chosen.clear()
 
     def of(self, block: int, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, frames: int) -> torch.Tensor:
-        """A block's temporal heads in each video, bool [B, H], alike in both branches of a step; all where it has none."""
+        """The temporal heads of a block in each video, bool [B, H], alike in both branches; all where it has none."""
         if block not in self.chosen:
             found = head_errors(q, k, v, frames, sampled_rows(q.shape[2]))
             self.errors[block] = self.errors.get(block, 0) + found

@@ -76,7 +76,7 @@ def test_every_method_makes_every_cell_and_nothing_twice(emoji_base, grid, work,
         )
         text, figures = written.read_text(), json.loads((tmp_path / "benchmark.json").read_text())
         (run,) = figures["runs"]
-        assert bool(run["finished"]) == last and len(figures["with_motion"]) == 4
+        assert bool(run["finished"]) == last and len(figures["with_motion"]) == 5
     assert "lambda1: nothing was made." in text and "lambda2 0.1 | 0.641 | 0.659" in text
     assert "| VideoMage |" in text and "a <rex>" not in text and "how bright." in text
     assert "0.662 | 0.67 | 0.407 | 0.983" in text, "the paper's numbers stand beside"
@@ -87,7 +87,7 @@ def test_every_method_makes_every_cell_and_nothing_twice(emoji_base, grid, work,
 
 def test_a_study_of_what_was_made(emoji_base, grid, work, tmp_path):
     results = run_grid(emoji_base, SHORT, grid, "quick", [Brightness()], work, Callbacks())
-    assert write_study(results.sample_videos, grid, 8, tmp_path) == 4
+    assert write_study(results.sample_videos, grid, 8, tmp_path) == 5
     study = load_study(tmp_path, FULL)
     (name,) = study.cells
     cell = study.cells[name]
@@ -144,7 +144,7 @@ def test_what_cannot_be_made_is_named_and_all_else_is_made(emoji_base, grid, wor
     monkeypatch.setattr(Runner, "motion", fails)
     results = run_grid(emoji_base, SHORT, grid, "quick", [Brightness()], work, Callbacks())
     assert [r.method for r in results.with_motion] == ["the base alone"] and len(results.no_motion) == 2
-    assert len(results.failures) == 3 + 3 and "VideoMage, rex+po_riding_grass_3: its loss" in results.failures[0]
+    assert len(results.failures) == 4 + 3 and "VideoMage, rex+po_riding_grass_3: its loss" in results.failures[0]
 
 
 def test_a_failed_training_is_not_tried_again(emoji_base, grid, tmp_path, monkeypatch):

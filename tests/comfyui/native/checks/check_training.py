@@ -56,7 +56,7 @@ def check_one_prediction_one_fingerprint(base: Any, folder_base: Any) -> None:
 
 def check_both_carriers_find_the_same_heads(base: Any, folder_base: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(base, "encode_prompt", folder_base.encode_prompt)  # of the width of these weights
-    heads = find_temporal_heads(base, folder_base._probe)
+    heads = find_temporal_heads(base, [block.attn1 for block in base.transformer.blocks], folder_base._probe)
     assert torch.equal(heads, folder_base.temporal_heads) and bool(heads.any()) and not bool(heads.all())
 
 
