@@ -92,7 +92,7 @@ def test_a_study_of_what_was_made(emoji_base, grid, work, tmp_path):
     (name,) = study.cells
     cell = study.cells[name]
     assert cell.prompt == "a dog is riding a panda on grass" and [p.stem for p in cell.images] == ["po", "rex"]
-    assert len(study.comparisons) == 3
+    assert len(study.comparisons) == 4
     assert load_clip(study.videos[FULL, name], 8).pixels.shape == (3, 8, 384, 384)
     assert load_clip(cell.clip, 8).pixels.shape == (3, 8, 384, 384)
     with pytest.raises(ValueError, match="is there already"):
