@@ -25,17 +25,17 @@ class LoadBase(Node):
                     "base",
                     host.base_names(),
                     default=host.BUILT_IN,
-                    tooltip="A folder of models/diffusers with a UNet3DConditionModel, such as ZeroScope v2 "
+                    tooltip="The tiny model that comes with this pack (8 frames of 48x48 pixels, to try everything in "
+                    "minutes), or a folder of models/diffusers: a UNet3DConditionModel such as ZeroScope v2 "
                     "(cerspense/zeroscope_v2_576w on Hugging Face; its licence, CC-BY-NC-4.0, forbids commercial use), "
-                    "or a WanPipeline's, such as Wan 2.1 T2V, or the tiny model that comes with this pack: 8 frames of "
-                    "48x48 pixels, to try everything in minutes.",
+                    "or a WanPipeline such as Wan 2.1 T2V.",
                 ),
                 io.Combo.Input(
                     "dtype",
                     list(DTYPES),
                     default="auto",
-                    tooltip="Precision of the base. auto: fp16 on a GPU, the finer half precision; bf16 for a base "
-                    "stored so. LoRAs are always trained in fp32.",
+                    tooltip="Precision of the base. auto: on a GPU fp16, or bf16 for Wan and for a base stored in "
+                    "bf16; on a CPU fp32. LoRAs are always trained in fp32.",
                 ),
                 io.Combo.Input(
                     "memory",

@@ -12,11 +12,10 @@ from ..videomage_core.callbacks import Callbacks
 from ..videomage_core.config import FusionConfig
 from ..videomage_core.data.frames import side_by_side
 from ..videomage_core.data.overlay import overlay
-from ..videomage_core.model.memory import workloads_for
 from ..videomage_core.stages.fusion import check_subjects, fuse_subjects, fusion_key
 from ..videomage_core.stages.fusion_data import FusionPrompts
 from ..videomage_core.training.store import StoredResult
-from .comfy_memory import HostedBase, segmenter_workloads
+from .comfy_memory import HostedBase
 from .conversions import image, lines_of
 from .schema import (
     Base,
@@ -32,15 +31,13 @@ from .schema import (
 )
 from .segmentation import segmenter_input
 from .training import (
+    NodeTraining,
     check_file_name,
     file_name_input,
-    on_device_for_training,
     samples_of,
-    sampling_config,
-    train_or_load,
+    stored_result,
     training_outputs,
     training_result,
-    with_callbacks,
 )
 
 MOST = 8
@@ -129,26 +126,22 @@ class FuseSubjects(Node):
         check_subjects(subjects)
         prompts = fusion_prompts(base.preset.prompts, teacher_prompts, cutmix_prompt)
         segmenter = inputs.get("segmenter") if config.lambda2 else None
-        workloads = [
-            *workloads_for(config, len(subjects)),
-            *workloads_for(sampling_config(base, config)),
-            *segmenter_workloads(segmenter),
-        ]
-        with on_device_for_training(base, "fusion", file_name, cls.hidden.unique_id, workloads) as backbone:
+        training = NodeTraining(base, "fusion", file_name, cls.hidden.unique_id, config, segmenter, len(subjects))
+        with training.on_device() as backbone:
             key = fusion_key(subjects, config, prompts, segmenter)
 
-            def train(at: Path, callbacks: Callbacks) -> StoredResult:
+            def train(folder: Path, callbacks: Callbacks) -> StoredResult:
                 callbacks.log(f"{len(subjects)} subjects ({', '.join(s.tokens[0].name for s in subjects if s.tokens)})")
-                watched, sampling = with_callbacks(segmenter, callbacks), sampling_config(base, config)
                 trained = fuse_subjects(
-                    backbone, subjects, config, at, prompts, watched, sampling=sampling, callbacks=callbacks
-                )
-                videos = {} if trained.sample is None else {"sample": trained.sample}
-                if trained.pair is not None and trained.maps is not None:
-                    videos["pair"] = side_by_side([trained.pair.pixels, *overlay(trained.pair.pixels, trained.maps)])
-                return StoredResult(trained.lora_model, trained.history, videos)
+                    backbone, subjects, config, folder, prompts, training.segmenter_with(callbacks),
+                    sampling=training.sampling, callbacks=callbacks,
+                )  # fmt: skip
+                if trained.pair is None or trained.maps is None:
+                    return stored_result(trained)
+                pair = side_by_side([trained.pair.pixels, *overlay(trained.pair.pixels, trained.maps)])
+                return stored_result(trained, pair=pair)
 
-            trained = train_or_load(base, "fusion", file_name, config, key, cls.hidden.unique_id, train)
+            trained = training.train_or_load(key, train)
         sample = samples_of(trained)
         return training_result(trained, sample, image(trained.videos["pair"]) if "pair" in trained.videos else sample)
 

@@ -14,24 +14,21 @@ from ..videomage_core.config import MotionConfig
 from ..videomage_core.data.augmentation import needed_size
 from ..videomage_core.data.examples import MotionClip, make_motion_clip
 from ..videomage_core.data.training_inputs import motion_inputs
-from ..videomage_core.model.memory import workloads_for
 from ..videomage_core.model.text import prompt_warnings, require_plain_words
 from ..videomage_core.stages.motion_lora import motion_key, require_subjects, train_motion
 from ..videomage_core.training.store import StoredResult
-from .comfy_memory import HostedBase, segmenter_workloads
+from .comfy_memory import HostedBase
 from .conversions import CLIP_TYPES, clip_images, masks
 from .schema import Base, Node, growing_inputs, read_settings, schema, settings_inputs, validate_inputs, wired_inputs
 from .segmentation import segmenter_input
 from .training import (
+    NodeTraining,
     check_file_name,
     file_name_input,
-    on_device_for_training,
     samples_of,
-    sampling_config,
-    train_or_load,
+    stored_result,
     training_outputs,
     training_result,
-    with_callbacks,
 )
 
 SUBJECTS = 4
@@ -120,30 +117,23 @@ class TrainMotion(Node):
         config = read_settings(MotionConfig(), inputs)
         wired_masks = wired_inputs("mask", SUBJECTS, inputs)
         segmenter = None if wired_masks else inputs.get("segmenter")
-        workloads = [
-            *workloads_for(config),
-            *workloads_for(sampling_config(base, config)),
-            *segmenter_workloads(segmenter),
-        ]
-        with on_device_for_training(base, "motion", file_name, cls.hidden.unique_id, workloads) as backbone:
-            words = words_of(subjects)
-            taken = make_motion_clip(
-                clip_images(clip), words, masks(wired_masks), config.frames, needed_size(config, segmenter is not None)
-            )
-            performed = replace(taken, segmenter=segmenter)
-            key = motion_key([performed], prompt, config)
+        training = NodeTraining(base, "motion", file_name, cls.hidden.unique_id, config, segmenter)
+        with training.on_device() as backbone:
+            motion_clip = make_motion_clip(
+                clip_images(clip), words_of(subjects), masks(wired_masks), config.frames,
+                needed_size(config, segmenter is not None),
+            )  # fmt: skip
+            key = motion_key([replace(motion_clip, segmenter=segmenter)], prompt, config)
 
-            def train(at: Path, callbacks: Callbacks) -> StoredResult:
-                clips = [replace(taken, segmenter=with_callbacks(segmenter, callbacks))]
+            def train(folder: Path, callbacks: Callbacks) -> StoredResult:
+                clips = [replace(motion_clip, segmenter=training.segmenter_with(callbacks))]
                 for line in (motion_inputs(clips), *prompt_warnings(prompt)):
                     callbacks.log(line)
-                trained = train_motion(
-                    backbone, clips, prompt, config, at, sampling_config(base, config), callbacks=callbacks
+                return stored_result(
+                    train_motion(backbone, clips, prompt, config, folder, training.sampling, callbacks=callbacks)
                 )
-                assert trained.sample is not None
-                return StoredResult(trained.lora_model, trained.history, {"sample": trained.sample})
 
-            trained = train_or_load(base, "motion", file_name, config, key, cls.hidden.unique_id, train)
+            trained = training.train_or_load(key, train)
         return training_result(trained, samples_of(trained))
 
 

@@ -12,30 +12,27 @@ from comfy_api.latest import io
 from ..videomage_core.callbacks import Callbacks
 from ..videomage_core.config import SubjectConfig
 from ..videomage_core.data.augmentation import needed_size
-from ..videomage_core.data.examples import SubjectImage, load_captioned_clips, load_subject_images
+from ..videomage_core.data.examples import CaptionedClip, SubjectImage, load_captioned_clips, load_subject_images
 from ..videomage_core.data.frames import frames_to_pixels, shrunk_pixels
 from ..videomage_core.data.grounded_sam2 import GroundedSam2
 from ..videomage_core.data.images import list_images
 from ..videomage_core.data.training_inputs import clip_inputs, subject_inputs
 from ..videomage_core.folders import entries
-from ..videomage_core.model.memory import workloads_for
 from ..videomage_core.model.text import check_token, prompt_warnings
 from ..videomage_core.stages.subject_lora import require_token, subject_key, train_subject
 from ..videomage_core.training.store import StoredResult
-from .comfy_memory import HostedBase, segmenter_workloads
+from .comfy_memory import HostedBase
 from .conversions import folder, lines_of, typed_path
 from .schema import Base, Node, advanced, read_settings, schema, settings_inputs, validate_inputs
 from .segmentation import segmenter_input
 from .training import (
+    NodeTraining,
     check_file_name,
     file_name_input,
-    on_device_for_training,
     samples_of,
-    sampling_config,
-    train_or_load,
+    stored_result,
     training_outputs,
     training_result,
-    with_callbacks,
 )
 
 
@@ -168,45 +165,37 @@ class TrainSubject(Node):
         **widgets: Any,
     ) -> Any:
         config = read_settings(SubjectConfig(), widgets)
-        workloads = [
-            *workloads_for(config),
-            *workloads_for(sampling_config(base, config)),
-            *segmenter_workloads(segmenter),
-        ]
-        with on_device_for_training(base, "subject", file_name, cls.hidden.unique_id, workloads) as backbone:
+        training = NodeTraining(base, "subject", file_name, cls.hidden.unique_id, config, segmenter)
+        with training.on_device() as backbone:
             source, size = folder(images_folder, "images_folder"), needed_size(config, segmenter is not None)
             subject_images = _subject_images(images, masks, source, lines_of(prompt), size)
-            clips_folder = folder(auxiliary_folder, "auxiliary_folder")
-            auxiliary = []
-            if clips_folder is not None:
-                auxiliary = load_captioned_clips(clips_folder, config.auxiliary_frames, config.height, config.width)
+            auxiliary, auxiliary_line = _auxiliary_clips(folder(auxiliary_folder, "auxiliary_folder"), config)
             inputs = {"auxiliary": auxiliary, "captions": base.preset.captions}
             key = subject_key(subject_images, token, superclass, config, segmenter=segmenter, **inputs)
 
-            def train(at: Path, callbacks: Callbacks) -> StoredResult:
+            def train(run_folder: Path, callbacks: Callbacks) -> StoredResult:
                 callbacks.log(subject_inputs(subject_images, source, segmented=segmenter is not None))
-                for warning in {line: None for image in subject_images for line in prompt_warnings(image.prompt or "")}:
-                    callbacks.log(warning)
-                if clips_folder is not None:
-                    callbacks.log(clip_inputs(auxiliary, clips_folder))
-                trained = train_subject(
-                    backbone,
-                    subject_images,
-                    token,
-                    superclass,
-                    config,
-                    at,
-                    sampling=sampling_config(base, config),
-                    callbacks=callbacks,
-                    cache=at.parent,
-                    segmenter=with_callbacks(segmenter, callbacks),
-                    **inputs,
-                )
-                assert trained.sample is not None
-                return StoredResult(trained.lora_model, trained.history, {"sample": trained.sample})
+                warnings = (line for image in subject_images for line in prompt_warnings(image.prompt or ""))
+                for line in (*dict.fromkeys(warnings), *auxiliary_line):
+                    callbacks.log(line)
+                return stored_result(
+                    train_subject(
+                        backbone, subject_images, token, superclass, config, run_folder, sampling=training.sampling,
+                        callbacks=callbacks, cache=run_folder.parent, segmenter=training.segmenter_with(callbacks),
+                        **inputs,
+                    )
+                )  # fmt: skip
 
-            trained = train_or_load(base, "subject", file_name, config, key, cls.hidden.unique_id, train)
+            trained = training.train_or_load(key, train)
         return training_result(trained, samples_of(trained))
+
+
+def _auxiliary_clips(source: Path | None, config: SubjectConfig) -> tuple[list[CaptionedClip], list[str]]:
+    """The captioned clips of a folder, and a line that says which they are; none without one."""
+    if source is None:
+        return [], []
+    clips = load_captioned_clips(source, config.auxiliary_frames, config.height, config.width)
+    return clips, [clip_inputs(clips, source)]
 
 
 def _subject_images(

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from comfy_api.latest import io
 
 from ..videomage_core.callbacks import Callbacks
-from ..videomage_core.config import TrainingConfig
+from ..videomage_core.config import SamplingConfig, TrainingConfig
 from ..videomage_core.data.frames import image_to_frames
+from ..videomage_core.data.lora_metadata import Kind
 from ..videomage_core.data.loss_plot import loss_plot
 from ..videomage_core.model.fingerprint import fingerprint
-from ..videomage_core.model.memory import Workload
+from ..videomage_core.model.memory import workloads_for
 from ..videomage_core.model.unet3d import UNet3DBackbone
 from ..videomage_core.model.wan import WanBackbone
 from ..videomage_core.output_paths import require_output_folder
+from ..videomage_core.stages.fusion import FusionResult
+from ..videomage_core.stages.training_result import TrainingResult
 from ..videomage_core.training.store import (
     StoredResult,
     export_lora,
@@ -29,7 +33,7 @@ from ..videomage_core.training.store import (
 )
 from . import comfy_host as host
 from . import progress
-from .comfy_memory import HostedBase, on_device
+from .comfy_memory import HostedBase, on_device, segmenter_workloads
 from .conversions import image
 from .schema import Lora
 
@@ -70,60 +74,91 @@ def training_outputs() -> list[io.Output]:
     ]
 
 
-@contextlib.contextmanager
-def on_device_for_training(
-    base: HostedBase, kind: str, file_name: str, node: str | None, workloads: Sequence[Workload]
-) -> Iterator[UNet3DBackbone | WanBackbone]:
-    """As ``on_device``, for a training; an error that ends it is shown on the page.
+@dataclass(frozen=True)
+class NodeTraining:
+    """One run of a training node.
 
-    Raises:
-        ValueError: no LoRA file can have this name (a wired one is seen here first); no file can be written to
-            where LoRAs or checkpoints go.
-        RuntimeError: see ``on_device``.
-    """
-    with progress.telling_errors(progress.Training(kind, file_name, node or "")):
-        require_output_folder(host.loras_folder(), "models/loras")
-        require_output_folder(host.training_folder(), "ComfyUI's output folder")
-        with on_device(base, OOM_HINT, workloads) as backbone:
-            yield backbone
-
-
-def train_or_load(
-    base: HostedBase,
-    kind: str,
-    file_name: str,
-    config: TrainingConfig,
-    key: str,
-    node: str | None,
-    train: Callable[[Path, Callbacks], StoredResult],
-) -> StoredResult:
-    """Train, resume, or load the cached result of these inputs; then write the LoRA file.
-
-    Args:
-        base: the base, in use.
-        kind: "subject", "motion" or "fusion".
+    Attributes:
+        base: the base.
+        kind: of LoRA that is trained.
         file_name: of the LoRA file.
-        config: settings.
-        key: the training's, as its stage builds it of all that the result depends on.
         node: the running node's id.
-        train: (folder, run) -> what was made.
+        config: settings.
+        segmenter: the one that is wired, or None.
+        subjects: how many LoRAs a fusion is of.
     """
-    training = progress.Training(kind, file_name, node or "")
-    file_name += base.file_suffix
-    callbacks = progress.callbacks_for(node, training)
-    base_fingerprint = fingerprint(base.backbone.network)
-    folder = run_dir(host.training_folder(), file_name, key, base.name, base_fingerprint.architecture)
-    result = load_result(folder, config.steps)
-    if result is None or not result.lora_model.fingerprint.matches(base_fingerprint):
-        with progress.live_training(training):
-            result = train(folder, callbacks)
-            save_result(folder, result)
-    if "sample" in result.videos:
-        progress.save_sample(training, result.videos["sample"])
-    saved = export_lora(result.lora_model, host.loras_folder(), file_name)
-    file = f"videomage/{saved.name}"
-    progress.tell_training(training, "finished", config.steps, config.steps, 0, result.history, file)
-    return result
+
+    base: HostedBase
+    kind: Kind
+    file_name: str
+    node: str | None
+    config: TrainingConfig
+    segmenter: Any = None
+    subjects: int = 2
+
+    @property
+    def sampling(self) -> SamplingConfig:
+        """Settings of the samples: the base's preset, at the training size."""
+        config: Any = self.config
+        return replace(self.base.preset.sampling, height=config.height, width=config.width)
+
+    @contextlib.contextmanager
+    def on_device(self) -> Iterator[UNet3DBackbone | WanBackbone]:
+        """As ``comfy_memory.on_device``; an error that ends the training is shown on the page.
+
+        Raises:
+            ValueError: no LoRA file can have this name (a wired one is seen here first); no file can be written to
+                where LoRAs or checkpoints go.
+            RuntimeError: see ``on_device``.
+        """
+        workloads = [
+            *workloads_for(self.config, self.subjects),
+            *workloads_for(self.sampling),
+            *segmenter_workloads(self.segmenter),
+        ]
+        with progress.telling_errors(self._reported):
+            require_output_folder(host.loras_folder(), "models/loras")
+            require_output_folder(host.training_folder(), "ComfyUI's output folder")
+            with on_device(self.base, OOM_HINT, workloads) as backbone:
+                yield backbone
+
+    def train_or_load(self, key: str, train: Callable[[Path, Callbacks], StoredResult]) -> StoredResult:
+        """Train, resume, or load the cached result of these inputs; then write the LoRA file.
+
+        Args:
+            key: the training's, as its stage builds it of all that the result depends on.
+            train: (folder, callbacks) -> the result.
+        """
+        callbacks, name = progress.callbacks_for(self.node, self._reported), self.file_name + self.base.file_suffix
+        base_fingerprint = fingerprint(self.base.backbone.network)
+        training_folder, architecture = host.training_folder(), base_fingerprint.architecture
+        folder = run_dir(training_folder, name, key, self.base.name, architecture)
+        result = load_result(folder, self.config.steps)
+        if result is None or not result.lora_model.fingerprint.matches(base_fingerprint):
+            with progress.live_training(self._reported):
+                result = train(folder, callbacks)
+                save_result(folder, result)
+        if "sample" in result.videos:
+            progress.save_sample(self._reported, result.videos["sample"])
+        saved = export_lora(result.lora_model, host.loras_folder(), name)
+        file, steps = f"videomage/{saved.name}", self.config.steps
+        progress.tell_training(self._reported, "finished", steps, steps, 0, result.history, file)
+        return result
+
+    def segmenter_with(self, callbacks: Callbacks) -> Any:
+        """The segmenter with a run's callbacks; None without one."""
+        segmenter = self.segmenter
+        return segmenter.with_callbacks(callbacks) if hasattr(segmenter, "with_callbacks") else segmenter
+
+    @property
+    def _reported(self) -> progress.Training:
+        return progress.Training(self.kind, self.file_name, self.node or "")
+
+
+def stored_result(trained: TrainingResult | FusionResult, **videos: torch.Tensor) -> StoredResult:
+    """A stage's result as it is stored, with its sample and further videos."""
+    sample = {} if trained.sample is None else {"sample": trained.sample}
+    return StoredResult(trained.lora_model, trained.history, {**sample, **videos})
 
 
 def training_result(result: StoredResult, *more: Any) -> Any:
@@ -131,15 +166,5 @@ def training_result(result: StoredResult, *more: Any) -> Any:
     return io.NodeOutput(result.lora_model, image_to_frames(loss_plot(result.history.losses)), *more)
 
 
-def with_callbacks(segmenter: Any, callbacks: Callbacks) -> Any:
-    """The segmenter with this run's callbacks; None without one."""
-    return segmenter.with_callbacks(callbacks) if hasattr(segmenter, "with_callbacks") else segmenter
-
-
 def samples_of(result: StoredResult) -> Any:
     return image(result.videos["sample"])
-
-
-def sampling_config(base: HostedBase, config: Any) -> Any:
-    """Settings of the samples: the base's preset, at the training size."""
-    return replace(base.preset.sampling, height=config.height, width=config.width)

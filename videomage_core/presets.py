@@ -21,8 +21,8 @@ from .config import (
 from .model.base_folder import EMOJI_BASE
 from .model.base_names import is_wan_folder
 from .model.wan_folder import check_wan_folder, wan_geometry
+from .stages.auxiliary_clips import GENERAL_CAPTIONS
 from .stages.fusion_data import FusionPrompts
-from .stages.subject_lora import GENERAL_CAPTIONS
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,8 @@ class SCSGuider(Node):
                         f"model_subject_{n}",
                         optional=True,
                         tooltip=f"The same model with the LoRA of subject {n}. Each subject model then adds its own "
-                        "effect to the prediction and no LoRAs are averaged. The second costs two more passes per "
-                        "step, each further one one more.",
+                        "effect to the prediction and no LoRAs are averaged. The second subject model costs two "
+                        "more passes per step, the third and fourth one more each.",
                     )
                     for n in range(2, MOST + 1)
                 ),

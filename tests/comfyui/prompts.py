@@ -25,6 +25,39 @@ FEW: dict[str, dict[str, Any]] = {
     "SplitSigmas": {"step": 2},
 }
 BASE = {"base": "emoji base (built in)", "dtype": "auto", "memory": "auto"}
+SUBJECT_SETTINGS: dict[str, Any] = {
+    "token": "<dog>",
+    "superclass": "dog",
+    "prompt": "",
+    "images_folder": "",
+    "auxiliary_folder": "",
+    "height": 48,
+    "width": 48,
+    "batch_size": 1,
+    "auxiliary_clips": 1,
+    "auxiliary_steps": 2,
+    "learning_rate": 1e-3,
+    "token_learning_rate": 1e-2,
+    "save_every_n_steps": 5,
+    "gradient_accumulation_steps": 1,
+    "optimizer": "adamw",
+    "lr_scheduler": "constant",
+    "lr_warmup_steps": 0,
+    "max_grad_norm": 1.0,
+    "sample_every_n_steps": 0,
+    "seed": 0,
+    "rank": 4,
+    "target_modules": "all",
+    "dropout": 0.0,
+    "num_vectors_per_token": 1,
+    "lambda1": 0.25,
+    "auxiliary_frames": 8,
+    "auxiliary_guidance_scale": 5.0,
+    "random_flip": False,
+    "min_crop_scale": 1.0,
+    "num_augmentations": 8,
+    "resize_mode": "crop",
+}
 SMALL = {"height": 48, "width": 48, "frames": 8, "auxiliary_frames": 8}
 SMALL_WAN = {**SMALL, "frames": 9, "auxiliary_frames": 9}
 
@@ -51,49 +84,13 @@ def with_few_steps(prompt: Prompt) -> Prompt:
 
 def subject_prompt(steps: int, file_name: str = "dog", **more: Any) -> Prompt:
     """Train one subject on the built-in base."""
-    settings = {
-        "token": "<dog>",
-        "superclass": "dog",
-        "file_name": file_name,
-        "prompt": "",
-        "images_folder": "",
-        "auxiliary_folder": "",
-        "height": 48,
-        "width": 48,
-        "batch_size": 1,
-        "auxiliary_clips": 1,
-        "auxiliary_steps": 2,
-        "steps": steps,
-        "learning_rate": 1e-3,
-        "token_learning_rate": 1e-2,
-        "save_every_n_steps": 5,
-    }
-    defaults = {
-        "gradient_accumulation_steps": 1,
-        "optimizer": "adamw",
-        "lr_scheduler": "constant",
-        "lr_warmup_steps": 0,
-        "max_grad_norm": 1.0,
-        "sample_every_n_steps": 0,
-        "seed": 0,
-        "rank": 4,
-        "target_modules": "all",
-        "dropout": 0.0,
-        "num_vectors_per_token": 1,
-        "lambda1": 0.25,
-        "auxiliary_frames": 8,
-        "auxiliary_guidance_scale": 5.0,
-        "random_flip": False,
-        "min_crop_scale": 1.0,
-        "num_augmentations": 8,
-        "resize_mode": "crop",
-    }
+    inputs = {"base": ["1", 0], "images": ["2", 0], "steps": steps, "file_name": file_name}
     return {
         "1": {"class_type": "VideoMage_LoadBase", "inputs": BASE},
         "2": {"class_type": "VideoMage_ExampleSubject", "inputs": {"subject": "dog"}},
         "3": {
             "class_type": "VideoMage_TrainSubject",
-            "inputs": {"base": ["1", 0], "images": ["2", 0], **defaults, **settings, **more},
+            "inputs": {**inputs, **SUBJECT_SETTINGS, **more},
         },
         "4": {"class_type": "PreviewImage", "inputs": {"images": ["3", 2]}},
     }

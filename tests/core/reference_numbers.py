@@ -174,7 +174,7 @@ def of_comparisons(base: UNet3DBackbone, folder: Path) -> Numbers:
     return {"merged": _summary(merged), "averaged": _summary(averaged)}
 
 
-def of_made_clips(base: UNet3DBackbone, folder: Path) -> Numbers:
+def of_generated_clips(base: UNet3DBackbone, folder: Path) -> Numbers:
     return {
         "latents": _summary(
             generate_clips(base, ["a dog", "a panda"], 5, SAMPLING, folder, "clips", "base", Callbacks())
@@ -182,7 +182,7 @@ def of_made_clips(base: UNet3DBackbone, folder: Path) -> Numbers:
     }
 
 
-def of_motion_start(base: UNet3DBackbone, folder: Path) -> Numbers:
+def of_ddim_inversion(base: UNet3DBackbone, folder: Path) -> Numbers:
     return {"noise": _summary(invert_clip(base, _noise(3, 3, FRAMES, SIDE, SIDE), SAMPLING))}
 
 
@@ -192,8 +192,8 @@ STAGES: dict[str, Callable[[UNet3DBackbone, Path], Numbers]] = {
     "fusion": of_fusion,
     "collaborative_sampling": of_collaborative_sampling,
     "baselines": of_comparisons,
-    "generated_clips": of_made_clips,
-    "ddim_inversion": of_motion_start,
+    "generated_clips": of_generated_clips,
+    "ddim_inversion": of_ddim_inversion,
 }
 
 

@@ -114,7 +114,7 @@ def test_sampling_depends_on_prompt_and_seed_only(emoji_base):
     assert together.shape == (2, 3, 2, 16, 16) and together.abs().max() <= 1
 
 
-def test_the_start_noise_is_the_seeds_alone():
+def test_the_initial_noise_is_the_seeds_alone():
     assert torch.equal(gaussian_noise((4, 2, 3, 3), 7), gaussian_noise((4, 2, 3, 3), 7))
     assert not torch.equal(gaussian_noise((4, 2, 3, 3), 7), gaussian_noise((4, 2, 3, 3), 8))
 

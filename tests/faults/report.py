@@ -24,7 +24,7 @@ FAULTS = {
     "test_killed": (
         "kill -9 at a random moment",
         "{times}",
-        "the next run goes on; the same LoRA bit for bit; no torn file",
+        "the next run resumes; the same LoRA bit for bit; no torn file",
     ),
     "test_cancelled": (
         "cancelled at a random moment",
@@ -34,7 +34,7 @@ FAULTS = {
     "test_disk_full": (
         "no room for the n-th file",
         "{times}",
-        "told; nothing half written; the next run ends the same",
+        "reported; nothing half written; the next run ends the same",
     ),
     "test_out_of_memory": (
         "no memory at the n-th pass through a point",
@@ -70,7 +70,7 @@ FAULTS = {
     "test_changed_workflows_are_refused_or_run": (
         "workflows changed in one thing, through a real ComfyUI",
         "{prompts}",
-        "refused with a reason or run; the server goes on; nothing is written outside its folders",
+        "refused with a reason or run; the server runs on; nothing is written outside its folders",
     ),
     "test_names_that_lead_out_are_refused_when_queued": (
         "file names that lead out: `..`, absolute, UNC, devices, look-alikes, NUL",
@@ -125,7 +125,7 @@ DETERMINISM = [
         "a video, same seed", "same bytes", "the initial noise is drawn on the CPU, whatever the device",
         [
             "tests/faults/test_disturbed.py::test_the_same_seed_gives_the_same_bytes",
-            "tests/core/test_sampling.py::test_the_start_noise_is_the_seeds_alone",
+            "tests/core/test_sampling.py::test_the_initial_noise_is_the_seeds_alone",
         ],
     ),
     (
@@ -157,7 +157,7 @@ DETERMINISM = [
     (
         "LoRAs merged into weights (sampling, fp32) or beside them", "to rounding",
         "W x + B A x against (W + B A) x",
-        ["tests/core/model/test_lora.py::test_baked_loras_act_as_the_layers_do_and_leave_nothing"],
+        ["tests/core/model/test_lora.py::test_merged_loras_act_as_the_layers_do_and_leave_nothing"],
     ),
     (
         "another number of threads or precision", "to its rounding", "as above; a checkpoint is accepted",

@@ -9,19 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import FusionConfig
-from .common import open_base, preset_of
+from .common import open_base
 from .fields import cutout_of, trigger_of
 from .segmenter_options import add_segmenter, segmenter_of
-from .settings import read_settings
-from .training_options import (
-    add_training,
-    check_training,
-    sampling_config,
-    save_result,
-    say,
-    training_callbacks,
-    work_folder,
-)
+from .training_options import add_training, save_result, say, stage_arguments, training_settings
 
 if TYPE_CHECKING:
     from ..data.lora_file import LoraModel
@@ -59,9 +50,7 @@ def add_fuse(commands: Any) -> None:
 
 
 def _fuse(options: argparse.Namespace) -> None:
-    preset = preset_of(options)
-    config = read_settings(options, preset.fusion)
-    check_training(options)
+    preset, config = training_settings(options, "fusion")
     from ..data.lora_file import load_lora
     from ..stages.fusion import check_subjects, fuse_subjects
 
@@ -80,16 +69,8 @@ def _fuse(options: argparse.Namespace) -> None:
     subjects = _with_cutouts([own[path] if path in own else external[path] for path in options.loras], clips)
     own_clips = f", {len(clips)} clips cut out by masks" if clips else ""
     say(f"{len(subjects)} subjects ({', '.join(subject.tokens[0].name for subject in subjects)}){own_clips}")
-    fused = fuse_subjects(
-        backbone,
-        subjects,
-        config,
-        work_folder(options),
-        prompts,
-        segmenter,
-        sampling=sampling_config(preset, config),
-        callbacks=training_callbacks(options),
-    )
+    arguments = stage_arguments(options, preset, config)
+    fused = fuse_subjects(backbone, subjects, config, prompts=prompts, segmenter=segmenter, **arguments)
     save_result(options, fused)
 
 

@@ -8,20 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..config import MotionConfig
-from .common import open_base, preset_of
+from .common import open_base
 from .fields import subjects_of_clips
 from .segmenter_options import add_segmenter, segmenter_of
-from .settings import read_settings
-from .training_options import (
-    add_training,
-    check_training,
-    sampling_config,
-    save_result,
-    say,
-    training_callbacks,
-    warn,
-    work_folder,
-)
+from .training_options import add_training, save_result, say, stage_arguments, training_settings, warn
 
 
 def add_train_motion(commands: Any) -> None:
@@ -48,9 +38,7 @@ def add_train_motion(commands: Any) -> None:
 
 
 def _train_motion(options: argparse.Namespace) -> None:
-    preset = preset_of(options)
-    config = read_settings(options, preset.motion)
-    check_training(options)
+    preset, config = training_settings(options, "motion")
     subjects = subjects_of_clips(options.subject, len(options.clips))
     from ..data.augmentation import needed_size
     from ..data.examples import load_motion_clip
@@ -69,13 +57,5 @@ def _train_motion(options: argparse.Namespace) -> None:
     say(motion_inputs(clips, options.clips))
     require_subjects(clips, config)
     backbone = open_base(options, config, [options.prompt])
-    trained = train_motion(
-        backbone,
-        clips,
-        options.prompt,
-        config,
-        work_folder(options),
-        sampling=sampling_config(preset, config),
-        callbacks=training_callbacks(options),
-    )
-    save_result(options, trained)
+    arguments = stage_arguments(options, preset, config)
+    save_result(options, train_motion(backbone, clips, options.prompt, config, **arguments))

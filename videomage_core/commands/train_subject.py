@@ -7,19 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from ..config import SubjectConfig
-from .common import open_base, preset_of
+from .common import open_base
 from .segmenter_options import add_segmenter, segmenter_of
-from .settings import read_settings
-from .training_options import (
-    add_training,
-    check_training,
-    sampling_config,
-    save_result,
-    say,
-    training_callbacks,
-    warn,
-    work_folder,
-)
+from .training_options import add_training, save_result, say, stage_arguments, training_settings, warn
 
 
 def add_train_subject(commands: Any) -> None:
@@ -41,9 +31,7 @@ def add_train_subject(commands: Any) -> None:
 
 
 def _train_subject(options: argparse.Namespace) -> None:
-    preset = preset_of(options)
-    config = read_settings(options, preset.subject)
-    check_training(options)
+    preset, config = training_settings(options, "subject")
     import torch
 
     from ..data.augmentation import needed_size
@@ -69,13 +57,11 @@ def _train_subject(options: argparse.Namespace) -> None:
         options.token,
         options.superclass,
         config,
-        work_folder(options),
         prompt=options.prompt,
         auxiliary=auxiliary,
         captions=preset.captions,
-        sampling=sampling_config(preset, config),
-        callbacks=training_callbacks(options),
         segmenter=segmenter,
+        **stage_arguments(options, preset, config),
     )
     save_result(options, trained)
 

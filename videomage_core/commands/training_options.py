@@ -11,8 +11,8 @@ from typing import Any
 
 from ..callbacks import Callbacks
 from ..output_paths import require_output_file, require_output_folder
-from .common import add_base, terminal_callbacks
-from .settings import add_settings
+from .common import add_base, preset_of, terminal_callbacks
+from .settings import add_settings, read_settings
 
 
 def add_training(parser: argparse.ArgumentParser, config: type, output: str) -> None:
@@ -23,16 +23,29 @@ def add_training(parser: argparse.ArgumentParser, config: type, output: str) -> 
     add_settings(parser, config)
 
 
-def check_training(options: argparse.Namespace) -> None:
-    """Refuse an output that cannot be written, before anything is loaded.
+def training_settings(options: argparse.Namespace, stage: str) -> tuple[Any, Any]:
+    """The preset, and the config of ``stage`` ("subject", "motion", "fusion") with the settings that were given.
 
     Raises:
-        ValueError: it is no safetensors file, or its folder cannot be written.
+        ValueError: a setting out of range; an output that is no safetensors file, or whose folder cannot be written.
     """
+    preset = preset_of(options)
+    config = read_settings(options, getattr(preset, stage))
     if options.output.suffix != ".safetensors":
         raise ValueError(f"--output: got {options.output}, must end in .safetensors")
     require_output_file(options.output, "--output")
     require_output_folder(work_folder(options), "--output")
+    return preset, config
+
+
+def stage_arguments(options: argparse.Namespace, preset: Any, config: Any) -> dict[str, Any]:
+    """What every stage is given alike: where it works, how it samples, and whom it tells."""
+    return {
+        "folder": work_folder(options),
+        # As the preset samples, at the training's size.  The last sample is the file's thumbnail.
+        "sampling": dataclasses.replace(preset.sampling, height=config.height, width=config.width),
+        "callbacks": training_callbacks(options),
+    }
 
 
 def say(line: str) -> None:
@@ -78,11 +91,6 @@ def training_callbacks(options: argparse.Namespace) -> Callbacks:
         save_video(video, folder / f"sample_{next(count):03}.mp4", 8.0)
 
     return dataclasses.replace(terminal_callbacks(), preview=preview)
-
-
-def sampling_config(preset: Any, config: Any) -> Any:
-    """How samples are made: as the preset does, at the training's size.  The last one is the file's thumbnail."""
-    return dataclasses.replace(preset.sampling, height=config.height, width=config.width)
 
 
 def save_result(options: argparse.Namespace, trained: Any) -> None:

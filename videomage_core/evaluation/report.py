@@ -47,8 +47,9 @@ side; **inconclusive**, it holds 0. For other subjects the difference must also 
 CLAIMS_HEAD = """\
 ## The paper's claims
 
-The comparisons were fixed before anything was run. More is better for the claim; both methods make the same cells from
-the same initial noise. Thin bars are the interval for other subjects, thick bars for these subjects.
+The comparisons were fixed before anything was run. A positive difference speaks for the claim. Both methods
+make the same cells from the same initial noise. Thin bars are the intervals for other subjects, thick bars those for
+these subjects.
 {count} comparisons are made; {chance:.1f} significant ones are expected by chance at this level.
 
 ![The paper's claims](images/{name}_claims.png)
@@ -56,8 +57,8 @@ the same initial noise. Thin bars are the interval for other subjects, thick bar
 DIFFERENCES_HEAD = """\
 ## Significant differences from VideoMage
 
-Of {count} comparisons with other methods, those that are significant in either direction, if only for these subjects;
-{chance:.1f} are expected by chance at this level. "better": the other method is, to the right.
+Of {count} comparisons with other methods, these are significant in either direction, at least for these subjects;
+{chance:.1f} are expected by chance at this level. On the right, "better", the other method is better than VideoMage.
 """
 
 

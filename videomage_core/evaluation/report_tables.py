@@ -126,6 +126,6 @@ def cost(results: Results) -> str:
     text += table(["sampling one video", "seconds, median", "memory beyond the base, MB, median"], rows)
     trained = [[kind, str(len(s)), f"{median(s):.0f}"] for kind, s in sorted(results.training.items())]
     if trained:
-        text += "\n\nA video needs one of each of its LoRAs; a fusion besides its subjects'.\n\n"
-        text += table(["training, with all it makes first, of a", "trained", "seconds, median"], trained)
+        text += "\n\nA video needs each of its LoRAs; a fusion needs those of its subjects, too.\n\n"
+        text += table(["training, with what it generates first", "LoRAs", "seconds, median"], trained)
     return text

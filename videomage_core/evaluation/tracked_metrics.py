@@ -40,20 +40,20 @@ METRICS: dict[str, bool] = {
 }
 RATES = frozenset({"nearest of its class", "text alignment", "appearance leakage", "attribute mixing"})  # in 0..1
 MEANINGS = {
-    "identity": "similarity of each tracked, cropped subject to its own images, -1 to 1; one that is not found at "
-    "all is as unlike as the most unlike image of all",
-    "nearest of its class": "how often nobody else of its class looks more like it",
-    "text alignment": "share of what was asked that is seen: each subject's class, the place, the motion",
-    "placement": "whether the two stand to each other as in the clip, or as in other true performances: agreement "
-    "of the mean offset from one to the other, -1 to 1",
+    "identity": "similarity of each tracked, cropped subject to its own images, -1 to 1; a subject that is not found "
+    "scores as low as the least similar image of the grid",
+    "nearest of its class": "how often no other character of its class is more similar to it",
+    "text alignment": "share of the prompt that is seen: each subject's class, the place, the motion",
+    "placement": "agreement of the mean offset from one subject to the other with the clip's, or with that of other "
+    "true performances, -1 to 1",
     "motion fidelity": "agreement of the tracked movements, without their mean placement, with the clip's, or with "
-    "those of other true performances; 1 is the same, 0 nobody moves",
+    "those of other true performances; 1 is the same, 0 without movement",
     "temporal consistency": "similarity of consecutive frames, -1 to 1; a still or empty video has 1",
-    "appearance leakage": "how often a subject looks more like one of the clip's performers than like the images of "
-    "any subject of the video, and than like anybody else of the grid but others of the performers' classes; nobody is "
-    "no leakage",
-    "attribute mixing": "in how many videos a subject looks more like another subject of it than like its own "
-    "images, or nobody is found at all; two characters who have nothing to do with the subjects score about 0.5",
+    "appearance leakage": "how often a subject is more similar to one of the clip's performers than to every subject "
+    "of the video and to all other characters of the grid, those of the performers' classes aside; a subject that is "
+    "not found is no leakage",
+    "attribute mixing": "in how many videos a subject is more similar to another subject of the video than to its own "
+    "images, or is not found; two unrelated characters score about 0.5",
 }
 
 

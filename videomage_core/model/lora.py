@@ -20,6 +20,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -32,6 +33,9 @@ from .backbone import Backbone, Target
 from .lora_forward import adapters_changed, with_adapters
 from .lora_forward import merged as merged
 from .lora_weights import LoraWeights
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
 
 
 def add(
@@ -77,22 +81,11 @@ def _inject(
     seed: int = 0,
     gaussian: bool = False,
 ) -> list[nn.Parameter]:
-    from peft import LoraConfig, inject_adapter_in_model
+    from peft import inject_adapter_in_model
 
     _require_free_and_present(backbone, name, targets)
     strengths, trainable = adapter_state(backbone)
-    usual = max(ranks.values())
-    # Only the exceptions: peft searches the whole pattern at each layer, which is slow.
-    others = {module: rank for module, rank in ranks.items() if rank != usual}
-    config = LoraConfig(
-        r=usual,
-        lora_alpha=usual * scale,
-        rank_pattern=others,
-        alpha_pattern={module: rank * scale for module, rank in others.items()},
-        lora_dropout=dropout,
-        target_modules=list(ranks),
-        init_lora_weights="gaussian" if gaussian else True,
-    )
+    config = _peft_config(ranks, scale, dropout, gaussian)
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Already found a `peft_config`")  # several adapters are intended
@@ -113,6 +106,23 @@ def _inject(
             _train_only_rows(layer.lora_B[name].weight, target.rows)
     restore_state(backbone, strengths, trainable | {id(p) for p in parameters})
     return parameters
+
+
+def _peft_config(ranks: Mapping[str, int], scale: float, dropout: float, gaussian: bool) -> LoraConfig:
+    from peft import LoraConfig
+
+    usual = max(ranks.values())
+    # Only the exceptions: peft searches the whole pattern at each layer, which is slow.
+    others = {module: rank for module, rank in ranks.items() if rank != usual}
+    return LoraConfig(
+        r=usual,
+        lora_alpha=usual * scale,
+        rank_pattern=others,
+        alpha_pattern={module: rank * scale for module, rank in others.items()},
+        lora_dropout=dropout,
+        target_modules=list(ranks),
+        init_lora_weights="gaussian" if gaussian else True,
+    )
 
 
 def _require_free_and_present(backbone: Backbone, name: str, targets: Sequence[Target]) -> None:

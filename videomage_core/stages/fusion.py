@@ -40,8 +40,8 @@ from ..model.latent_time import repeat_latent_frames
 from ..model.lora_weights import LoraWeights, average, compress
 from ..model.text import SpecialToken
 from ..sampling import add_noise
-from ..training.loop import Backward, ParameterGroup
-from .fusion_data import CutMixSources, FusionPrompts, Teacher, prepare_fusion_data, sample_cutmix_pair
+from ..training.loop import Backward, LossFn, ParameterGroup
+from .fusion_data import CutMixSources, FusionPrompts, Teacher, pair_prompt, prepare_fusion_data, sample_cutmix_pair
 from .lora_training import LoraTraining
 
 VERSION = 1  # raised when the same inputs give another LoRA
@@ -109,20 +109,12 @@ def fuse_subjects(
     start, error = _average(subjects, config.rank, callbacks)
     names = [lora_model.tokens[0].name for lora_model in subjects]
     with lora.restore_adapters(backbone):
-        teachers, pieces = prepare_fusion_data(
+        teachers, sources = prepare_fusion_data(
             backbone, subjects, config, prompts, segmenter, folder, base_fingerprint, callbacks
         )
         key = fusion_key(subjects, config, prompts, segmenter)
+        loss_fn = _loss_fn(backbone, teachers, sources, tokens, layers, config)
         with lora.trainable_adapter(backbone, "fused", backbone.targets("spatial"), config, start) as parameters:
-
-            def loss_fn(generator: torch.Generator, backward: Backward) -> None:
-                backward({"L_fusion": fusion_loss(backbone, teachers, config.batch_size, generator)})
-                if pieces is not None:
-                    pair, named = sample_cutmix_pair(pieces, config.cutmix_overlap, generator)
-                    with pair_maps(backbone, pair, named, tokens, layers, generator) as maps:
-                        masks = pair.masks
-                        backward({"L_attn": config.lambda2 * attention_loss(maps, masks, backbone.temporal_factor)})
-
             groups = [ParameterGroup("lora", parameters, config.learning_rate)]
             training = LoraTraining(
                 "fusion", "fused", config, folder, key, base_fingerprint, pair_prompt(names), sampling, tokens
@@ -130,9 +122,29 @@ def fuse_subjects(
             about = {"subjects": len(subjects), "compression_error": round(error, 4)}
             fused = training.run(backbone, groups, loss_fn, callbacks, **about)
             pair, maps = None, None
-            if pieces is not None:
-                pair, maps = _shown_pair(backbone, pieces, tokens, layers, config)
+            if sources is not None:
+                pair, maps = _shown_pair(backbone, sources, tokens, layers, config)
     return FusionResult(fused.lora_model, fused.history, error, pair, maps, fused.sample)
+
+
+def _loss_fn(
+    backbone: Backbone,
+    teachers: Sequence[Teacher],
+    sources: CutMixSources | None,
+    tokens: Sequence[SpecialToken],
+    layers: Sequence[AttentionLayer],
+    config: FusionConfig,
+) -> LossFn:
+    """L_fusion + lambda2 * L_attn (Eq. 8); without ``sources``, L_fusion alone."""
+
+    def loss_fn(generator: torch.Generator, backward: Backward) -> None:
+        backward({"L_fusion": fusion_loss(backbone, teachers, config.batch_size, generator)})
+        if sources is not None:
+            pair, names = sample_cutmix_pair(sources, config.cutmix_overlap, generator)
+            with pair_maps(backbone, pair, names, tokens, layers, generator) as maps:
+                backward({"L_attn": config.lambda2 * attention_loss(maps, pair.masks, backbone.temporal_factor)})
+
+    return loss_fn
 
 
 def _average(subjects: Sequence[LoraModel], rank: int, callbacks: Callbacks) -> tuple[LoraWeights, float]:
@@ -272,22 +284,17 @@ def pair_maps(
         yield maps
 
 
-def pair_prompt(names: Sequence[str]) -> str:
-    """ "A <a> and a <b>": the prompt of CutMix pairs and of samples."""
-    return " and ".join([f"A {names[0]}", *(f"a {name}" for name in names[1:])])
-
-
 @torch.no_grad()
 def _shown_pair(
     backbone: Backbone,
-    pieces: CutMixSources,
+    sources: CutMixSources,
     tokens: Sequence[SpecialToken],
     layers: Sequence[AttentionLayer],
     config: FusionConfig,
 ) -> tuple[CutMix, torch.Tensor]:
     """A pair to look at, and where its tokens look, halfway between noise and video: [2, F, H, W]."""
     generator = torch.Generator().manual_seed(config.seed)
-    pair, names = sample_cutmix_pair(pieces, config.cutmix_overlap, generator)
+    pair, names = sample_cutmix_pair(sources, config.cutmix_overlap, generator)
     with pair_maps(backbone, pair, names, tokens, layers, generator, backbone.level_at(0.5)) as maps:
         mean = mean_map(maps, *pair.pixels.shape[-2:])
         return pair, repeat_latent_frames(mean, backbone.temporal_factor)

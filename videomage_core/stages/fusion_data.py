@@ -71,6 +71,11 @@ class CutMixSources:
     names: list[str]  # each subject's token
 
 
+def pair_prompt(names: Sequence[str]) -> str:
+    """ "A <a> and a <b>": the prompt of CutMix pairs and of samples."""
+    return " and ".join([f"A {names[0]}", *(f"a {name}" for name in names[1:])])
+
+
 def prepare_fusion_data(
     backbone: Backbone,
     subjects: Sequence[LoraModel],
@@ -81,63 +86,67 @@ def prepare_fusion_data(
     base_fingerprint: Fingerprint,
     callbacks: Callbacks,
 ) -> tuple[list[Teacher], CutMixSources | None]:
-    """Put each subject's LoRA on the base, and have it make its videos."""
-    sampling = SamplingConfig(
+    """Put each subject's LoRA on the base, and have it generate its videos."""
+    segmenter = segmenter or PlainBackground()
+    teachers, cutouts = [], []
+    for n, subject in enumerate(subjects):
+        adapter, name = f"teacher_{n}", subject.tokens[0].name
+        lora.load(backbone, adapter, subject.weights)
+        videos = [
+            prompts.teacher[i % len(prompts.teacher)].replace("{subject}", name) for i in range(config.teacher_videos)
+        ]
+        count = config.cutmix_videos if config.lambda2 and not subject.cutouts else 0
+        alone = [prompts.cutmix.replace("{subject}", name)] * count
+        latents, texts = _generate(
+            backbone, subject, adapter, videos + alone, config, folder, base_fingerprint, callbacks
+        )
+        teachers.append(Teacher(adapter, latents[: len(videos)], texts[: len(videos)]))
+        if subject.cutouts:
+            cutouts.append([resample_frames(cutout, config.frames) for cutout in subject.cutouts])
+        elif alone:
+            with torch.no_grad():
+                single = backbone.decode_video(latents[len(videos) :].to(backbone.device)).cpu()
+            cutouts.append(_cutouts(single, name, subject.tokens[0].superclass, segmenter, callbacks))
+    if not config.lambda2:
+        return teachers, None
+    with lora.use_adapters(backbone, {}):
+        clean = generate_clips(
+            backbone, [prompts.clean], config.seed, _sampling(config), folder, "background", base_fingerprint, callbacks
+        )
+    background = backbone.decode_video(clean.to(backbone.device))[0].cpu()
+    return teachers, CutMixSources(cutouts, background, [lora_model.tokens[0].name for lora_model in subjects])
+
+
+def _generate(
+    backbone: Backbone,
+    subject: LoraModel,
+    adapter: str,
+    prompts: Sequence[str],
+    config: FusionConfig,
+    folder: Path,
+    base_fingerprint: Fingerprint,
+    callbacks: Callbacks,
+) -> tuple[torch.Tensor, EncodedText]:
+    """Latents [V, C, f, h, w] of a video for each prompt by a subject's own LoRA, and the encoded prompts."""
+    factors = (factor for pair in subject.weights.layers.values() for factor in pair)
+    generated_by = cache_key(base_fingerprint, subject.weights.scale, *subject.weights.layers, *factors)
+    with lora.use_adapters(backbone, {adapter: 1.0}), lora.merged(backbone):
+        latents = generate_clips(
+            backbone, prompts, config.seed, _sampling(config), folder, "teacher", generated_by, callbacks,
+            subject.tokens,
+        )  # fmt: skip
+    with torch.no_grad():
+        return latents, backbone.encode_prompt(prompts, subject.tokens)
+
+
+def _sampling(config: FusionConfig) -> SamplingConfig:
+    return SamplingConfig(
         frames=config.frames,
         height=config.height,
         width=config.width,
         steps=config.teacher_steps,
         guidance_scale=config.teacher_guidance_scale,
     )
-    teachers, cutouts = [], []
-    for n, lora_model in enumerate(subjects):
-        adapter, name = f"teacher_{n}", lora_model.tokens[0].name
-        lora.load(backbone, adapter, lora_model.weights)
-        weights = lora_model.weights
-        generated_by = (
-            base_fingerprint,
-            weights.scale,
-            *weights.layers,
-            *(f for pair in weights.layers.values() for f in pair),
-        )
-        teacher_prompts = [
-            prompts.teacher[i % len(prompts.teacher)].replace("{subject}", name) for i in range(config.teacher_videos)
-        ]
-        count = config.cutmix_videos if config.lambda2 and not lora_model.cutouts else 0
-        cutmix_prompts = [prompts.cutmix.replace("{subject}", name)] * count
-        with lora.use_adapters(backbone, {adapter: 1.0}), lora.merged(backbone):
-            latents = generate_clips(
-                backbone,
-                teacher_prompts + cutmix_prompts,
-                config.seed,
-                sampling,
-                folder,
-                "teacher",
-                cache_key(*generated_by),
-                callbacks,
-                lora_model.tokens,
-            )
-        with torch.no_grad():
-            texts = backbone.encode_prompt(teacher_prompts + cutmix_prompts, lora_model.tokens)
-            single = (
-                backbone.decode_video(latents[len(teacher_prompts) :].to(backbone.device)).cpu()
-                if cutmix_prompts
-                else None
-            )
-        teachers.append(Teacher(adapter, latents[: len(teacher_prompts)], texts[: len(teacher_prompts)]))
-        if lora_model.cutouts:
-            cutouts.append([resample_frames(cutout, config.frames) for cutout in lora_model.cutouts])
-        elif single is not None:
-            words = lora_model.tokens[0].superclass
-            cutouts.append(_cutouts(single, name, words, segmenter or PlainBackground(), callbacks))
-    if not config.lambda2:
-        return teachers, None
-    with lora.use_adapters(backbone, {}):
-        clean = generate_clips(
-            backbone, [prompts.clean], config.seed, sampling, folder, "background", base_fingerprint, callbacks
-        )
-    background = backbone.decode_video(clean.to(backbone.device))[0].cpu()
-    return teachers, CutMixSources(cutouts, background, [lora_model.tokens[0].name for lora_model in subjects])
 
 
 def add_cutout(lora_model: LoraModel, pixels: torch.Tensor, mask: torch.Tensor) -> LoraModel:

@@ -84,16 +84,7 @@ def train_motion(
     callbacks, config = callbacks or Callbacks(), settled(config)
     _check(backbone, clips, prompt, config)
     base_fingerprint = fingerprint(backbone.network)
-    with torch.no_grad():
-        fitted = [resize_clip(clip.pixels, config.frames, config.height, config.width) for clip in clips]
-        latents = [backbone.encode_video(pixels[None]) for pixels in fitted]
-        texts = [backbone.encode_prompt([clip.prompt or prompt]) for clip in clips]
-    appearance_texts: list[EncodedText | None] = [None] * len(clips)
-    if removes_appearance(config):
-        appearance_texts = [
-            _appearance(backbone, clip, config, folder / f"inversion_{i}", callbacks) for i, clip in enumerate(clips)
-        ]
-    examples = [_Example(x, text, c_ap) for x, text, c_ap in zip(latents, texts, appearance_texts, strict=True)]
+    examples = _examples(backbone, clips, prompt, config, folder, callbacks)
     key = motion_key(clips, prompt, config)
     targets = layers_of(backbone, "temporal", config)
     with lora.trainable_adapter(backbone, MOTION, targets, config) as parameters, ExitStack() as stack:
@@ -116,6 +107,27 @@ def train_motion(
             "motion", MOTION, config, folder, key, base_fingerprint, sample_prompt or prompt, sampling
         )  # fmt: skip
         return training.run(backbone, groups, loss_fn, callbacks, clips=len(clips))
+
+
+def _examples(
+    backbone: Backbone,
+    clips: Sequence[MotionClip],
+    prompt: str,
+    config: MotionConfig,
+    folder: Path,
+    callbacks: Callbacks,
+) -> list[_Example]:
+    """Each clip's latents and prompts; with Eq. 5's, its subjects' tokens are learned first."""
+    with torch.no_grad():
+        fitted = [resize_clip(clip.pixels, config.frames, config.height, config.width) for clip in clips]
+        latents = [backbone.encode_video(pixels[None]) for pixels in fitted]
+        texts = [backbone.encode_prompt([clip.prompt or prompt]) for clip in clips]
+    appearance_texts: list[EncodedText | None] = [None] * len(clips)
+    if removes_appearance(config):
+        appearance_texts = [
+            _appearance(backbone, clip, config, folder / f"inversion_{i}", callbacks) for i, clip in enumerate(clips)
+        ]
+    return [_Example(x, text, c_ap) for x, text, c_ap in zip(latents, texts, appearance_texts, strict=True)]
 
 
 def motion_key(clips: Sequence[MotionClip], prompt: str, config: MotionConfig) -> str:

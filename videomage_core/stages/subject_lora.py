@@ -11,7 +11,7 @@ other things with captions without the token (Eq. 3), with the LoRA on, so that 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -25,36 +25,18 @@ from ..data.masks import Segmenter, require_useful, resize_mask, segmenter_key_p
 from ..model import lora
 from ..model.backbone import Backbone
 from ..model.encoded_text import EncodedText
-from ..model.fingerprint import Fingerprint, fingerprint
+from ..model.fingerprint import fingerprint
 from ..model.text import SpecialToken
 from ..model.trigger_words import first_token, words_of
 from ..sampling import add_noise, training_target
-from ..training.loop import Backward, ParameterGroup
-from .generated_clips import generate_clips
+from ..training.loop import Backward, LossFn, ParameterGroup
+from .auxiliary_clips import GENERAL_CAPTIONS, AuxiliaryClip, auxiliary_clips, auxiliary_key_parts
 from .lora_training import LoraTraining
 from .training_result import TrainingResult
 
 VERSION = 1  # raised when the same inputs give another LoRA
 
 # The paper takes Panda-70M's clips.  Ours, where none are given: clips the base makes of these.
-GENERAL_CAPTIONS = (
-    "people are walking along a busy street in a city",
-    "waves are rolling onto a sandy beach",
-    "a car is driving down a country road",
-    "a woman is cooking in a kitchen",
-    "clouds are passing over a mountain lake",
-    "a man is playing the guitar on a stage",
-    "children are playing football in a park",
-    "a boat is sailing on a calm sea",
-    "a train is leaving a station",
-    "leaves are falling from a tree in autumn",
-    "a dancer is turning in an empty hall",
-    "traffic at night, seen from above",
-    "a river is flowing through a forest",
-    "someone is typing on a laptop in a cafe",
-    "snow is falling on a quiet village",
-    "a campfire is burning under the stars",
-)
 
 
 @dataclass(frozen=True)
@@ -62,12 +44,6 @@ class _View:
     latents: torch.Tensor  # [1, C, 1, h, w]
     mask: torch.Tensor  # [1, 1, 1, h, w]
     prompt: str
-
-
-@dataclass(frozen=True)
-class _Auxiliary:
-    latents: torch.Tensor  # [1, C, f, h, w]
-    text: EncodedText  # one
 
 
 def train_subject(
@@ -116,21 +92,13 @@ def train_subject(
     base_fingerprint = fingerprint(backbone.network)
     with torch.no_grad():
         views = _views(backbone, images, prompt, config, callbacks)
-        clips = _auxiliary(
+        clips = auxiliary_clips(
             backbone, auxiliary, captions, superclass, config, cache or folder, base_fingerprint, callbacks
         )
-
     vectors = torch.nn.Parameter(start.vectors.to(backbone.device))
-    learned = SpecialToken(token, vectors, superclass)
+    learned = replace(start, vectors=vectors)
     targets = backbone.targets("spatial", attention_only=config.target_modules == "attention")
-
-    def loss_fn(generator: torch.Generator, backward: Backward) -> None:
-        terms = {"L_sub": _subject_loss(backbone, _pick(views, config.batch_size, generator), learned, generator)}
-        if clips:
-            clip = clips[int(torch.randint(len(clips), (), generator=generator))]
-            terms["L_reg"] = config.lambda1 * _regularization(backbone, clip, generator)
-        backward(terms)
-
+    loss_fn = _loss_fn(backbone, views, clips, learned, config)
     about: dict[str, object] = {} if backbone.text_gradients else {"trigger": words_of(token)}
     with lora.trainable_adapter(backbone, "subject", targets, config) as parameters:
         groups = [ParameterGroup("lora", parameters, config.learning_rate)]
@@ -140,6 +108,25 @@ def train_subject(
             "subject", "subject", config, folder, key, base_fingerprint, prompt, sampling, [learned]
         )
         return training.run(backbone, groups, loss_fn, callbacks, images=len(images), **about)
+
+
+def _loss_fn(
+    backbone: Backbone,
+    views: Sequence[_View],
+    clips: Sequence[AuxiliaryClip],
+    token: SpecialToken,
+    config: SubjectConfig,
+) -> LossFn:
+    """L_sub + lambda1 * L_reg (Eq. 4); without ``clips``, L_sub alone."""
+
+    def loss_fn(generator: torch.Generator, backward: Backward) -> None:
+        terms = {"L_sub": _subject_loss(backbone, _pick(views, config.batch_size, generator), token, generator)}
+        if clips:
+            clip = clips[int(torch.randint(len(clips), (), generator=generator))]
+            terms["L_reg"] = config.lambda1 * _regularization(backbone, clip, generator)
+        backward(terms)
+
+    return loss_fn
 
 
 def subject_key(
@@ -156,7 +143,7 @@ def subject_key(
     return training_key(
         "subject", VERSION, config, token.lower(), superclass, prompt or f"A {token.lower()}",
         *(part for image in images for part in image.key_parts()),
-        *_auxiliary_parts(auxiliary, captions, superclass, config), *segmenter_key_parts(segmenter),
+        *auxiliary_key_parts(auxiliary, captions, superclass, config), *segmenter_key_parts(segmenter),
     )  # fmt: skip
 
 
@@ -171,7 +158,7 @@ def _subject_loss(
     return ((error * mask).sum() / (mask.sum() * x0.shape[1])).float()
 
 
-def _regularization(backbone: Backbone, clip: _Auxiliary, generator: torch.Generator) -> torch.Tensor:
+def _regularization(backbone: Backbone, clip: AuxiliaryClip, generator: torch.Generator) -> torch.Tensor:
     """L_reg (Eq. 3): noise prediction on a clip of something else."""
     return prediction_error(backbone, clip.latents, clip.text, generator).mean()
 
@@ -239,59 +226,3 @@ def _views(
     if not views:
         raise ValueError("masks: at this size nothing is left of the subject in any image; give larger masks")
     return views
-
-
-def _auxiliary(
-    backbone: Backbone,
-    given: Sequence[CaptionedClip],
-    captions: Sequence[str],
-    superclass: str,
-    config: SubjectConfig,
-    folder: Path,
-    base_fingerprint: Fingerprint,
-    callbacks: Callbacks,
-) -> list[_Auxiliary]:
-    """The clips of L_reg, as latents with their encoded captions."""
-    if config.lambda1 == 0:
-        return []
-    if given:
-        texts = [clip.caption for clip in given]
-        latents = []
-        for clip in given:
-            callbacks.check()
-            latents.append(backbone.encode_video(clip.pixels[None]))
-    else:
-        texts = general_captions(captions, superclass, config.auxiliary_clips)
-        sampling = SamplingConfig(
-            frames=config.auxiliary_frames,
-            height=config.height,
-            width=config.width,
-            steps=config.auxiliary_steps,
-            guidance_scale=config.auxiliary_guidance_scale,
-        )
-        latents = list(
-            generate_clips(
-                backbone, texts, config.seed, sampling, folder, "auxiliary", base_fingerprint, callbacks
-            ).split(1)
-        )
-    return [_Auxiliary(x.to(backbone.device), backbone.encode_prompt([t])) for x, t in zip(latents, texts, strict=True)]
-
-
-def _auxiliary_parts(
-    given: Sequence[CaptionedClip], captions: Sequence[str], superclass: str, config: SubjectConfig
-) -> list[object]:
-    """What the clips of L_reg are, or are made of."""
-    if config.lambda1 == 0:
-        return []
-    if given:
-        return [part for clip in given for part in clip.key_parts()]
-    return list(general_captions(captions, superclass, config.auxiliary_clips))
-
-
-def general_captions(captions: Sequence[str], superclass: str, count: int) -> list[str]:
-    """``count`` captions by turns, without those that name the class."""
-    words = set(superclass.lower().split()) - {"a", "an", "the", "of", "in", "on", "and", "with"}
-    suitable = [c for c in captions if not words & set(c.lower().replace(",", " ").split())]
-    if not suitable:
-        raise ValueError(f"captions: all of them name {superclass!r}; give some that do not")
-    return [suitable[i % len(suitable)] for i in range(count)]

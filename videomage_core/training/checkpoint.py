@@ -132,7 +132,7 @@ def restore(
     """Bring parameters and optimiser to where the furthest fitting checkpoint stopped; the history up to there.
 
     Raises:
-        ValueError: see ``furthest``; a checkpoint of other weights.
+        ValueError: see ``latest_checkpoint``; a checkpoint of other weights.
     """
     state = latest_checkpoint(path, owner, steps)
     if state is None:

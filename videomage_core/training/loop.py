@@ -11,9 +11,9 @@ equal five, a restart and five more, bit for bit.
 Checkpoints are written beside the old one and renamed over it: a kill, a full disk or a power
 cut in between leaves the old one whole.
 
-Under a constant schedule a training may be asked for another number of steps.  More: it goes on.  Fewer
-than its checkpoint has: that one is set aside as ``checkpoint-<steps>.pt`` and the training goes on from the
-furthest one that is not beyond what is asked, or begins anew.  Each gives, bit for bit, what a training of so
+Under a constant schedule a training may be asked for another number of steps.  More: it resumes.  Fewer
+than its checkpoint has: that one is set aside as ``checkpoint-<steps>.pt`` and the training resumes from the
+latest one within the steps asked for, or begins anew.  Each gives, bit for bit, what a training of so
 many steps gives by itself, and a checkpoint set aside is taken up again when as many steps are asked for.
 """
 
@@ -90,29 +90,29 @@ def fit(
     # Always in one order: a LoRA read from its file has its weights in another than one just trained, and in another
     # order sums round otherwise.
     groups = [replace(group, parameters=dict(sorted(group.parameters.items()))) for group in groups]
+    process_group().share(config.gradient_accumulation_steps)  # refused before anything is done
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(folder) if process_group().first else contextlib.nullcontext():
-        return _fit(groups, loss_fn, config, folder, identity, callbacks or Callbacks(), sample_fn, loss_scale, base)
+        owner = {"identity": identity, "base": None if base is None else [base.architecture, *base.weights]}
+        return _fit(
+            groups, loss_fn, config, folder / CHECKPOINT, owner, callbacks or Callbacks(), sample_fn, loss_scale
+        )
 
 
 def _fit(
     groups: Sequence[ParameterGroup],
     loss_fn: LossFn,
     config: TrainingConfig,
-    folder: Path,
-    identity: str,
+    path: Path,
+    owner: Mapping[str, Any],
     callbacks: Callbacks,
     sample_fn: Callable[[int], torch.Tensor] | None,
     loss_scale: float,
-    base: Fingerprint | None,
 ) -> History:
-    checkpoint, spread = folder / CHECKPOINT, process_group()
-    spread.share(config.gradient_accumulation_steps)  # refused before anything is done
-    optimizer = make_optimizer(groups, config)
-    owner = {"identity": identity, "base": None if base is None else [base.architecture, *base.weights]}
-    history = restore(checkpoint, groups, optimizer, owner, config.steps)
+    spread, optimizer = process_group(), make_optimizer(groups, config)
+    checkpoint = _Checkpoint(path, groups, optimizer, owner, config.steps)
+    history, done = checkpoint.history, checkpoint.step
     callbacks.watch(history)
-    done = saved = history.resumed_at
     if done:
         callbacks.log(f"resumed at step {done} of {config.steps}")
     moving = False  # inside the optimiser's step, when what is in memory is neither of one step nor of the next
@@ -129,17 +129,31 @@ def _fit(
             if not spread.first:
                 continue
             if done % config.save_every_n_steps == 0 or done == config.steps:
-                save_checkpoint(checkpoint, state_of(groups, optimizer, history, done, owner))
-                saved = done
+                checkpoint.save(done)
             if sample_fn is not None and config.sample_every_n_steps and done % config.sample_every_n_steps == 0:
                 callbacks.preview(sample_fn(done))
     except TrainingDiverged:  # what led there is not worth keeping: the last checkpoint is
         raise
     except BaseException:  # a cancel may be one; what was learned since the last checkpoint is kept
-        if spread.first and not moving and done > saved:
-            save_checkpoint(checkpoint, state_of(groups, optimizer, history, done, owner))
+        if spread.first and not moving and done > checkpoint.step:
+            checkpoint.save(done)
         raise
     return history
+
+
+class _Checkpoint:
+    """A running training's checkpoint: it is restored at the start, and ``step`` is the step of the last one."""
+
+    def __init__(
+        self, path: Path, groups: Sequence[ParameterGroup], optimizer: Any, owner: Mapping[str, Any], steps: int
+    ) -> None:
+        self.path, self.groups, self.optimizer, self.owner = path, groups, optimizer, owner
+        self.history = restore(path, groups, optimizer, owner, steps)
+        self.step = self.history.resumed_at
+
+    def save(self, step: int) -> None:
+        save_checkpoint(self.path, state_of(self.groups, self.optimizer, self.history, step, self.owner))
+        self.step = step
 
 
 def _finite_gradients(

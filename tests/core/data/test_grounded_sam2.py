@@ -199,14 +199,14 @@ def test_parts_tell_checkpoints_of_one_name_and_size_apart(tmp_path):
     for size in (1000, 9 << 20):
         data = torch.randint(0, 255, (size,), dtype=torch.uint8, generator=torch.Generator().manual_seed(size))
         trained = data + 1
-        marks = []
+        fingerprints = []
         for at, content in (("a", data), ("b", data), ("c", trained)):
             folder = tmp_path / f"{at}{size}"
             folder.mkdir()
             (folder / "model.safetensors").write_bytes(content.numpy().tobytes())
-            marks.append((g._fingerprint(folder / "model.safetensors"), g._mark(folder)))
-        assert marks[0] == marks[1]
-        assert marks[0][0] != marks[2][0] and marks[0][1] != marks[2][1]
+            fingerprints.append((g._fingerprint(folder / "model.safetensors"), g._fingerprint(folder)))
+        assert fingerprints[0] == fingerprints[1]
+        assert fingerprints[0][0] != fingerprints[2][0] and fingerprints[0][1] != fingerprints[2][1]
     one = bytearray(1000)
     (tmp_path / "x").write_bytes(one)
     before = g._fingerprint(tmp_path / "x")

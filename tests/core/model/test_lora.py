@@ -272,7 +272,7 @@ def test_a_training_begins_from_given_weights(emoji_base, latents):
     assert lora.names(emoji_base) == ["same"] and torch.equal(predict(emoji_base, latents), plain)
 
 
-def test_baked_loras_act_as_the_layers_do_and_leave_nothing(emoji_base, latents):
+def test_merged_loras_act_as_the_layers_do_and_leave_nothing(emoji_base, latents):
     one, two = random_lora(emoji_base, "spatial", 4), random_lora(emoji_base, "temporal", 3)
     before = {name: weight.clone() for name, weight in emoji_base.network.state_dict().items()}
     level, text = emoji_base.levels(10)[4], emoji_base.encode_prompt(["a dog"])

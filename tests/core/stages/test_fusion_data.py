@@ -102,10 +102,10 @@ def test_the_adapters_stay_on_the_base_and_none_acts(emoji_base, subjects, tmp_p
 
 def test_pieces_are_of_the_videos_made_for_them(emoji_base, subjects, tmp_path):
     segmenter = Box()
-    _, pieces = get(emoji_base, subjects, tmp_path, segmenter=segmenter)
+    _, sources = get(emoji_base, subjects, tmp_path, segmenter=segmenter)
     assert [words for _, words in segmenter.asked] == [("robot",)] * 2 + [("dog",)] * 2
-    assert pieces.names == ["<toy>", "<pet>"]
-    for lora_model, cutouts in zip(subjects, pieces.cutouts, strict=True):
+    assert sources.names == ["<toy>", "<pet>"]
+    for lora_model, cutouts in zip(subjects, sources.cutouts, strict=True):
         alone = f"A {lora_model.tokens[0].name} alone"
         with apply_loras(emoji_base, [(lora_model, 1.0)]) as tokens:
             latents = [sample_prompt(emoji_base, alone, 4 + 3 + i, SAMPLING, tokens=tokens) for i in range(2)]
@@ -115,13 +115,13 @@ def test_pieces_are_of_the_videos_made_for_them(emoji_base, subjects, tmp_path):
             torch.testing.assert_close(cutout.pixels, video[:, :, 4:16, 6:20], atol=1e-3, rtol=0)
     with lora.use_adapters(emoji_base, {}):
         clean = emoji_base.decode_video(sample_prompt(emoji_base, "An empty room", 4, SAMPLING))[0]
-    torch.testing.assert_close(pieces.background, clean, atol=1e-4, rtol=0)
+    torch.testing.assert_close(sources.background, clean, atol=1e-4, rtol=0)
 
 
 def test_without_l_attn_nothing_is_made_for_it(emoji_base, subjects, tmp_path):
     segmenter = Box(missed=range(9))
-    teachers, pieces = get(emoji_base, subjects, tmp_path, dataclasses.replace(CONFIG, lambda2=0.0), segmenter)
-    assert pieces is None and not segmenter.asked
+    teachers, sources = get(emoji_base, subjects, tmp_path, dataclasses.replace(CONFIG, lambda2=0.0), segmenter)
+    assert sources is None and not segmenter.asked
     assert [len(teacher.latents) for teacher in teachers] == [3, 3]
     with_it, _ = get(emoji_base, subjects, tmp_path / "with")
     for one, two in zip(teachers, with_it, strict=True):  # L_fusion learns from the same
@@ -155,8 +155,8 @@ def test_videos_are_made_once_for_each_lora_and_damaged_ones_anew(emoji_base, su
 
 def test_a_video_in_which_the_subject_is_not_found_is_passed_over(emoji_base, subjects, tmp_path):
     said: list[str] = []
-    _, pieces = get(emoji_base, subjects, tmp_path, segmenter=Box(missed=[1]), callbacks=Callbacks(log=said.append))
-    assert [len(cutouts) for cutouts in pieces.cutouts] == [1, 2]
+    _, sources = get(emoji_base, subjects, tmp_path, segmenter=Box(missed=[1]), callbacks=Callbacks(log=said.append))
+    assert [len(cutouts) for cutouts in sources.cutouts] == [1, 2]
     assert "L_attn: passing over a video of <toy> (no robot here)" in said
 
 
@@ -173,11 +173,11 @@ def test_a_pair_is_two_different_subjects_in_the_order_of_its_masks():
     """Each subject has a brightness of its own, so that a mask tells whose it is."""
     brightness = [-1.0, 0.0, 1.0]
     cutouts = [[Cutout(torch.full((3, 2, 6, 6), b), torch.ones(2, 6, 6))] * 2 for b in brightness]
-    pieces = CutMixSources(cutouts, torch.full((3, 2, 24, 24), 0.5), ["<a>", "<b>", "<c>"])
+    sources = CutMixSources(cutouts, torch.full((3, 2, 24, 24), 0.5), ["<a>", "<b>", "<c>"])
     generator, seen = torch.Generator().manual_seed(0), Counter()
     for _ in range(60):
-        pair, names = sample_cutmix_pair(pieces, 0.3, generator)
-        chosen = [pieces.names.index(name) for name in names]
+        pair, names = sample_cutmix_pair(sources, 0.3, generator)
+        chosen = [sources.names.index(name) for name in names]
         seen[tuple(chosen)] += 1
         for index, mask in zip(chosen, pair.masks, strict=True):
             torch.testing.assert_close(pair.pixels[0][mask == 1], torch.full((int(mask.sum()),), brightness[index]))
@@ -198,9 +198,9 @@ def test_a_clip_of_the_users_stands_for_videos_that_are_not_made(emoji_base, sub
     mask = torch.zeros(1, 20, 30)
     mask[:, 4:16, 6:20] = 1
     segmenter, own = Box(), add_cutout(add_cutout(subjects[0], pixels, mask), pixels[:, :1], mask)
-    teachers, pieces = get(emoji_base, [own, subjects[1]], tmp_path, segmenter=segmenter)
+    teachers, sources = get(emoji_base, [own, subjects[1]], tmp_path, segmenter=segmenter)
     assert [words for _, words in segmenter.asked] == [("dog",)] * 2, "only the other's videos are looked at"
-    clip, photo = pieces.cutouts[0]
+    clip, photo = sources.cutouts[0]
     assert torch.equal(clip.pixels, pixels[:, [0, 4], 4:16, 6:20]) and clip.mask.shape == (2, 12, 14)
     assert torch.equal(photo.pixels, pixels[:, [0, 0], 4:16, 6:20])
     assert len(teachers[0].latents) == 3 and own.key_parts() != subjects[0].key_parts()

@@ -18,7 +18,6 @@ from videomage_core.stages import subject_lora
 from videomage_core.stages.subject_lora import (
     CaptionedClip,
     SubjectImage,
-    general_captions,
     prediction_error,
     train_subject,
 )
@@ -136,14 +135,6 @@ def test_the_base_makes_auxiliary_clips_once(emoji_base, tmp_path):
         )  # fmt: skip
     assert len([line for line in said if "auxiliary clips" in line]) == 1
     assert len(list((tmp_path / "cache" / "generated").glob("auxiliary-*.safetensors"))) == 1
-
-
-def test_general_captions_do_not_name_the_class():
-    captions = ["a stuffed cat", "an animal", "a dog, running", "rain"]
-    assert general_captions(captions, "stuffed animal", 2) == ["a dog, running", "rain"]
-    assert general_captions(captions, "dog", 4) == ["a stuffed cat", "an animal", "rain", "a stuffed cat"]
-    with pytest.raises(ValueError, match="all of them name 'rain'"):
-        general_captions(["rain"], "rain", 1)
 
 
 @pytest.mark.parametrize(
