@@ -122,10 +122,8 @@ def fusion(base: WanBackbone, frames: int) -> Iterator[tuple[Job, int]]:
             torch.autograd.grad(fusion_loss(base, teachers, config.batch_size, generator), parameters)
             with base.record(layers, spans, stop=True) as maps:
                 base.record_forward(x0, base.random_level(1, generator), text())
-            masks = pair.masks.to(META)
-            torch.autograd.grad(
-                attention_loss(list(maps.cross.values()), masks, base.temporal_factor), parameters, allow_unused=True
-            )
+                loss = attention_loss(list(maps.cross.values()), pair.masks.to(META), base.temporal_factor)
+                torch.autograd.grad(loss, parameters, allow_unused=True)  # recomputed as recorded
 
         with lora.use_adapters(base, {"fused": 1.0}):
             yield job, held + _bytes(parameters, TRAINED)

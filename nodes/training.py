@@ -129,11 +129,10 @@ class NodeTraining:
             key: the training's, as its stage builds it of all that the result depends on.
             train: (folder, callbacks) -> the result.
         """
-        callbacks = progress.callbacks_for(self.node, self._reported)
+        callbacks, name = progress.callbacks_for(self.node, self._reported), self.file_name + self.base.file_suffix
         base_fingerprint = fingerprint(self.base.backbone.network)
         training_folder, architecture = host.training_folder(), base_fingerprint.architecture
-        file_name = self.file_name + self.base.file_suffix
-        folder = run_dir(training_folder, file_name, key, self.base.name, architecture)
+        folder = run_dir(training_folder, name, key, self.base.name, architecture)
         result = load_result(folder, self.config.steps)
         if result is None or not result.lora_model.fingerprint.matches(base_fingerprint):
             with progress.live_training(self._reported):
@@ -141,7 +140,7 @@ class NodeTraining:
                 save_result(folder, result)
         if "sample" in result.videos:
             progress.save_sample(self._reported, result.videos["sample"])
-        saved = export_lora(result.lora_model, host.loras_folder(), file_name)
+        saved = export_lora(result.lora_model, host.loras_folder(), name)
         file, steps = f"videomage/{saved.name}", self.config.steps
         progress.tell_training(self._reported, "finished", steps, steps, 0, result.history, file)
         return result
