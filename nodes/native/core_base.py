@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from ...videomage_core.model.memory import Workload, required_memory
 from ...videomage_core.presets import PRESETS, Preset
 from ..comfy_memory import available_memory
 from .core_wan import RECOMPUTED, STORED, CoreWanBackbone
-from .supported import require_trainable, require_vae
+from .supported import require_trainable, require_vae, unused_options
 
 # Experts of Wan 2.2's 14B models, and the share of noise at which they change (Wan's own setting for text to video).
 BOUNDARY = 0.875
@@ -73,6 +74,11 @@ def base_of_model(model: Any, clip: Any, vae: Any, expert: str, checkpointing: s
     """
     require_trainable(model)
     require_vae(vae)
+    unused = unused_options(model)
+    if unused:
+        logging.warning(
+            "Video Base from Model: this base does without what other nodes have set: %s", ", ".join(unused)
+        )
     network = model.model.diffusion_model
     size = _SIZES.get((network.dim, network.num_layers), f"{network.dim}x{network.num_layers}")
     name = " ".join(["Wan", size, *([] if expert == "none" else [expert.replace("_", " ")])])

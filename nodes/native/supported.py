@@ -70,6 +70,16 @@ def require_trainable(patcher: Any) -> None:
         )
 
 
+def unused_options(patcher: Any) -> list[str]:
+    """What other nodes have put around a MODEL that a base of it does without: by the core's names, sorted."""
+    options: dict[str, Any] = {**patcher.model_options}
+    options |= options.pop("transformer_options", {})
+    names = {str(name) for name, value in options.items() if value}
+    for kinds in (getattr(patcher, "wrappers", {}), getattr(patcher, "callbacks", {})):
+        names |= {str(kind) for kind, by_key in kinds.items() if any(by_key.values())}
+    return sorted(names)
+
+
 def _no_linear_of_core(layer: Any) -> bool:
     named = type(layer).__module__.startswith("comfy.")
     return hasattr(layer, "in_features") and not (named and hasattr(layer, "weight_function"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from types import SimpleNamespace
 from typing import Any
 
@@ -52,6 +53,20 @@ def check_layers_that_are_not_cores_are_refused(parts: Any) -> None:
     model = tiny.core_model(tiny.transformer(32), 32)
     model.model.diffusion_model.blocks[0].self_attn.q = nn.Linear(96, 96)
     assert "blocks.0.self_attn.q and 0 more are not core's own linear layers (a GGUF" in refusal(parts, model)
+
+
+def check_what_other_nodes_have_set_and_is_not_used_is_named(parts: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    base_of_model(*parts, "none", "auto")
+    assert not caplog.records
+    model = parts[0].clone()
+    model.set_model_unet_function_wrapper(lambda apply, given: apply(**given))
+    model.model_options["transformer_options"]["optimized_attention_override"] = lambda attend, *given: attend(*given)
+    model.add_wrapper_with_key("diffusion_model", "another pack", lambda run, *given: run(*given))
+    base_of_model(model, *parts[1:], "none", "auto")
+    (record,) = caplog.records
+    for name in ("model_function_wrapper", "optimized_attention_override", "diffusion_model"):
+        assert name in record.getMessage()
 
 
 def check_other_encoders_and_autoencoders_are_refused(parts: Any) -> None:
