@@ -46,7 +46,7 @@ test-first-comfyui:
 	else $(MAKE) test-one-comfyui; fi
 
 test-one-comfyui: $(COMFY_STAMP)
-	COMFYUI_PATH="$(COMFYUI)" OMP_NUM_THREADS=1 $(LIMITED) $(COMFY_BIN)/python -m pytest -n auto --dist loadgroup \
+	COMFYUI_PATH="$(COMFYUI)" OMP_NUM_THREADS=1 $(LIMITED) $(COMFY_BIN)/python -m pytest -n auto --dist loadfile \
 		--durations=20 $(COMFY_TESTS)
 
 # Draws workflows/*.json anew in ComfyUI's page, after a node's inputs changed; needs a ComfyUI and Chromium.

@@ -1,6 +1,6 @@
 """These tests start a real ComfyUI; `make test-comfyui` has the environment for it.
 
-With pytest-xdist each process has servers of its own.
+A file's tests run in one process, in their order; each process has servers of its own.
 """
 
 from __future__ import annotations
@@ -33,17 +33,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     elif importlib.util.find_spec("comfyui_frontend_package") is None:
         reason = "ComfyUI's requirements are not installed here: run `make test-comfyui`"
     for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group(group_of(item)))
-            if reason:
-                item.add_marker(pytest.mark.skip(reason=reason))
-
-
-def group_of(item: pytest.Item) -> str:
-    """Tests of a group run one after the other in one process: those of a window, which has a server, or of a file."""
-    callspec = getattr(item, "callspec", None)
-    window = callspec.params.get("window") if callspec else None
-    return str(window or item.path.stem)
+        if Path(__file__).parent in item.path.parents and reason:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 def new_home(folder: Path) -> Path:
