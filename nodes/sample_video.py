@@ -64,8 +64,9 @@ class SampleVideo(Node):
                     default=MERGED,
                     tooltip=f"{MERGED}: each with its strength (the paper's 'w/o SCS'). {ALONE}: no LoRA is "
                     f"active, and superclasses replace the tokens. {AVERAGED}: each subject's LoRA in turn with the "
-                    f"motion's, outputs averaged, as the paper runs its baselines. {COMPOSED}: each subject's effect on "
-                    "the prediction is added to that of the base with the motion. In these two strengths are ignored.",
+                    f"motion's, outputs averaged, as the paper runs its baselines. {COMPOSED}: each subject's effect "
+                    "on the prediction is added to that of the base with the motion. In these two strengths are "
+                    "ignored.",
                 ),
                 seed_input(),
                 *settings_inputs(SamplingConfig()),
